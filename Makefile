@@ -1,0 +1,49 @@
+# The whole of daily work: make demo, make test, make check, make format, make docs.
+# Everything lives in .venv, which is made on the first call. One thread per process: see README, "Speed".
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test check format docs clean
+
+demo: .venv/installed                     # train on the embedded ICU vitals, sample, evaluate, report
+	rm -rf demo
+	$(BIN)/vitalsynth train icu-demo --condition died --steps 3000 --out demo/run
+	$(BIN)/vitalsynth sample demo/run --count 1000 --out demo/cohort.parquet
+	$(BIN)/vitalsynth evaluate demo/run --label died
+	$(BIN)/vitalsynth report demo/run
+	@echo "The synthetic cohort is demo/cohort.parquet; open the report: $(CURDIR)/demo/run/report.html"
+
+test: .venv/tested                        # install what tests need, and run them all
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: .venv/checked                      # format, lint, types, import arrows
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/python -m pytest -q tests/test_arrows.py
+
+format: .venv/checked
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: .venv/installed                     # redraw the pictures of the docs from runs/ (see docs/pictures.py)
+	$(BIN)/python docs/pictures.py
+
+clean:
+	rm -rf demo build dist .pytest_cache .ruff_cache .hypothesis
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/tested: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@ .venv/installed
+
+.venv/checked: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@ .venv/tested .venv/installed
