@@ -1,0 +1,277 @@
+"""Ways to bring one continuous column to unit scale, each exactly invertible.
+
+A normaliser is fitted on training values `(n, length)` in which NaN is not measured. `encode` gives values of roughly
+unit scale, still `(n, length)` with the same NaN, and `(n, k)` statics: what was taken out of each sequence and has to
+be generated beside it (its level, its scale), k being `width`. `decode` undoes it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy.special import ndtri
+
+from .sequences import nearest
+
+Values = Float[ndarray, "n length"]
+Statics = Float[ndarray, "n k"]
+One = Float[ndarray, "n 1"]
+
+
+class Normaliser(ABC):
+    """One way to normalise a column."""
+
+    width: ClassVar[int] = 0
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, values: Values) -> Normaliser:
+        """Read what is needed off training values, of which at least one is measured."""
+
+    @abstractmethod
+    def encode(self, values: Values) -> tuple[Values, Statics]:
+        """Normalise."""
+
+    @abstractmethod
+    def decode(self, values: Values, statics: Statics) -> Values:
+        """Undo `encode`."""
+
+
+def _none(values: Values) -> Statics:
+    return np.zeros((len(values), 0))
+
+
+@dataclass(frozen=True)
+class MinMax(Normaliser):
+    """To [-1, 1] by the smallest and largest training value."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def fit(cls, values: Values) -> MinMax:
+        return cls(float(np.nanmin(values)), float(np.nanmax(values)))
+
+    @property
+    def _half(self) -> float:
+        return (self.high - self.low) / 2 or 1.0
+
+    def encode(self, values: Values) -> tuple[Values, Statics]:
+        return (values - self.low) / self._half - 1, _none(values)
+
+    def decode(self, values: Values, statics: Statics) -> Values:
+        return self.low + (values + 1) * self._half
+
+
+@dataclass(frozen=True)
+class Standard(Normaliser):
+    """To mean 0 and standard deviation 1 over the training set."""
+
+    mean: float
+    scale: float
+
+    @classmethod
+    def fit(cls, values: Values) -> Standard:
+        return cls(float(np.nanmean(values)), _spread(values))
+
+    def encode(self, values: Values) -> tuple[Values, Statics]:
+        return (values - self.mean) / self.scale, _none(values)
+
+    def decode(self, values: Values, statics: Statics) -> Values:
+        return self.mean + values * self.scale
+
+
+@dataclass(frozen=True)
+class Quantile(Normaliser):
+    """To a standard normal through the empirical distribution, linear between knots and beyond the outermost.
+
+    Equal values share one knot at the middle of their probability mass, so ties keep the map strictly increasing.
+    """
+
+    knots: tuple[float, ...]
+    scores: tuple[float, ...]
+    most: ClassVar[int] = 256
+
+    @classmethod
+    def fit(cls, values: Values) -> Quantile:
+        measured = np.sort(values[~np.isnan(values)].astype(np.float64))
+        smallest_gap = 1e-6 * max(measured[-1] - measured[0], 1e-6 * np.abs(measured).max())
+        unique, counts = np.unique(measured, return_counts=True)
+        middle = (np.cumsum(counts) - counts / 2) / len(measured)
+        keep = np.unique(np.searchsorted(middle, np.linspace(middle[0], middle[-1], cls.most)).clip(0, len(unique) - 1))
+        kept = [int(keep[0])]
+        for position in keep[1:]:
+            if unique[position] - unique[kept[-1]] > smallest_gap:
+                kept.append(int(position))
+        return cls(tuple(unique[kept].tolist()), tuple(ndtri(middle[kept]).tolist()))
+
+    @staticmethod
+    def _map(values: Values, source: tuple[float, ...], target: tuple[float, ...]) -> Values:
+        x, y = np.array(source), np.array(target)
+        slope = (y[-1] - y[0]) / (x[-1] - x[0]) if len(x) > 1 else 1.0
+        inside = np.interp(values, x, y)
+        return inside + slope * (np.minimum(values - x[0], 0) + np.maximum(values - x[-1], 0))
+
+    def encode(self, values: Values) -> tuple[Values, Statics]:
+        return self._map(values, self.knots, self.scores), _none(values)
+
+    def decode(self, values: Values, statics: Statics) -> Values:
+        return self._map(values, self.scores, self.knots)
+
+
+@dataclass(frozen=True)
+class Local(Normaliser):
+    """To mean 0 and deviation 1 within each sequence; its level and log scale become statics.
+
+    A quiet sequence keeps its fine structure beside a restless one (the idea of per-sequence normalisation in
+    DoppelGANger, Lin et al. 2020, there with minimum and maximum). The scale has a floor of a thousandth of the
+    training set's, so that a constant sequence stays finite.
+    """
+
+    level: Standard
+    log_scale: Standard
+    floor: float
+    width: ClassVar[int] = 2
+
+    @staticmethod
+    def _level_and_scale(values: Values, floor: float) -> tuple[One, One]:
+        with warnings.catch_warnings():  # a sequence with nothing measured has neither: NaN, as wanted
+            warnings.simplefilter("ignore", RuntimeWarning)
+            level = np.nanmean(values, axis=1, keepdims=True)
+            scale = np.nanstd(values, axis=1, keepdims=True)
+        return level, np.maximum(scale, floor)
+
+    @classmethod
+    def fit(cls, values: Values) -> Local:
+        floor = 1e-3 * _spread(values)
+        level, scale = cls._level_and_scale(values, floor)
+        return cls(Standard.fit(level), Standard.fit(np.log(scale)), floor)
+
+    def encode(self, values: Values) -> tuple[Values, Statics]:
+        level, scale = self._level_and_scale(values, self.floor)
+        statics = [self.level.encode(level)[0], self.log_scale.encode(np.log(scale))[0]]
+        return (values - level) / scale, np.concatenate(statics, axis=1)
+
+    def decode(self, values: Values, statics: Statics) -> Values:
+        level = self.level.decode(statics[:, :1], statics)
+        scale = np.exp(self.log_scale.decode(statics[:, 1:], statics))
+        return level + values * scale
+
+
+@dataclass(frozen=True)
+class LocalMax(Normaliser):
+    """To at most 1 in size within each sequence, by its largest absolute value, whose log becomes a static."""
+
+    log_scale: Standard
+    floor: float
+    width: ClassVar[int] = 1
+
+    @staticmethod
+    def _scale(values: Values, floor: float) -> One:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return np.maximum(np.nanmax(np.abs(values), axis=1, keepdims=True), floor)
+
+    @classmethod
+    def fit(cls, values: Values) -> LocalMax:
+        floor = 1e-3 * _spread(values)
+        return cls(Standard.fit(np.log(cls._scale(values, floor))), floor)
+
+    def encode(self, values: Values) -> tuple[Values, Statics]:
+        scale = self._scale(values, self.floor)
+        return values / scale, self.log_scale.encode(np.log(scale))[0]
+
+    def decode(self, values: Values, statics: Statics) -> Values:
+        return values * np.exp(self.log_scale.decode(statics, statics))
+
+
+@dataclass(frozen=True)
+class Integrated(Normaliser):
+    """Differences between successive measurements, in units of their training deviation; the first becomes a static.
+
+    Decoding sums them up. The difference at a sequence's first measurement carries nothing and is 0.
+    """
+
+    first: Standard
+    scale: float
+    width: ClassVar[int] = 1
+
+    @staticmethod
+    def _first(values: Values) -> One:
+        position = np.argmax(~np.isnan(values), axis=1)
+        return np.take_along_axis(values, position[:, None], axis=1)
+
+    @staticmethod
+    def _differences(values: Values) -> Values:
+        out = np.full_like(values, np.nan)
+        previous = values[:, 0].copy()
+        out[:, 0] = np.where(np.isnan(previous), np.nan, 0.0)
+        for t in range(1, values.shape[1]):
+            now = values[:, t]
+            out[:, t] = np.where(np.isnan(previous) & ~np.isnan(now), 0.0, now - previous)
+            previous = np.where(np.isnan(now), previous, now)
+        return out
+
+    @classmethod
+    def fit(cls, values: Values) -> Integrated:
+        values = values.astype(np.float64)
+        return cls(Standard.fit(cls._first(values)), _spread(cls._differences(values)))
+
+    def encode(self, values: Values) -> tuple[Values, Statics]:
+        values = values.astype(np.float64)
+        return self._differences(values) / self.scale, self.first.encode(self._first(values))[0]
+
+    def decode(self, values: Values, statics: Statics) -> Values:
+        measured = ~np.isnan(values)
+        later = measured & (np.cumsum(measured, axis=1) > 1)
+        walked = np.cumsum(np.where(later, values * self.scale, 0.0), axis=1)
+        return np.where(measured, self.first.decode(statics, statics) + walked, np.nan)
+
+
+def _spread(values: Values) -> float:
+    """Return the standard deviation, or 1 where it is 0 or lost in rounding."""
+    spread = float(np.nanstd(values))
+    return spread if spread > 1e-9 * float(np.nanmax(np.abs(values))) else 1.0
+
+
+NORMALISERS: dict[str, type[Normaliser]] = {
+    "minmax": MinMax,
+    "standard": Standard,
+    "quantile": Quantile,
+    "local": Local,
+    "local-max": LocalMax,
+    "integrated": Integrated,
+}
+
+
+def named(name: str) -> type[Normaliser]:
+    """Return the normaliser of a name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if name not in NORMALISERS:
+        raise ValueError(f"no normalisation {name!r}; {nearest(name, NORMALISERS)}")
+    return NORMALISERS[name]
+
+
+def to_json(normaliser: Normaliser) -> dict[str, Any]:
+    """Return a normaliser as plain numbers under its name."""
+    name = next(name for name, known in NORMALISERS.items() if type(normaliser) is known)
+    return {"kind": name, **asdict(normaliser)}  # type: ignore[call-overload]
+
+
+def from_json(record: dict[str, Any]) -> Normaliser:
+    """Undo `to_json`."""
+    numbers = {key: value for key, value in record.items() if key != "kind"}
+    parts = {
+        key: Standard(**v) if isinstance(v, dict) else tuple(v) if isinstance(v, list) else v
+        for key, v in numbers.items()
+    }
+    return named(record["kind"])(**parts)

@@ -1,0 +1,409 @@
+"""`Preparation`: from what the user has to what networks see, and back without loss.
+
+    Sequences --encode--> Encoded(x, s, condition) --decode--> Sequences
+
+`x` holds the channels, then a 0/1 mask for every channel with gaps (so that a generator also learns *when* something is
+measured), then a 0/1 alive channel if lengths differ. `s` holds the static columns that are generated and what a
+normaliser took out of each sequence; `condition` the static columns that are given. Whatever was not measured is 0.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from numpy import ndarray
+from torch import Tensor
+
+from . import normalisation
+from .normalisation import Normaliser
+from .sequences import Block, Column, Encoded, Schema, Sequences, Shape, nearest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Part:
+    """How one column is encoded.
+
+    Args:
+        column: What it is.
+        normaliser: How a continuous column is scaled; None for the others.
+        gaps: Whether it is missing anywhere in the training set, so that it needs a mask.
+        statics_gaps: Whether any training sequence lacks what the normaliser takes out of it.
+    """
+
+    column: Column
+    normaliser: Normaliser | None
+    gaps: bool
+    statics_gaps: bool = False
+
+    @property
+    def width(self) -> int:
+        return len(self.column.categories) if self.column.kind == "categorical" else 1
+
+    @classmethod
+    def fit(cls, column: Column, values: Float[ndarray, "n length"], alive: ndarray, kind: str) -> Part:
+        missing = np.isnan(values)
+        if missing.all():
+            raise ValueError(f"column {column.name!r} has no measured value; leave it out (--drop {column.name})")
+        normaliser = normalisation.named(kind).fit(values) if column.kind == "continuous" else None
+        taken_out = normaliser is not None and normaliser.width > 0
+        return cls(column, normaliser, bool((missing & alive).any()), taken_out and bool(missing.all(axis=1).any()))
+
+    def encode(self, values: Float[ndarray, "n length"]) -> tuple[Float[ndarray, "n length width"], ndarray]:
+        """Return the encoded columns, NaN where not measured, and what was taken out of each sequence."""
+        if self.normaliser is not None:
+            scaled, statics = self.normaliser.encode(values)
+            return scaled[..., None], statics
+        nothing = np.zeros((len(values), 0))
+        if self.column.kind == "binary":
+            return values[..., None], nothing
+        hot = (values[..., None] == np.arange(self.width)).astype(np.float64)
+        return np.where(np.isnan(values)[..., None], np.nan, hot), nothing
+
+    def decode(self, encoded: Float[ndarray, "n length width"], statics: ndarray) -> Float[ndarray, "n length"]:
+        """Undo `encode`, onto the column's resolution and within its bounds."""
+        missing = np.isnan(encoded[..., 0])
+        if self.column.kind == "categorical":
+            return np.where(missing, np.nan, encoded.argmax(axis=-1))
+        if self.column.kind == "binary":
+            return np.where(missing, np.nan, encoded[..., 0] > 0.5)
+        assert self.normaliser is not None
+        values = self.normaliser.decode(encoded[..., 0], statics)
+        if (step := self.column.resolution) is not None:
+            values = np.round(values / step) / (1 / step)
+        return np.clip(values, self.column.low, self.column.high)
+
+
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """A fitted way between `Sequences` and `Encoded`: numbers only, saved as JSON.
+
+    Args:
+        schema: Of the sequences it was fitted on.
+        length: Time steps.
+        channels: How each channel is encoded.
+        statics: How each static column is encoded.
+        condition: Names of the static columns that are given, not generated, in order.
+        varying: Whether lengths differ.
+        seen: Combinations of conditions in the training set, rounded to 20 quantiles where continuous.
+        counts: How often each was seen.
+    """
+
+    schema: Schema
+    length: int
+    channels: tuple[Part, ...]
+    statics: tuple[Part, ...]
+    condition: tuple[str, ...]
+    varying: bool
+    seen: Float[ndarray, "m condition"]
+    counts: Shaped[ndarray, " m"]
+
+    @classmethod
+    def fit(
+        cls,
+        sequences: Sequences,
+        normalise: str | Mapping[str, str] = "standard",
+        condition: Sequence[str] = (),
+    ) -> Preparation:
+        """Read everything off the training sequences.
+
+        Args:
+            sequences: What to learn from.
+            normalise: One of `minmax`, `standard`, `quantile`, `local`, `local-max`, `integrated` for all continuous
+                channels, or by name, `{"hr": "local", "*": "standard"}`. Static columns take the first three only.
+            condition: Static columns that will be given when sampling.
+
+        Raises:
+            ValueError: if a column is unknown, has no value, or cannot be normalised that way.
+        """
+        if not len(sequences):
+            raise ValueError("there are no sequences to learn from")
+        schema = sequences.schema
+        for name in condition:
+            schema.static_index(name)
+        chosen = _choice(schema, normalise)
+        alive = sequences.alive
+        channels = tuple(
+            Part.fit(column, sequences.values[:, :, j], alive, chosen[column.name])
+            for j, column in enumerate(schema.channels)
+        )
+        once = np.ones((len(sequences), 1), dtype=bool)
+        statics = tuple(
+            Part.fit(column, sequences.static[:, j : j + 1], once, chosen[column.name])
+            for j, column in enumerate(schema.statics)
+        )
+        seen, counts = _combinations(sequences, tuple(condition))
+        varying = bool((sequences.lengths < sequences.length).any())
+        return cls(schema, sequences.length, channels, statics, tuple(condition), varying, seen, counts)
+
+    @property
+    def generated(self) -> tuple[Part, ...]:
+        return tuple(part for part in self.statics if part.column.name not in self.condition)
+
+    @property
+    def given(self) -> tuple[Part, ...]:
+        return tuple(self.statics[self.schema.static_index(name)] for name in self.condition)
+
+    @property
+    def shape(self) -> Shape:
+        """What networks are told of the data."""
+        gaps = [part for part in self.channels if part.gaps]
+        first_mask = sum(part.width for part in self.channels)
+        gates = {part.column.name: first_mask + j for j, part in enumerate(gaps)}
+        x = [Block(part.column.kind, part.width, gates.get(part.column.name)) for part in self.channels]
+        x += [Block("binary")] * (len(gaps) + self.varying)
+        s: list[Block] = []
+        for kind, width, gated in self._static_blocks():
+            position = sum(block.width for block in s) + width
+            s += [Block(kind, width, position), Block("binary")] if gated else [Block(kind, width)]
+        condition = sum(part.width + part.gaps for part in self.given)
+        return Shape(self.length, tuple(x), tuple(s), condition, first_mask + len(gaps) if self.varying else None)
+
+    def _static_blocks(self) -> Iterator[tuple[Any, int, bool]]:
+        for part in self.generated:
+            yield part.column.kind, part.width, part.gaps
+        for part in self.channels:
+            if part.normaliser is not None and part.normaliser.width:
+                yield "continuous", part.normaliser.width, part.statics_gaps
+
+    def encode(self, sequences: Sequences) -> Encoded:
+        """Encode sequences of the same schema; lossless for those it was fitted on, but for the names of subjects.
+
+        Raises:
+            ValueError: if the schema differs, or a gap occurs where none did in training.
+        """
+        self._check(sequences)
+        alive = sequences.alive
+        values, masks, taken_out = [], [], []
+        for j, part in enumerate(self.channels):
+            column = sequences.values[:, :, j].astype(np.float64)
+            missing = np.isnan(column)
+            if not part.gaps and (missing & alive).any():
+                raise ValueError(f"channel {part.column.name!r} has gaps, but had none when the preparation was fitted")
+            encoded, statics = part.encode(column)
+            values.append(np.nan_to_num(encoded, nan=0.0))
+            if part.gaps:
+                masks.append(~missing[..., None])
+            if statics.shape[1]:
+                taken_out.append(_with_gate(statics, part.statics_gaps))
+        if self.varying:
+            masks.append(alive[..., None])
+        own = [self._encode_static(part, sequences) for part in self.generated]
+        given = [self._encode_static(part, sequences) for part in self.given]
+        nothing = np.zeros((len(sequences), 0))
+        tensor = lambda parts: torch.from_numpy(np.concatenate(parts, axis=-1).astype(np.float32))  # noqa: E731
+        return Encoded(tensor(values + masks), tensor([*own, *taken_out, nothing]), tensor([*given, nothing]))
+
+    def _check(self, sequences: Sequences) -> None:
+        theirs, ours = sequences.schema, self.schema
+        for what in ("channels", "statics"):
+            names, known = [[(c.name, c.kind, c.categories) for c in getattr(s, what)] for s in (theirs, ours)]
+            if names != known:
+                raise ValueError(
+                    f"the {what} are {', '.join(n[0] for n in names) or 'none'}; "
+                    f"the preparation was fitted on {', '.join(n[0] for n in known) or 'none'}, with its own categories"
+                )
+        if sequences.length != self.length:
+            raise ValueError(f"sequences have {sequences.length} steps; the preparation was fitted on {self.length}")
+        if not self.varying and (sequences.lengths < self.length).any():
+            raise ValueError("sequences differ in length, but did not when the preparation was fitted")
+
+    def _encode_static(self, part: Part, sequences: Sequences) -> ndarray:
+        column = sequences.static_column(part.column.name)[:, None].astype(np.float64)
+        if not part.gaps and np.isnan(column).any():
+            raise ValueError(
+                f"static column {part.column.name!r} is missing, but never was when the preparation was fitted"
+            )
+        return _with_gate(part.encode(column)[0][:, 0], part.gaps)
+
+    def decode(self, encoded: Encoded, subject: Shaped[ndarray, " n"] | None = None) -> Sequences:
+        """Undo `encode`; generated values may be soft, and 0/1 columns are cut at one half."""
+        x, s, condition = (part.detach().cpu().double().numpy() for part in (encoded.x, encoded.s, encoded.condition))
+        n = len(x)
+        offset = first_mask = sum(part.width for part in self.channels)
+        lengths = np.full(n, self.length)
+        if self.varying:
+            ended = x[:, :, -1] < 0.5
+            lengths = np.where(ended.any(axis=1), ended.argmax(axis=1), self.length).clip(1)
+        alive = np.arange(self.length) < lengths[:, None]
+
+        columns = _Reader(s)
+        own = {part.column.name: self._decode_static(part, columns) for part in self.generated}
+        reader = _Reader(condition)
+        own |= {part.column.name: self._decode_static(part, reader) for part in self.given}
+        values = np.empty((n, self.length, len(self.channels)))
+        offset = 0
+        for j, part in enumerate(self.channels):
+            measured = alive
+            if part.gaps:
+                measured = alive & (x[:, :, first_mask] > 0.5)
+                first_mask += 1
+            taken_out = (
+                columns.take(part.normaliser.width, part.statics_gaps, fill=0.0) if part.normaliser else s[:, :0]
+            )
+            block = np.where(measured[..., None], x[:, :, offset : offset + part.width], np.nan)
+            values[:, :, j] = part.decode(block, taken_out)
+            offset += part.width
+        static = (
+            np.stack([own[c.name] for c in self.schema.statics], axis=1) if self.schema.statics else np.zeros((n, 0))
+        )
+        return Sequences(values, self.schema, lengths, static, np.arange(n) if subject is None else subject)
+
+    @staticmethod
+    def _decode_static(part: Part, reader: _Reader) -> Float[ndarray, " n"]:
+        block = reader.take(part.width, part.gaps, fill=np.nan)
+        return part.decode(block[:, None], np.zeros((len(block), 0)))[:, 0]
+
+    def conditions(
+        self, count: int, given: Mapping[str, Any] | None = None, seed: int = 0
+    ) -> Float[Tensor, "n condition"]:
+        """Draw conditions as the training set had them, with some columns fixed: `{"died": 1}`.
+
+        A combination never seen is allowed, with a warning: the other columns are then drawn as if independent of it.
+
+        Raises:
+            ValueError: if a fixed column is not conditioned on, or has no such category.
+        """
+        fixed = {name: self._code(name, label) for name, label in (given or {}).items()}
+        if not self.condition:
+            return torch.zeros(count, 0)
+        rows, weights = self.seen, self.counts.astype(np.float64)
+        discrete = {name: code for name, code in fixed.items() if self._part(name).normaliser is None}
+        match = np.ones(len(rows), dtype=bool)
+        for name, code in discrete.items():
+            match &= rows[:, self.condition.index(name)] == code
+        if match.any():
+            rows, weights = rows[match], weights[match]
+        else:
+            log.warning("no training sequence has %s together", ", ".join(f"{k}={v}" for k, v in (given or {}).items()))
+        chosen = rows[np.random.default_rng(seed).choice(len(rows), size=count, p=weights / weights.sum())]
+        for name, code in fixed.items():
+            chosen[:, self.condition.index(name)] = code
+        encoded = [
+            _with_gate(part.encode(chosen[:, j : j + 1])[0][:, 0], part.gaps) for j, part in enumerate(self.given)
+        ]
+        return torch.from_numpy(np.concatenate(encoded, axis=1).astype(np.float32))
+
+    def _part(self, name: str) -> Part:
+        return self.given[self.condition.index(name)]
+
+    def _code(self, name: str, label: Any) -> float:
+        if name not in self.condition:
+            what = nearest(name, self.condition) if self.condition else "it was trained without a condition"
+            raise ValueError(f"the run is not conditioned on {name!r}; {what}")
+        return self._part(name).column.code(label)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain numbers and names."""
+
+        def parts(rows: tuple[Part, ...]) -> list[dict[str, Any]]:
+            return [
+                {
+                    "normaliser": normalisation.to_json(part.normaliser) if part.normaliser else None,
+                    "gaps": part.gaps,
+                    "statics_gaps": part.statics_gaps,
+                }
+                for part in rows
+            ]
+
+        return {
+            "schema": self.schema.to_json(),
+            "length": self.length,
+            "channels": parts(self.channels),
+            "statics": parts(self.statics),
+            "condition": list(self.condition),
+            "varying": self.varying,
+            "seen": [[None if np.isnan(v) else v for v in row] for row in self.seen.tolist()],
+            "counts": self.counts.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Preparation:
+        """Undo `to_json`."""
+        schema = Schema.from_json(record["schema"])
+
+        def parts(columns: tuple[Column, ...], rows: list[dict[str, Any]]) -> tuple[Part, ...]:
+            read = lambda row: normalisation.from_json(row) if row else None  # noqa: E731
+            return tuple(
+                Part(column, read(row["normaliser"]), row["gaps"], row["statics_gaps"])
+                for column, row in zip(columns, rows, strict=True)
+            )
+
+        condition = tuple(record["condition"])
+        seen = np.array([[np.nan if v is None else v for v in row] for row in record["seen"]], dtype=np.float64)
+        return cls(
+            schema,
+            record["length"],
+            parts(schema.channels, record["channels"]),
+            parts(schema.statics, record["statics"]),
+            condition,
+            record["varying"],
+            seen.reshape(len(record["seen"]), len(condition)),
+            np.array(record["counts"], dtype=np.int64),
+        )
+
+
+class _Reader:
+    """Walks through encoded statics from left to right."""
+
+    def __init__(self, columns: Float[ndarray, "n k"]) -> None:
+        self.columns, self.position = columns, 0
+
+    def take(self, width: int, gated: bool, fill: float) -> ndarray:
+        block = self.columns[:, self.position : self.position + width]
+        self.position += width
+        if gated:
+            gate = self.columns[:, self.position : self.position + 1]
+            self.position += 1
+            block = np.where(gate > 0.5, block, fill)
+        return block
+
+
+def _with_gate(columns: ndarray, gated: bool) -> ndarray:
+    missing = np.isnan(columns)
+    filled = np.where(missing, 0.0, columns)
+    return np.concatenate([filled, ~missing[:, :1]], axis=1) if gated else filled
+
+
+def _choice(schema: Schema, normalise: str | Mapping[str, str]) -> dict[str, str]:
+    """Spell out which normaliser each column takes."""
+    by_name = {"*": normalise} if isinstance(normalise, str) else dict(normalise)
+    names = [column.name for column in schema.columns]
+    for name, kind in by_name.items():
+        normalisation.named(kind)
+        if name != "*" and name not in names:
+            raise ValueError(f"no column {name!r} to normalise; {nearest(name, names)}")
+    default = by_name.get("*", "standard")
+    plain = {name for name, known in normalisation.NORMALISERS.items() if not known.width}
+    chosen = {column.name: by_name.get(column.name, default) for column in schema.channels}
+    for column in schema.statics:
+        chosen[column.name] = by_name.get(column.name, default if default in plain else "standard")
+        if chosen[column.name] not in plain:
+            raise ValueError(
+                f"static column {column.name!r} cannot be normalised by {chosen[column.name]!r}, which takes something "
+                f"out of a sequence; use {', '.join(sorted(plain))}"
+            )
+    return chosen
+
+
+def _combinations(sequences: Sequences, condition: tuple[str, ...]) -> tuple[ndarray, ndarray]:
+    """Return distinct combinations of conditions and their counts, continuous ones as medians of 20 quantile bins."""
+    if not condition:
+        return np.zeros((0, 0)), np.zeros(0, dtype=np.int64)
+    columns = []
+    for name in condition:
+        values = sequences.static_column(name).astype(np.float64)
+        if sequences.schema.statics[sequences.schema.static_index(name)].kind == "continuous":
+            edges = np.unique(np.nanquantile(values, np.linspace(0, 1, 21)))
+            bins = np.searchsorted(edges[1:-1], values, side="right")
+            middles = {b: float(np.nanmedian(values[bins == b])) for b in np.unique(bins[~np.isnan(values)])}
+            values = np.array([np.nan if np.isnan(v) else middles[b] for v, b in zip(values, bins, strict=True)])
+        columns.append(values)
+    return np.unique(np.stack(columns, axis=1), axis=0, return_counts=True, equal_nan=True)

@@ -1,0 +1,231 @@
+"""Law: whatever the data, `decode(encode(s))` is `s` (but for the names of subjects)."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from vitalsynth.normalisation import NORMALISERS
+from vitalsynth.preparation import Preparation
+from vitalsynth.sequences import Column, Encoded, Schema, Sequences
+
+PLAIN = ["minmax", "standard", "quantile"]
+
+
+@st.composite
+def columns(draw, what):
+    def column(j):
+        kind = draw(st.sampled_from(["continuous", "binary", "categorical"]))
+        categories = {
+            "continuous": (),
+            "binary": draw(st.sampled_from([(), ("F", "M")])),
+            "categorical": ("a", "b", "c"),
+        }
+        return Column(f"{what}{j}", kind, categories=categories[kind])
+
+    return tuple(column(j) for j in range(draw(st.integers(1 if what == "x" else 0, 4))))
+
+
+@st.composite
+def values_of(draw, column, shape):
+    """One column, of any level and scale, constant at times, with gaps; at least one value is measured."""
+    if column.kind == "continuous":
+        level = draw(st.sampled_from([0.0, 1.0, -40.0, 1e4]))
+        scale = draw(st.sampled_from([0.0, 1e-2, 1.0, 300.0]))
+        unit = st.floats(-1, 1, width=32)
+        out = level + scale * draw(arrays.arrays(np.float64, shape, elements=unit))
+    else:
+        most = 1 if column.kind == "binary" else 2
+        out = draw(arrays.arrays(np.int64, shape, elements=st.integers(0, most))).astype(np.float64)
+    gaps = draw(st.sampled_from(["none", "some", "most"]))
+    if gaps != "none":
+        observed = draw(arrays.arrays(np.bool_, shape, elements=st.booleans()))
+        if gaps == "most":
+            observed &= draw(arrays.arrays(np.bool_, shape, elements=st.booleans()))
+        observed.flat[0] = True
+        out = np.where(observed, out, np.nan)
+    return out
+
+
+@st.composite
+def sequences(draw):
+    n, length = draw(st.integers(1, 6)), draw(st.integers(1, 9))
+    schema = Schema(draw(columns("x")), draw(columns("s")))
+    lengths = draw(arrays.arrays(np.int64, n, elements=st.integers(1, length)))
+    lengths[0] = length
+    if draw(st.booleans()):
+        lengths[:] = length
+    values = np.stack([draw(values_of(c, (n, length))) for c in schema.channels], axis=2)
+    static = np.zeros((n, 0))
+    if schema.statics:
+        static = np.stack([draw(values_of(c, (n, 1)))[:, 0] for c in schema.statics], axis=1)
+    return Sequences(values, schema, lengths, static)
+
+
+@st.composite
+def cases(draw):
+    s = draw(sequences())
+    by_name = {c.name: draw(st.sampled_from(sorted(NORMALISERS))) for c in s.schema.channels if c.kind == "continuous"}
+    by_name |= {c.name: draw(st.sampled_from(PLAIN)) for c in s.schema.statics if c.kind == "continuous"}
+    condition = [c.name for c in s.schema.statics if draw(st.booleans())]
+    return s, by_name, draw(st.permutations(condition))
+
+
+def assert_same(back, s):
+    """Equal to float32 precision of each column's largest value; gaps, lengths and codes exactly."""
+    np.testing.assert_array_equal(back.lengths, s.lengths)
+    for ours, theirs, defined in (
+        (back.values, s.values, s.schema.channels),
+        (back.static, s.static, s.schema.statics),
+    ):
+        np.testing.assert_array_equal(np.isnan(ours), np.isnan(theirs))
+        for j, column in enumerate(defined):
+            size = np.nanmax(np.abs(theirs[..., j]))
+            tolerance = 2e-5 * size if column.kind == "continuous" else 0
+            np.testing.assert_allclose(ours[..., j], theirs[..., j], rtol=0, atol=tolerance, err_msg=column.name)
+
+
+@given(cases())
+def test_decode_undoes_encode(case):
+    s, by_name, condition = case
+    preparation = Preparation.fit(s, by_name, condition)
+    encoded = preparation.encode(s)
+    for part in (encoded.x, encoded.s, encoded.condition):
+        assert torch.isfinite(part).all()
+    assert_same(preparation.decode(encoded), s)
+
+
+@given(cases())
+def test_shape_describes_what_encode_returns(case):
+    s, by_name, condition = case
+    preparation = Preparation.fit(s, by_name, condition)
+    encoded, shape = preparation.encode(s), preparation.shape
+    assert encoded.x.shape == (len(s), shape.length, shape.channels)
+    assert encoded.s.shape == (len(s), shape.statics)
+    assert encoded.condition.shape == (len(s), shape.condition)
+    for data, blocks in ((encoded.x, shape.x), (encoded.s, shape.s)):
+        position = 0
+        for block in blocks:
+            columns = data[..., position : position + block.width]
+            if block.kind != "continuous":
+                assert ((columns == 0) | (columns == 1)).all()
+            if block.gate is not None:
+                assert (columns[data[..., block.gate] == 0] == 0).all()
+            position += block.width
+
+
+@given(cases())
+def test_a_preparation_survives_json(case):
+    s, by_name, condition = case
+    preparation = Preparation.fit(s, by_name, condition)
+    again = Preparation.from_json(json.loads(json.dumps(preparation.to_json(), allow_nan=False)))
+    ours, theirs = again.encode(s), preparation.encode(s)
+    assert (
+        torch.equal(ours.x, theirs.x)
+        and torch.equal(ours.s, theirs.s)
+        and torch.equal(ours.condition, theirs.condition)
+    )
+    assert again.shape == preparation.shape
+
+
+@pytest.mark.parametrize("kind", sorted(NORMALISERS))
+def test_normalised_values_are_of_unit_scale(kind, rng):
+    values = 120 + 30 * rng.standard_normal((200, 1)) + 5 * rng.standard_normal((200, 24))
+    y, statics = NORMALISERS[kind].fit(values).encode(values)
+    assert 0.2 < np.abs(y).max() < 6
+    assert statics.shape == (200, NORMALISERS[kind].width)
+    assert (np.abs(statics) < 6).all()
+
+
+def test_local_takes_level_and_scale_out_of_each_sequence(rng):
+    level, scale = 50 * rng.standard_normal((100, 1)), np.exp(rng.standard_normal((100, 1)))
+    values = level + scale * rng.standard_normal((100, 500))
+    y, statics = NORMALISERS["local"].fit(values).encode(values)
+    np.testing.assert_allclose(y.mean(axis=1), 0, atol=1e-9)
+    np.testing.assert_allclose(y.std(axis=1), 1, rtol=1e-9)
+    assert np.corrcoef(statics[:, 0], level[:, 0])[0, 1] > 0.99
+    assert np.corrcoef(statics[:, 1], np.log(scale[:, 0]))[0, 1] > 0.99
+
+
+def test_integrated_by_hand():
+    values = np.array([[np.nan, 10.0, np.nan, 13.0, 12.0]])
+    normaliser = NORMALISERS["integrated"].fit(values)
+    differences = np.array([0.0, 3.0, -1.0])
+    y, _ = normaliser.encode(values)
+    np.testing.assert_allclose(y[0, [1, 3, 4]], differences / differences.std())
+    assert np.isnan(y[0, [0, 2]]).all()
+
+
+def test_quantile_of_a_skewed_column_is_normal(rng):
+    values = np.exp(rng.standard_normal((1, 20_000)))
+    y, _ = NORMALISERS["quantile"].fit(values).encode(values)
+    np.testing.assert_allclose(np.quantile(y, [0.025, 0.5, 0.975]), [-1.96, 0, 1.96], atol=0.03)
+
+
+def test_decoding_keeps_to_resolution_and_bounds(rng):
+    schema = Schema((Column("spo2", resolution=0.5, low=0, high=100),))
+    s = Sequences(np.round(rng.uniform(90, 100, (30, 5, 1)) * 2) / 2, schema)
+    preparation = Preparation.fit(s)
+    np.testing.assert_array_equal(preparation.decode(preparation.encode(s)).values, s.values)
+    wild = Encoded(5 * torch.randn(30, 5, 1), torch.zeros(30, 0), torch.zeros(30, 0))
+    decoded = preparation.decode(wild).values
+    assert decoded.max() == 100 and np.all(decoded * 2 == np.round(decoded * 2))
+
+
+@pytest.fixture
+def conditioned(rng):
+    died = np.repeat([0.0, 1.0], [75, 25])
+    sex = rng.integers(0, 2, 100).astype(float)
+    sex[died == 1] = 1
+    static = np.stack([died, sex, rng.uniform(20, 90, 100)], axis=1)
+    schema = Schema(
+        (Column("hr"),), (Column("died", "binary"), Column("sex", "binary", categories=("F", "M")), Column("age"))
+    )
+    return Preparation.fit(
+        Sequences(rng.standard_normal((100, 4, 1)), schema, static=static), condition=["died", "sex", "age"]
+    )
+
+
+def test_conditions_are_drawn_as_in_training(conditioned):
+    drawn = conditioned.conditions(4000, seed=1)
+    assert abs(drawn[:, 0].mean() - 0.25) < 0.03
+    assert (drawn[drawn[:, 0] == 1, 1] == 1).all()
+    assert len(torch.unique(drawn[:, 2])) <= 20
+
+
+def test_conditions_can_be_fixed(conditioned, caplog):
+    drawn = conditioned.conditions(50, {"died": 1, "age": 90.0})
+    assert (drawn[:, 0] == 1).all() and (drawn[:, 1] == 1).all() and len(torch.unique(drawn[:, 2])) == 1
+    assert not caplog.records
+    assert (conditioned.conditions(50, {"died": 1, "sex": "F"})[:, 1] == 0).all()
+    assert "no training sequence" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("given_columns", "message"),
+    [({"dyed": 1}, "did you mean 'died'"), ({"sex": "X"}, "no category 'X'"), ({"age": "old"}, "is a number")],
+)
+def test_wrong_conditions_are_named(conditioned, given_columns, message):
+    with pytest.raises(ValueError, match=message):
+        conditioned.conditions(3, given_columns)
+
+
+def test_fit_names_what_is_wrong(rng):
+    schema = Schema((Column("hr"), Column("temp")), (Column("age"),))
+    values = rng.standard_normal((5, 3, 2))
+    good = Sequences(values, schema, static=np.ones((5, 1)))
+    with pytest.raises(ValueError, match="no normalisation 'standart'; did you mean 'standard'"):
+        Preparation.fit(good, "standart")
+    with pytest.raises(ValueError, match="no column 'hrr'"):
+        Preparation.fit(good, {"hrr": "local"})
+    with pytest.raises(ValueError, match="'age' cannot be normalised by 'local'"):
+        Preparation.fit(good, {"age": "local"})
+    with pytest.raises(ValueError, match="no static column 'aeg'; did you mean 'age'"):
+        Preparation.fit(good, condition=["aeg"])
+    values[:, :, 1] = np.nan
+    with pytest.raises(ValueError, match="'temp' has no measured value"):
+        Preparation.fit(Sequences(values, schema, static=np.ones((5, 1))))
