@@ -1,0 +1,189 @@
+"""From the raw cells of one column to numbers, and what the column is: a binary, a category or a measurement.
+
+Cells that are empty, NA or `nan` are missing, and become NaN. Errors name the data row, counted from 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+
+from ..sequences import Column, Label
+
+MOST_CATEGORIES = 100
+RESOLUTIONS = (1.0, 0.5, 0.1, 0.01)
+FEWEST_FOR_RESOLUTION = 20
+
+
+def infer(cells: pd.Series, name: str, categorical: bool = False) -> tuple[Column, Float[ndarray, " rows"]]:
+    """Find out what a column is, and read it.
+
+    Args:
+        cells: As pandas read them.
+        name: Of the column.
+        categorical: Numbers are names of categories, too.
+
+    Returns:
+        The column and its numbers or codes; NaN is missing.
+
+    Raises:
+        ValueError: if it is empty, holds dates, mixes numbers with text, or has too many categories.
+    """
+    if cells.dtype.kind in "mM" or pd.api.types.is_datetime64_any_dtype(cells.dtype):
+        raise column_error(name, "holds dates or durations; drop it, or turn it into numbers")
+    codes, labels = _distinct(cells)
+    if not (codes >= 0).any():
+        raise column_error(name, "is empty; drop it")
+    if categorical or isinstance(cells.dtype, pd.CategoricalDtype):
+        return _categories(codes, labels, name)
+    numbers = _numbers(codes, labels, name)
+    if numbers is None:
+        return _categories(codes, labels, name)
+    return measurement(numbers, name), numbers
+
+
+def measurement(numbers: Float[ndarray, " rows"], name: str) -> Column:
+    """Say whether numbers are a binary or a measurement, in which steps and from where on.
+
+    Raises:
+        ValueError: if none is measured.
+    """
+    measured = numbers[~np.isnan(numbers)]
+    if not len(measured):
+        raise column_error(name, "is empty; drop it")
+    if np.isin(measured, (0.0, 1.0)).all():
+        return Column(name, "binary")
+    low = 0.0 if measured.min() >= 0 else None
+    return Column(name, resolution=resolution(measured), low=low)
+
+
+def resolution(measured: Float[ndarray, " rows"]) -> float | None:
+    """Return the largest of 1, 0.5, 0.1, 0.01 of which all values are multiples; None if none is, or under 20 values.
+
+    The tolerance is a few float32 steps of each value, and at most a hundredth of the resolution.
+    """
+    measured = measured.astype(np.float64)
+    if len(measured) < FEWEST_FOR_RESOLUTION:
+        return None
+    for step in RESOLUTIONS:
+        error = np.abs(measured - step * np.round(measured / step))
+        if (error <= np.minimum(1e-6 * np.abs(measured), 0.01 * step)).all():
+            return step
+    return None
+
+
+def read(cells: pd.Series, column: Column) -> Float[ndarray, " rows"]:
+    """Read a column that is known.
+
+    Raises:
+        ValueError: if a cell is not a number, or not of a known category.
+    """
+    codes, labels = _distinct(cells, strip=False)
+    if column.kind == "continuous":
+        return _known_numbers(codes, labels, column.name)
+    values = np.full(len(labels) + 1, np.nan)  # the last stands for missing
+    for position, label in enumerate(labels):
+        try:
+            values[position] = column.code(_plain_label(label, column))
+        except ValueError as error:
+            raise ValueError(f"row {_row_of(codes, position)}, {error}") from None
+    return values[codes]
+
+
+def column_error(name: str, message: str, row: int | None = None) -> ValueError:
+    """Return an error that names the column, and the data row if there is one."""
+    where = f"row {row}, " if row is not None else ""
+    return ValueError(f"{where}column {name!r} {message}")
+
+
+def _plain_label(label: Any, column: Column) -> Any:
+    if isinstance(label, bool) and not column.categories:
+        return int(label)
+    if isinstance(label, str) and label not in column.categories:
+        return label.strip()
+    return label
+
+
+def _distinct(cells: pd.Series, strip: bool = True) -> tuple[Int[ndarray, " rows"], list[Any]]:
+    """Return which of the distinct labels each cell holds, -1 where missing, and the labels as plain Python values."""
+    codes, found = pd.factorize(cells)
+    raw = [label.item() if isinstance(label, np.generic) else label for label in found]
+    plain = [label.strip() if strip and isinstance(label, str) else label for label in raw]
+    position: dict[tuple[type, Any], int] = {}
+    places = []
+    for label in plain:
+        missing = isinstance(label, str) and label.strip().lower() in ("", "nan")
+        places.append(-1 if missing else position.setdefault((type(label), label), len(position)))
+    return np.array([*places, -1])[codes], [label for _, label in position]
+
+
+def _as_number(label: Any) -> float | None:
+    try:
+        return float(label)
+    except (TypeError, ValueError):
+        return None
+
+
+def _numbers(codes: Int[ndarray, " rows"], labels: list[Any], name: str) -> Float[ndarray, " rows"] | None:
+    """Return numbers; None if it is a column of text."""
+    numbers = [_as_number(label) for label in labels]
+    is_number = np.array([number is not None for number in numbers] + [False])[codes]
+    if is_number.sum() * 2 < (codes >= 0).sum():
+        return None
+    return _known_numbers(codes, labels, name)
+
+
+def _known_numbers(codes: Int[ndarray, " rows"], labels: list[Any], name: str) -> Float[ndarray, " rows"]:
+    values = np.full(len(labels) + 1, np.nan)
+    for position, label in enumerate(labels):
+        number = _as_number(label)
+        if number is None:
+            advice = "empty the cell where nothing was measured"
+            raise column_error(name, f"holds numbers, but here the text {label!r}; {advice}", _row_of(codes, position))
+        values[position] = number
+    numbers = values[codes]
+    refuse_infinite(numbers, name)
+    return numbers
+
+
+def refuse_infinite(numbers: Float[ndarray, " rows"], name: str) -> None:
+    """Raise a ValueError at the first infinite number."""
+    if len(rows := np.flatnonzero(np.isinf(numbers))):
+        raise column_error(name, "is infinite; empty the cell where nothing was measured", int(rows[0]) + 1)
+
+
+def _row_of(codes: Int[ndarray, " rows"], position: int) -> int:
+    return int(np.flatnonzero(codes == position)[0]) + 1
+
+
+def _categories(codes: Int[ndarray, " rows"], labels: Sequence[Any], name: str) -> tuple[Column, ndarray]:
+    if len(labels) > MOST_CATEGORIES:
+        raise column_error(
+            name,
+            f"has {len(labels):,} distinct categories; at most {MOST_CATEGORIES} are allowed; drop it, or group them",
+        )
+    plain = _uniform([int(v) if isinstance(v, float) and v.is_integer() else v for v in labels])
+    categories = tuple(sorted(set(plain)))
+    code = np.array([categories.index(label) for label in plain] + [np.nan])
+    two_texts = len(categories) == 2 and isinstance(categories[0], str)
+    return Column(name, "binary" if two_texts else "categorical", categories=categories), code[codes]
+
+
+def _uniform(labels: list[Any]) -> list[Label]:
+    """Numbers stay numbers if all are; else everything becomes text."""
+    if all(isinstance(label, int | float) for label in labels):
+        return labels
+    return [str(label) for label in labels]
+
+
+def same_within(
+    cells: pd.Series, group: Int[ndarray, " rows"], first: Int[ndarray, " groups"]
+) -> Bool[ndarray, " rows"]:
+    """Say for each row whether its cell is that of its group's first row; missing cells are alike."""
+    codes, _ = pd.factorize(cells)
+    return codes == codes[first][group]

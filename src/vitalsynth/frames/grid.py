@@ -1,0 +1,201 @@
+"""From times as written in a table to steps on an even grid.
+
+    step of a row = (time - start) / step
+
+Numbers and timedeltas start at the smallest time of the whole table; dates at the first row of each id, since a
+calendar date identifies a person. Inside, numbers stay as they are and all else is in nanoseconds, which is exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int, Shaped
+from numpy import ndarray
+
+from ..sequences import Schema
+from .columns import column_error
+
+NANOSECONDS = {"d": 86_400e9, "h": 3_600e9, "min": 60e9, "s": 1e9, "ms": 1e6, "": 3_600e9}
+FIRST_DATE = np.datetime64("2100-01-01", "ns")  # dates are written from here
+LONGEST = 20  # a grid so many times longer than the longest id is a mistaken one
+OFF_GRID = 0.01  # of a step
+
+TimeKind = Literal["number", "timedelta", "datetime"]
+
+
+@dataclass(frozen=True, eq=False)
+class Times:
+    """The time column as read.
+
+    Args:
+        name: Of the column.
+        kind: How it was written.
+        values: Numbers, or nanoseconds.
+    """
+
+    name: str
+    kind: TimeKind
+    values: Shaped[ndarray, " rows"]
+
+    def scale(self, unit: str) -> float:
+        """What one unit of time is in `values`."""
+        return 1.0 if self.kind == "number" else NANOSECONDS[unit]
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Where each row lies.
+
+    Args:
+        index: Step of each row.
+        start: Time of step 0, in the unit of `step`.
+        step: Duration of a step: hours, or the unit of the numbers.
+    """
+
+    index: Int[ndarray, " rows"]
+    start: float
+    step: float
+
+
+def read_times(cells: pd.Series, name: str) -> Times:
+    """Read a time column: numbers, timedeltas, datetimes, or text of one of these.
+
+    Raises:
+        ValueError: if a cell is missing or cannot be read.
+    """
+    missing = cells.isna().to_numpy()
+    if missing.any():
+        raise column_error(name, "is missing; every row needs a time", int(missing.argmax()) + 1)
+    if pd.api.types.is_numeric_dtype(cells.dtype):
+        values = cells.to_numpy(np.float64)
+        if not np.isfinite(values).all():
+            raise column_error(name, "is infinite; every row needs a time", int((~np.isfinite(values)).argmax()) + 1)
+        return Times(name, "number", values)
+    if cells.dtype.kind == "m":
+        return Times(name, "timedelta", cells.astype("timedelta64[ns]").to_numpy().astype(np.int64))
+    if pd.api.types.is_datetime64_any_dtype(cells.dtype):
+        return Times(
+            name, "datetime", pd.to_datetime(cells, utc=True).astype("datetime64[ns, UTC]").astype(np.int64).to_numpy()
+        )
+    return read_times(_parse(cells, name), name)
+
+
+def _parse(cells: pd.Series, name: str) -> pd.Series:
+    """Read texts as numbers, durations or dates, whichever fits the most."""
+    text = cells.astype(str).str.strip()
+    clock = text.str.replace(r"^(\d+:\d\d)$", r"\1:00", regex=True)  # 07:30 is hours and minutes
+    tries: tuple[Any, ...] = (
+        pd.to_numeric(text, errors="coerce"),
+        pd.to_timedelta(clock, errors="coerce"),
+        pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601"),
+    )
+    parsed = min(tries, key=lambda attempt: attempt.isna().sum())
+    if (bad := parsed.isna().to_numpy()).any():
+        row = int(bad.argmax())
+        allowed = "allowed are numbers, durations (07:30:00) and dates (2024-05-01 07:30)"
+        raise column_error(name, f"is {text.iloc[row]!r}, which is no time; {allowed}", row + 1)
+    return parsed
+
+
+def infer_grid(times: Times, sequence: Int[ndarray, " rows"], step: float | None) -> Grid:
+    """Find the even grid that rows lie on, or bin them by a given step.
+
+    Args:
+        times: As read.
+        sequence: To which sequence each row belongs.
+        step: Duration of a step, in hours or the unit of the numbers; times are then binned. None finds the greatest
+            duration of which all times are multiples.
+
+    Raises:
+        ValueError: if no grid of sensible length holds all rows.
+    """
+    scale = times.scale("h")
+    offsets, start = _offsets(times, sequence, scale)
+    if step is not None:
+        if not (np.isfinite(step) and step > 0):
+            raise ValueError(f"step must be greater than 0, got {step}")
+        return Grid(np.floor(offsets / (step * scale) + 1e-9).astype(np.int64), start, float(step))
+    common = _common_duration(offsets)
+    most_rows = int(np.bincount(sequence).max())
+    if common is None or offsets.max() / common >= LONGEST * most_rows:
+        gaps = np.diff(np.unique(offsets)) / scale
+        what = (
+            "lie on no even grid" if common is None else f"fit only a grid of {offsets.max() / common + 1:,.0f} steps"
+        )
+        advice = f"give step, such as step={float(np.median(gaps)):.2g}"
+        raise column_error(times.name, f"has times that {what}, for at most {most_rows} rows an id; {advice}")
+    return Grid(np.round(offsets / common).astype(np.int64), start, float(common / scale) if offsets.any() else 1.0)
+
+
+def known_grid(times: Times, sequence: Int[ndarray, " rows"], schema: Schema, step: float | None) -> Grid:
+    """Place rows on the grid of a schema; bin them if its own step is given.
+
+    Raises:
+        ValueError: if times are written in another way, lie off the grid or before its start, or `step` is another.
+    """
+    if times.kind != schema.time_kind:
+        raise column_error(times.name, f"holds a {times.kind}; the schema expects a {schema.time_kind}")
+    if step is not None and not np.isclose(step, schema.step):
+        raise ValueError(f"step is {step}, but the schema's is {schema.step}; leave step out, or give {schema.step}")
+    scale = times.scale(schema.step_unit)
+    offsets, start = _offsets(times, sequence, scale)
+    position = (offsets / scale + start - schema.start) / schema.step
+    index = np.floor(position + 1e-9) if step is not None else np.round(position)
+    off = (np.abs(position - index) > OFF_GRID) & (step is None)
+    for bad, what in ((off, "lies between the steps"), (index < 0, "lies before the start")):
+        if bad.any():
+            row = int(bad.argmax())
+            grid = f"from {schema.start:g} in steps of {schema.step:g} {schema.step_unit}".rstrip()
+            raise column_error(times.name, f"{what} of the schema ({grid})", row + 1)
+    return Grid(index.astype(np.int64), schema.start, schema.step)
+
+
+def write_times(index: Int[ndarray, " rows"], schema: Schema) -> ndarray:
+    """Undo the reading: times of steps, as numbers, timedeltas or datetimes."""
+    units = schema.start + schema.step * index
+    if schema.time_kind == "number":
+        if float(schema.start).is_integer() and float(schema.step).is_integer():
+            return units.astype(np.int64)
+        return np.round(units, 9) if schema.step > 1e-6 else units
+    durations = np.round(units * NANOSECONDS[schema.step_unit]).astype("timedelta64[ns]")
+    return durations if schema.time_kind == "timedelta" else FIRST_DATE + durations
+
+
+def as_schema(schema: Schema, times: Times, grid: Grid) -> Schema:
+    """Write into a schema how time is counted."""
+    unit = "" if times.kind == "number" else "h"
+    return replace(schema, step=grid.step, step_unit=unit, time_kind=times.kind, start=grid.start)
+
+
+def _offsets(times: Times, sequence: Int[ndarray, " rows"], scale: float) -> tuple[Shaped[ndarray, " rows"], float]:
+    """Return times since the start, and the start in units of time."""
+    if times.kind == "datetime":
+        first = np.full(sequence.max() + 1, np.iinfo(np.int64).max)
+        np.minimum.at(first, sequence, times.values)
+        return times.values - first[sequence], 0.0
+    start = times.values.min()
+    return times.values - start, float(start / scale)
+
+
+def _common_duration(offsets: Shaped[ndarray, " rows"]) -> float | None:
+    """Return the greatest duration of which all offsets are multiples; None if there is none within tolerance."""
+    distinct = np.unique(offsets)[1:]
+    if not len(distinct):
+        return 1.0
+    if distinct.dtype.kind == "i":
+        return float(np.gcd.reduce(distinct))
+    for decimals in range(7):
+        scaled = distinct * 10.0**decimals
+        whole = np.round(scaled)
+        if whole[0] >= 1 and whole[-1] < 2**53 and (np.abs(scaled - whole) <= 1e-6 + 1e-12 * scaled).all():
+            return float(np.gcd.reduce(whole.astype(np.int64))) / 10.0**decimals
+    smallest = np.diff(distinct, prepend=0.0).min()  # a third of an hour is no decimal
+    for parts in range(1, 21):
+        count = distinct / (smallest / parts)
+        if (np.abs(count - np.round(count)) <= OFF_GRID).all():
+            return float(distinct[-1] / np.round(count[-1]))
+    return None

@@ -1,0 +1,321 @@
+"""Long tables to `Sequences` and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int, Shaped
+from numpy import ndarray
+
+from ..sequences import Column, Schema, Sequences, nearest
+from . import columns
+from .columns import column_error
+from .grid import Grid, as_schema, infer_grid, known_grid, read_times, write_times
+
+SUBJECT = "subject"
+MOST_STEPS = 1 << 30  # of all sequences together: 8 GB a channel
+
+
+@contextmanager
+def prefixed(origin: str) -> Iterator[None]:
+    """Put the name of the file or table before the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{origin}: {error}") from error
+
+
+def from_frame(
+    frame: pd.DataFrame,
+    *,
+    schema: Schema | None = None,
+    id: str = "id",
+    time: str = "time",
+    subject: str | None = None,
+    step: float | None = None,
+    categorical: Sequence[str] = (),
+    origin: str = "table",
+) -> Sequences:
+    """Read a long table, a row per (id, time), rows in any order.
+
+    What a column is, is inferred: 0/1 or true/false is binary, two texts are binary with categories, more texts (100
+    at most) are categorical, all else is a measurement. Columns constant within every id are static. Sequences keep
+    the order in which their ids first appear; they end at their last row.
+
+    Args:
+        frame: The table.
+        schema: What the columns are, if that is known; `id`, `time` and `categorical` then do not matter.
+        id: Column that says to which sequence a row belongs.
+        time: Time column: numbers, timedeltas or datetimes (the last two counted in hours).
+        subject: Column that says whose sequence it is, where one subject has several; the id itself by default.
+        step: Duration of a step. Times are then binned; numbers averaged in a bin, of the others the last is taken. By
+            default the greatest duration of which all times are multiples.
+        categorical: Columns whose numbers are names of categories.
+        origin: Begins every error message.
+
+    Raises:
+        ValueError: naming row (counted from 1) and column, if anything is wrong with the table.
+    """
+    with prefixed(origin):
+        frame = frame.rename(columns=str)
+        if schema is not None:
+            id, time = schema.id, schema.time
+            known = [column.name for column in schema.columns]
+            subject = SUBJECT if subject is None and SUBJECT in frame and SUBJECT not in known else subject
+        return _Table.read(frame, id, time, subject, step, schema).sequences(schema, list(categorical))
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """A table whose rows have been placed.
+
+    Args:
+        cells: The columns that hold values.
+        sequence: To which sequence each row belongs.
+        first: First row of each sequence.
+        grid: At which step each row lies.
+        binned: Whether several rows may lie at one step.
+        subject: Whose sequence each is.
+        time_of: Writes into a schema how id and time are written.
+        order: Rows from early to late.
+    """
+
+    cells: dict[str, Any]
+    sequence: Int[ndarray, " rows"]
+    first: Int[ndarray, " n"]
+    grid: Grid
+    binned: bool
+    subject: Shaped[ndarray, " n"]
+    time_of: Callable[[Schema], Schema]
+    order: Int[ndarray, " rows"]
+
+    @classmethod
+    def read(
+        cls, frame: pd.DataFrame, id: str, time: str, subject: str | None, step: float | None, schema: Schema | None
+    ) -> _Table:
+        own = [name for name in (id, time, subject) if name is not None]
+        _check_columns(frame, own)
+        cells: dict[str, Any] = {str(name): column for name, column in frame.items()}
+        sequence, first, ids = _groups(cells[id], id)
+        times = read_times(cells[time], time)
+        grid = infer_grid(times, sequence, step) if schema is None else known_grid(times, sequence, schema, step)
+        binned = step is not None
+        _refuse_duplicates(frame, id, time, sequence, times.values if binned else grid.index)
+        who = ids if subject is None else _subjects(cells[subject], subject, sequence, first)
+        time_of = lambda schema: as_schema(replace(schema, id=id, time=time), times, grid)  # noqa: E731
+        order = np.argsort(times.values, kind="stable")
+        others = {name: column for name, column in cells.items() if name not in own}
+        return cls(others, sequence, first, grid, binned, who, time_of, order)
+
+    def sequences(self, schema: Schema | None, categorical: list[str]) -> Sequences:
+        """Read all columns."""
+        if schema is not None:
+            self._check_against(schema)
+            read = [(column, columns.read(self.cells[column.name], column)) for column in schema.columns]
+            channels, statics = read[: len(schema.channels)], read[len(schema.channels) :]
+            self._check_constant([column.name for column in schema.statics])
+        else:
+            channels, statics = self._infer(categorical)
+        values = self._values(channels)
+        if schema is None:
+            found = [column for column, _ in channels]
+            if self.binned:  # means of a bin need not be multiples of what single values are multiples of
+                found = [_resolution_of_means(column, values[:, :, j]) for j, column in enumerate(found)]
+            schema = self.time_of(Schema(tuple(found), tuple(column for column, _ in statics)))
+        lengths = np.zeros(len(self.first), dtype=np.int64)
+        np.maximum.at(lengths, self.sequence, self.grid.index + 1)
+        static = np.zeros((len(self.first), len(statics)))
+        for j, (_, numbers) in enumerate(statics):
+            static[:, j] = numbers[self.first]
+        return Sequences(values, schema, lengths, static, self.subject)
+
+    def _infer(self, categorical: list[str]) -> tuple[list[tuple[Column, ndarray]], list[tuple[Column, ndarray]]]:
+        names = list(self.cells)
+        if unknown := [name for name in categorical if name not in names]:
+            raise ValueError(f"no column {unknown[0]!r} to take as categorical; {nearest(unknown[0], names)}")
+        several = len(self.first) < len(self.sequence)
+        channels: list[tuple[Column, ndarray]] = []
+        statics: list[tuple[Column, ndarray]] = []
+        for name in names:
+            column, numbers = columns.infer(self.cells[name], name, name in categorical)
+            if several and columns.same_within(self.cells[name], self.sequence, self.first).all():
+                if column.kind == "continuous":  # one value a sequence, however many rows repeat it
+                    column = columns.measurement(numbers[self.first], name)
+                statics.append((column, numbers))
+            else:
+                channels.append((column, numbers))
+        if not channels:
+            raise ValueError(f"no column changes with time; the columns are {', '.join(names) or 'only id and time'}")
+        return channels, statics
+
+    def _values(self, channels: list[tuple[Column, ndarray]]) -> Float[ndarray, "n length channels"]:
+        n, length = len(self.first), int(self.grid.index.max()) + 1
+        if n * length > MOST_STEPS:
+            raise ValueError(
+                f"step={self.grid.step:g} makes {n:,} sequences of {length:,} steps, too many; give a larger step"
+            )
+        cell = self.sequence * length + self.grid.index
+        values = np.full((n * length, len(channels)), np.nan)
+        for j, (column, numbers) in enumerate(channels):
+            measured = ~np.isnan(numbers)
+            if self.binned and column.kind == "continuous":
+                count = np.bincount(cell[measured], minlength=n * length)
+                total = np.bincount(cell[measured], numbers[measured], minlength=n * length)
+                values[:, j] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+            else:
+                rows = self.order[measured[self.order]]
+                values[cell[rows], j] = numbers[rows]  # of several, numpy keeps the last
+        return values.reshape(n, length, len(channels))
+
+    def _check_against(self, schema: Schema) -> None:
+        names, known = list(self.cells), [column.name for column in schema.columns]
+        if missing := [name for name in known if name not in names]:
+            raise ValueError(f"no column {missing[0]!r}, which the schema has; {nearest(missing[0], names)}")
+        if more := [name for name in names if name not in known]:
+            raise ValueError(f"column {more[0]!r} is not in the schema; drop it; the schema has {', '.join(known)}")
+
+    def _check_constant(self, names: list[str]) -> None:
+        for name in names:
+            same = columns.same_within(self.cells[name], self.sequence, self.first)
+            if not same.all():
+                raise column_error(name, "is static in the schema, but changes within an id", int((~same).argmax()) + 1)
+
+
+def _check_columns(frame: pd.DataFrame, own: list[str]) -> None:
+    names = list(frame.columns)
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"column {twice[0]!r} is there twice; rename one")
+    for name in own:
+        if name not in names:
+            raise ValueError(f"no column {name!r}; {nearest(name, names)}")
+    if own[0] == own[1]:
+        raise ValueError(f"id and time are both {own[0]!r}; two different columns are needed")
+    if not len(frame):
+        raise ValueError("the table is empty; at least one row is needed")
+
+
+def _groups(cells: pd.Series, name: str) -> tuple[Int[ndarray, " rows"], Int[ndarray, " n"], Shaped[ndarray, " n"]]:
+    """Return the group of each row, the first row of each group, and the groups' labels."""
+    blank = cells.isna().to_numpy()
+    if cells.dtype.kind not in "biuf":
+        blank = blank | (cells.astype(str).str.strip() == "").fillna(True).to_numpy(dtype=bool)
+    if blank.any():
+        raise column_error(name, "is missing; every row needs one", int(blank.argmax()) + 1)
+    group, labels = pd.factorize(cells)
+    first = np.full(len(labels), len(cells), dtype=np.int64)
+    np.minimum.at(first, group, np.arange(len(cells)))
+    return group.astype(np.int64), first, _plain(labels)
+
+
+def _plain(labels: Any) -> Shaped[ndarray, " n"]:
+    array = np.asarray(labels)
+    if array.dtype.kind == "f" and np.equal(np.floor(array), array).all():
+        return array.astype(np.int64)
+    if array.dtype.kind in "iuf":
+        return array
+    if all(isinstance(label, int | np.integer) for label in labels):  # nullable integers
+        return np.array([int(label) for label in labels])
+    return np.array([str(label) for label in labels])
+
+
+def _subjects(cells: pd.Series, name: str, sequence: ndarray, first: Int[ndarray, " n"]) -> Shaped[ndarray, " n"]:
+    group, _, labels = _groups(cells, name)
+    same = group == group[first][sequence]
+    if not same.all():
+        raise column_error(name, "changes within an id; a sequence has one subject", int((~same).argmax()) + 1)
+    return labels[group[first]]
+
+
+def _refuse_duplicates(frame: pd.DataFrame, id: str, time: str, sequence: ndarray, when: ndarray) -> None:
+    twice = pd.DataFrame({"sequence": sequence, "when": when}).duplicated().to_numpy()
+    if twice.any():
+        row = int(twice.argmax())
+        earlier = int(np.flatnonzero((sequence == sequence[row]) & (when == when[row]))[0]) + 1
+        at = f"{id} {frame[id].iloc[row]}, {time} {frame[time].iloc[row]}"
+        raise ValueError(
+            f"row {row + 1}, column {time!r} repeats row {earlier} ({at}); one row per ({id}, {time}) is allowed"
+        )
+
+
+def _resolution_of_means(column: Column, values: Float[ndarray, "n length"]) -> Column:
+    if column.kind != "continuous":
+        return column
+    return replace(column, resolution=columns.resolution(values[~np.isnan(values)]))
+
+
+def to_frame(sequences: Sequences, first_id: int = 0) -> pd.DataFrame:
+    """Write a long table in the form of the one the schema was read from.
+
+    Args:
+        sequences: What to write; every step becomes a row, measured or not, until the sequence ends.
+        first_id: Where ids begin, when they are numbers that run on.
+
+    Returns:
+        Columns id, time, channels, statics. The id is the subject; where one subject has several sequences, it is a
+        running number, and a column `subject` follows.
+
+    Raises:
+        ValueError: if a column has the name of the id or the time column.
+    """
+    schema = sequences.schema
+    if clash := {schema.id, schema.time} & {column.name for column in schema.columns}:
+        raise ValueError(f"column {min(clash)!r} has the name of the id or time column; rename it")
+    sequence, index = np.nonzero(sequences.alive)
+    unique = len(np.unique(sequences.subject)) == len(sequences)
+    ids = sequences.subject if unique else first_id + np.arange(len(sequences))
+    data: dict[str, Any] = {schema.id: _ids(ids)[sequence], schema.time: write_times(index, schema)}
+    if (name := subject_column(sequences)) is not None:
+        data[name] = _ids(sequences.subject)[sequence]
+    for j, column in enumerate(schema.channels):
+        data[column.name] = cells_of(sequences.values[sequence, index, j], column)
+    for j, column in enumerate(schema.statics):
+        data[column.name] = cells_of(sequences.static[:, j], column).take(sequence)
+    return pd.DataFrame({name: pd.Series(cells).reset_index(drop=True) for name, cells in data.items()})
+
+
+def subject_column(sequences: Sequences) -> str | None:
+    """Name the column that `to_frame` writes subjects to; None if the ids are the subjects."""
+    if len(np.unique(sequences.subject)) == len(sequences):
+        return None
+    schema = sequences.schema
+    taken = {schema.id, schema.time, *(column.name for column in schema.columns)}
+    name = SUBJECT
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _ids(labels: Shaped[ndarray, " n"]) -> pd.Series:
+    series = pd.Series(labels)
+    return series.astype("str") if series.dtype.kind not in "iuf" else series
+
+
+def cells_of(values: Float[ndarray, " rows"], column: Column) -> pd.Series:
+    """Turn numbers and codes into cells: labels for categories, whole numbers as such, NA where missing."""
+    if column.categories:
+        codes = np.where(np.isnan(values), -1, values).astype(np.int64)
+        return pd.Series(_label_array(column)).reindex(codes).reset_index(drop=True)
+    if column.kind == "binary" or (column.resolution == 1 and _whole(values)):
+        return pd.Series(values).astype("Int64")
+    return pd.Series(values)
+
+
+def _label_array(column: Column) -> pd.Series:
+    labels = list(column.categories)
+    if all(isinstance(label, int) and not isinstance(label, bool) for label in labels):
+        return pd.Series(labels, dtype="Int64")
+    if all(isinstance(label, int | float) and not isinstance(label, bool) for label in labels):
+        return pd.Series(labels, dtype="float64")
+    return pd.Series([str(label) for label in labels], dtype="str")
+
+
+def _whole(values: Float[ndarray, " rows"]) -> bool:
+    """Whether integers hold exactly the same values; they have no -0, and floats skip integers above 2^53."""
+    measured = values[~np.isnan(values)]
+    negative_zero = (measured == 0) & np.signbit(measured)
+    return bool(((measured == np.round(measured)) & (np.abs(measured) < 2**53) & ~negative_zero).all())

@@ -1,0 +1,413 @@
+"""Laws: what is saved is read back exactly; rows may come in any order; bad input is named by row and column."""
+
+import json
+import os
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from test_preparation import sequences as plain_sequences
+from vitalsynth import frames, sources
+from vitalsynth.frames.columns import resolution
+from vitalsynth.sequences import Column, Schema, Sequences
+from vitalsynth.storage import atomic_path
+
+CLOCKS = [
+    {},
+    {"step": 0.25, "start": -1.5},
+    {"step": 1 / 6, "step_unit": "h", "time_kind": "timedelta", "start": 2.0},
+    {"step": 1 / 360, "step_unit": "s"},
+    {"step": 24.0, "step_unit": "h", "time_kind": "datetime"},
+    {"id": "stay", "time": "hour", "image": (3, 2, 1)},
+]
+
+
+@st.composite
+def any_sequences(draw):
+    """Of all kinds, gaps, lengths and clocks; subjects with one or several sequences, numbers or text; float32 too."""
+    s = draw(plain_sequences())
+    columns = s.schema.channels
+    if draw(st.booleans()):
+        columns = tuple(replace(c, resolution=1.0, low=-1e9) if c.kind == "continuous" else c for c in columns)
+    schema = replace(s.schema, channels=columns, **draw(st.sampled_from(CLOCKS)))
+    subject = draw(
+        st.sampled_from([np.arange(len(s)), np.arange(len(s)) // 2, np.array([f"p{j % 3}" for j in range(len(s))])])
+    )
+    longer = np.concatenate([s.values, np.full((len(s), draw(st.integers(0, 2)), s.values.shape[2]), np.nan)], axis=1)
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    return replace(s, values=longer.astype(dtype), schema=schema, subject=subject, static=s.static.astype(dtype))
+
+
+def assert_identical(back, s):
+    assert back.schema == s.schema
+    for name in ("values", "lengths", "static", "subject"):
+        ours, theirs = getattr(back, name), getattr(s, name)
+        np.testing.assert_array_equal(ours, theirs, err_msg=name)
+        assert name == "subject" or ours.dtype == theirs.dtype
+    assert back.digest() == s.digest()
+
+
+@given(any_sequences())
+def test_load_undoes_save(tmp_path_factory, s):
+    path = tmp_path_factory.mktemp("save") / "s.parquet"
+    frames.save(s, path)
+    assert_identical(frames.load(path), s)
+    assert [each.name for each in path.parent.iterdir()] == ["s.parquet"]
+
+
+@given(any_sequences(), st.randoms(use_true_random=False))
+@settings(max_examples=30)
+def test_rows_may_come_in_any_order(s, random):
+    frame = frames.to_frame(s)
+    rows = list(range(len(frame)))
+    random.shuffle(rows)
+    back = frames.from_frame(frame.iloc[rows], schema=s.schema)
+    where = {key: j for j, key in enumerate(map(str, back.subject))}
+    if len(where) == len(s):
+        order = np.array([where[str(subject)] for subject in s.subject])
+        np.testing.assert_array_equal(back.take(order).values, s.values[:, : back.length])
+        np.testing.assert_array_equal(back.take(order).static, s.static)
+    assert sorted(back.lengths) == sorted(s.lengths)
+
+
+def test_icu_survives_csv(tmp_path):
+    """Nothing is told: names, kinds, half units, and what is static, are all found again."""
+    s = sources.icu_demo()
+    path = tmp_path / "icu.csv"
+    frames.to_frame(s).to_csv(path, index=False)
+    back = sources.read(str(path))
+    assert back.digest() == s.digest()
+    for ours, theirs in zip(back.schema.columns, s.schema.columns, strict=True):
+        assert (ours.name, ours.kind, ours.categories, ours.resolution) == (
+            theirs.name,
+            theirs.kind,
+            theirs.categories,
+            theirs.resolution,
+        )
+
+
+@pytest.fixture
+def table():
+    return pd.DataFrame(
+        {
+            "id": ["b", "a", "b", "a", "b"],
+            "time": [2, 0, 0, 4, 6],
+            "hr": [70.5, 80.0, np.nan, 81.25, 72.0],
+            "alarm": [True, False, True, False, False],
+            "rhythm": ["AF", "SR", "SR", "VT", None],
+            "mode": ["on", "off", "on", "on", "on"],
+            "ward": [3, 4, 3, 4, 3],
+            "sex": ["M", "F", "M", "F", "M"],
+        }
+    )
+
+
+def test_a_table_by_hand(table):
+    s = frames.from_frame(table, categorical=["ward"])
+    assert s.subject.tolist() == ["b", "a"]
+    assert (s.schema.step, s.schema.start, s.schema.time_kind, s.schema.step_unit) == (2.0, 0.0, "number", "")
+    assert s.schema.channels == (
+        Column("hr", low=0.0),
+        Column("alarm", "binary"),
+        Column("rhythm", "categorical", categories=("AF", "SR", "VT")),
+        Column("mode", "binary", categories=("off", "on")),
+    )
+    assert s.schema.statics == (
+        Column("ward", "categorical", categories=(3, 4)),
+        Column("sex", "binary", categories=("F", "M")),
+    )
+    nan = np.nan
+    expected = [
+        [[nan, 1, 1, 1], [70.5, 1, 0, 1], [nan] * 4, [72, 0, nan, 1]],
+        [[80, 0, 1, 0], [nan] * 4, [81.25, 0, 2, 1], [nan] * 4],
+    ]
+    np.testing.assert_array_equal(s.values, expected)
+    np.testing.assert_array_equal(s.static, [[0, 1], [1, 0]])
+    assert s.lengths.tolist() == [4, 3]
+
+
+def test_to_frame_writes_what_it_read(table):
+    back = frames.to_frame(frames.from_frame(table))
+    assert list(back) == list(table)
+    merged = table.merge(back, on=["id", "time"], suffixes=("", "_back"))
+    assert len(merged) == len(table)
+    for name in table.columns[2:]:
+        assert (merged[name].isna() == merged[f"{name}_back"].isna()).all()
+        known = merged.dropna(subset=name)
+        assert (known[name] == known[f"{name}_back"]).all(), name
+
+
+@pytest.mark.parametrize(
+    ("times", "step", "start"),
+    [
+        ([0, 3, 9, 12], 3.0, 0.0),
+        ([0.1, 0.2, 0.30000000000000004, 0.6], 0.1, 0.1),
+        ([-1.0, 0.5, 1.0], 0.5, -1.0),
+        ([0, 1 / 3, 2 / 3, 2], 1 / 3, 0.0),
+        ([0, 2 / 3, 1], 1 / 3, 0.0),
+        ([7, 7.004, 7.008], 0.004, 7.0),
+        (pd.to_timedelta([90, 100, 130], unit="min"), 1 / 6, 1.5),
+        (["01:30", "02:00", "03:30"], 0.5, 1.5),
+        (["0", "5", "10"], 5.0, 0.0),
+        (pd.to_datetime(["2024-03-01 07:00", "2024-03-01 07:15", "2024-03-01 08:00"]), 0.25, 0.0),
+        (["2024-03-01", "2024-03-02", "2024-03-05"], 24.0, 0.0),
+        (pd.to_datetime(["2024-03-01 07:00", "2024-03-01 07:15"]).tz_localize("Europe/Vienna"), 0.25, 0.0),
+    ],
+)
+def test_the_step_is_found(times, step, start):
+    frame = pd.DataFrame({"id": 1, "time": times, "x": np.arange(len(times)) + 0.5})
+    s = frames.from_frame(frame)
+    assert s.schema.step == pytest.approx(step, rel=1e-9)
+    assert s.schema.start == pytest.approx(start)
+    assert s.length > 1
+    at = np.flatnonzero(~np.isnan(s.values[0, :, 0]))
+    np.testing.assert_array_equal(s.values[0, at, 0], frame["x"])
+    if isinstance(times, list) and not isinstance(times[0], str):
+        np.testing.assert_allclose(start + step * at, times)
+
+
+def test_dates_count_from_each_id_and_are_never_written_back():
+    days = pd.to_datetime(["2011-02-03 04:00", "2011-02-03 05:00", "1999-01-01 10:00", "1999-01-01 12:00"])
+    s = frames.from_frame(pd.DataFrame({"id": [1, 1, 2, 2], "time": days, "x": [1.0, 2, 3, 4]}))
+    np.testing.assert_array_equal(s.values[..., 0], [[1, 2, np.nan], [3, np.nan, 4]])
+    written = frames.to_frame(s)["time"]
+    assert written.min() == pd.Timestamp("2100-01-01")
+    assert written.max() == pd.Timestamp("2100-01-01 02:00")
+
+
+def test_binning_averages_numbers_and_keeps_the_last_of_the_others():
+    frame = pd.DataFrame(
+        {
+            "id": [1] * 4,
+            "time": [0.9, 0.1, 0.5, 2.2],
+            "x": [4.0, 1.0, np.nan, 9.0],
+            "kind": ["c", "a", "b", None],
+            "on": [0, 1, 1, 1],
+        }
+    )
+    s = frames.from_frame(frame, step=1)
+    assert s.schema.start == 0.1  # bins begin at the first time
+    np.testing.assert_array_equal(s.values[0], [[2.5, 2, 0], [np.nan] * 3, [9.0, np.nan, 1]])
+
+
+def test_a_subject_may_have_several_sequences(table):
+    table["patient"] = ["p", "p", "p", "p", "p"]
+    s = frames.from_frame(table, subject="patient")
+    assert s.subject.tolist() == ["p", "p"]
+    back = frames.to_frame(s, first_id=10)
+    assert back["id"].unique().tolist() == [10, 11]
+    assert (back["subject"] == "p").all()
+    assert_identical(frames.from_frame(back, schema=s.schema), s)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.arange(20.0), 1.0),
+        (np.arange(20.0) / 2, 0.5),
+        (np.arange(20.0) / 10, 0.1),
+        ((np.arange(20.0) / 10 + 36).astype(np.float32), 0.1),
+        (np.arange(20.0) / 100, 0.01),
+        (np.arange(20.0) / 3, None),
+        (np.arange(19.0), None),
+        (np.arange(20.0) * 1e-9, None),
+    ],
+)
+def test_resolution(values, expected):
+    assert resolution(values) == expected
+
+
+def with_cell(row, column, value):
+    def change(frame):
+        frame = frame.astype({column: object})
+        frame.loc[row, column] = value
+        return frame
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "message"),
+    [
+        (lambda f: f, {"id": "idd"}, "no column 'idd'; did you mean 'id'?"),
+        (lambda f: f, {"time": "tme"}, "no column 'tme'; did you mean 'time'?"),
+        (lambda f: f, {"time": "id"}, "id and time are both 'id'"),
+        (lambda f: f, {"subject": "patient"}, "no column 'patient'"),
+        (lambda f: f, {"subject": "mode"}, "row 4, column 'mode' changes within an id"),
+        (lambda f: f, {"categorical": ["wrd"]}, "no column 'wrd' to take as categorical; did you mean 'ward'"),
+        (lambda f: f.iloc[:0], {}, "the table is empty"),
+        (with_cell(2, "hr", "high"), {}, "row 3, column 'hr' holds numbers, but here the text 'high'"),
+        (with_cell(3, "time", 0), {}, "row 4, column 'time' repeats row 2 (id a, time 0)"),
+        (with_cell(1, "id", None), {}, "row 2, column 'id' is missing"),
+        (with_cell(1, "id", " "), {}, "row 2, column 'id' is missing"),
+        (with_cell(4, "time", None), {}, "row 5, column 'time' is missing"),
+        (with_cell(4, "time", np.inf), {}, "row 5, column 'time' is infinite"),
+        (with_cell(4, "time", "soon"), {}, "row 5, column 'time' is 'soon', which is no time"),
+        (with_cell(3, "hr", np.inf), {}, "row 4, column 'hr' is infinite"),
+        (lambda f: f.assign(hr=np.nan), {}, "column 'hr' is empty; drop it"),
+        (lambda f: f.assign(hr=pd.Timestamp("2020-01-01")), {}, "column 'hr' holds dates"),
+        (lambda f: f.rename(columns={"hr": "mode"}), {}, "column 'mode' is there twice"),
+        (lambda f: f[["id", "time", "sex"]], {}, "no column changes with time; the columns are sex"),
+        (
+            lambda f: f.assign(time=[0, 0, 1, 1000.5, 3]),
+            {},
+            "fit only a grid of 2,002 steps, for at most 3 rows an id; give step",
+        ),
+        (lambda f: f.assign(time=[0, np.pi, 1, np.e, 3]), {}, "lie on no even grid"),
+        (lambda f: f, {"step": 0.0}, "step must be greater than 0, got 0.0"),
+        (
+            lambda f: f,
+            {"step": 1e-9},
+            "step=1e-09 makes 2 sequences of 6,000,000,001 steps, too many; give a larger step",
+        ),
+    ],
+)
+def test_bad_tables_are_named(table, change, settings, message):
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        frames.from_frame(change(table), origin="my.csv", **settings)
+    text = str(caught.value)
+    assert text.startswith("my.csv: ")
+    assert "\n" not in text
+
+
+def test_too_many_texts_are_refused():
+    frame = pd.DataFrame(
+        {"id": np.arange(202) // 2, "time": np.arange(202) % 2, "note": [f"n{j % 101}" for j in range(202)]}
+    )
+    with pytest.raises(ValueError, match="column 'note' has 101 distinct categories; at most 100"):
+        frames.from_frame(frame)
+    few = frame.assign(note=[f"n{j % 100}" for j in range(202)])
+    assert len(frames.from_frame(few).schema.channels[0].categories) == 100
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.drop(columns="hr"), "no column 'hr', which the schema has"),
+        (lambda f: f.assign(extra=1), "column 'extra' is not in the schema; drop it"),
+        (with_cell(2, "rhythm", "XX"), "row 3, rhythm has no category 'XX'; it has AF, SR, VT"),
+        (with_cell(2, "alarm", 0.5), "row 3, alarm has no category 0.5"),
+        (with_cell(2, "hr", "high"), "row 3, column 'hr' holds numbers"),
+        (with_cell(2, "sex", "F"), "row 3, column 'sex' is static in the schema, but changes within an id"),
+        (with_cell(2, "time", 1), "row 3, column 'time' lies between the steps of the schema"),
+        (with_cell(2, "time", -2), "row 3, column 'time' lies before the start"),
+        (
+            lambda f: f.assign(time=pd.to_timedelta(f["time"], unit="h")),
+            "holds a timedelta; the schema expects a number",
+        ),
+    ],
+)
+def test_a_table_must_fit_its_schema(table, change, message):
+    schema = frames.from_frame(table).schema
+    with pytest.raises(ValueError, match=re.escape(message)):
+        frames.from_frame(change(table), schema=schema)
+
+
+def test_to_frame_needs_names_of_its_own():
+    s = Sequences(np.zeros((1, 2, 1)), Schema((Column("time"),)))
+    with pytest.raises(ValueError, match="column 'time' has the name of the id or time column"):
+        frames.to_frame(s)
+
+
+def test_load_names_files_that_it_did_not_write(tmp_path):
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 torn")
+    pd.DataFrame({"id": [1]}).to_parquet(tmp_path / "other.parquet")
+    for name, message in (
+        ("broken", "no Parquet file, or damaged"),
+        ("other", "was not saved by"),
+        ("none", "no such file"),
+    ):
+        with pytest.raises(ValueError, match=rf"{name}\.parquet: .*{message}"):
+            frames.load(tmp_path / f"{name}.parquet")
+
+
+def test_a_truncated_file_is_noticed(tmp_path):
+    path = tmp_path / "s.parquet"
+    frames.save(sources.sines(20), path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"s\.parquet: is no Parquet file, or damaged"):
+        frames.load(path)
+
+
+@pytest.fixture
+def cohort():
+    return sources.icu_demo().take(slice(0, 50))
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".npz"])
+def test_writers_stream_what_from_frame_and_table_read(tmp_path, cohort, suffix):
+    path = tmp_path / f"cohort{suffix}"
+    with frames.writer(path, cohort.schema) as out:
+        for first in range(0, 50, 20):
+            out.write(cohort.take(slice(first, first + 20)))
+        assert not path.exists()
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    back = frames.from_frame(pd.read_csv(path), schema=cohort.schema) if suffix == ".csv" else sources.read(str(path))
+    expected = cohort.values if suffix != ".npz" else cohort.values.astype(np.float32)
+    np.testing.assert_array_equal(back.values, expected)
+    np.testing.assert_array_equal(back.static, cohort.static)
+    assert back.schema == cohort.schema
+    assert back.subject.tolist() == list(range(50))
+
+
+def test_npz_holds_the_arrays_it_promises(tmp_path, table):
+    s = frames.from_frame(table)
+    with frames.writer(tmp_path / "s.npz", s.schema) as out:
+        out.write(s)
+        out.write(s)
+    with np.load(tmp_path / "s.npz", allow_pickle=False) as arrays:
+        assert arrays["x"].dtype == np.float32
+        assert arrays["x"].shape == (4, 4, 4)
+        assert arrays["lengths"].tolist() == [4, 3, 4, 3]
+        assert arrays["channels"].tolist() == ["hr", "alarm", "rhythm", "mode"]
+        assert arrays["sex"].tolist() == ["M", "F", "M", "F"]
+        assert arrays["ward"].tolist() == [3, 4, 3, 4]
+        assert arrays["id"].tolist() == [0, 1, 2, 3]
+        assert json.loads(str(arrays["schema"])) == json.loads(json.dumps(s.schema.to_json()))
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".npz"])
+def test_nothing_half_written(tmp_path, cohort, suffix):
+    path = tmp_path / f"cohort{suffix}"
+    with pytest.raises(KeyboardInterrupt), frames.writer(path, cohort.schema) as out:  # noqa: PT012
+        out.write(cohort)
+        raise KeyboardInterrupt
+    with pytest.raises(ValueError, match="no sequences were written"), frames.writer(path, cohort.schema):
+        pass
+    with pytest.raises(ValueError, match="another schema"), frames.writer(path, cohort.schema) as out:
+        out.write(cohort.drop(["hr"]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writer_names_the_suffixes_it_knows(tmp_path, cohort):
+    with (
+        pytest.raises(ValueError, match=r"cannot write \.xlsx; allowed are \.parquet, \.csv, \.npz"),
+        frames.writer(tmp_path / "a.xlsx", cohort.schema),
+    ):
+        pass
+
+
+def test_atomic_path_keeps_the_old_file_when_it_fails(tmp_path):
+    path = tmp_path / "notes.txt"
+    with atomic_path(path) as temporary:
+        temporary.write_text("old")
+    with pytest.raises(OSError, match="No space") as caught, atomic_path(path) as temporary:  # noqa: PT012
+        temporary.write_text("half of the n")
+        raise OSError(28, os.strerror(28))
+    assert caught.value.filename == str(path)
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_parquet_is_a_plain_table(tmp_path, cohort):
+    frames.save(cohort, tmp_path / "c.parquet")
+    plain = pq.read_table(tmp_path / "c.parquet").to_pandas()
+    assert list(plain)[:3] == ["id", "time", "hr"]
+    assert set(plain["sex"]) == {"Female", "Male"}
+    assert len(plain) == 50 * 25
