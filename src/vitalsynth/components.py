@@ -1,0 +1,91 @@
+"""Parts that a user chooses by name: networks, objectives, optimisers, schedules.
+
+Such a part is given as a factory: a class, or `functools.partial` of one with some settings. Its record, written to
+`run.json` and read back, is `{"class_path": "vitalsynth.generators.LSTM", "init_args": {"hidden": 64, ...}}` with every
+setting spelled out, so that a default changed later does not change a run. The constructor's signature is the schema.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from collections.abc import Callable
+from typing import Any
+
+from .sequences import nearest
+
+Record = dict[str, Any]
+
+
+def describe(factory: Callable[..., Any]) -> Record:
+    """Return the record of a factory.
+
+    Raises:
+        ValueError: if it is not a class or a partial of one, or a setting is not plain data.
+    """
+    settings = dict(getattr(factory, "keywords", {}))
+    cls = class_of(factory)
+    arguments = inspect.signature(cls).parameters.values()
+    defaults = {a.name: a.default for a in arguments if a.default is not inspect.Parameter.empty}
+    path = path_of(factory)
+    try:
+        return {"class_path": path, "init_args": json.loads(json.dumps(defaults | settings))}
+    except TypeError as error:
+        raise ValueError(f"the settings of {path} must be plain data to be recorded: {error}") from None
+
+
+def class_of(factory: Callable[..., Any]) -> type[Any]:
+    """Return the class behind a factory, also behind the partials that jsonargparse makes.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    candidates = (factory, getattr(factory, "func", None), *getattr(factory, "args", ()))
+    cls = next((candidate for candidate in candidates if inspect.isclass(candidate)), None)
+    if cls is None:
+        raise ValueError(
+            f"{factory!r} cannot be written to a run's record; give a class or functools.partial(Class, ...)"
+        )
+    return cls
+
+
+def path_of(factory: Callable[..., Any]) -> str:
+    """Return the import path of the class behind a factory."""
+    cls = class_of(factory)
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def construct(record: Record, base: type[Any], *arguments: Any) -> Any:
+    """Build what a record describes, given what the data or the networks add: `construct(record, Generator, shape)`.
+
+    Raises:
+        ValueError: if the class cannot be imported, is not of the family `base`, or does not take the settings.
+    """
+    cls = locate(record["class_path"])
+    if not (inspect.isclass(cls) and issubclass(cls, base)):
+        raise ValueError(f"{record['class_path']} is not a {base.__name__}")
+    try:
+        bound = inspect.signature(cls).bind(*arguments, **record["init_args"])
+    except TypeError as error:
+        raise ValueError(f"{record['class_path']}: {error}") from None
+    return cls(*bound.args, **bound.kwargs)
+
+
+def locate(path: str) -> Any:
+    """Import what a dotted path names, `my_lab.nets.Wave`.
+
+    Raises:
+        ValueError: if there is no such module or name.
+    """
+    module_name, _, name = path.rpartition(".")
+    if not module_name:
+        raise ValueError(f"{path!r} is not an import path such as my_lab.nets.Wave")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"cannot import {module_name!r} ({error}); start vitalsynth where the module lies") from None
+    if not hasattr(module, name):
+        known = [key for key in vars(module) if not key.startswith("_")]
+        raise ValueError(f"module {module_name!r} has no {name!r}; {nearest(name, known)}")
+    return getattr(module, name)

@@ -1,0 +1,111 @@
+"""Where sequences come from: each source is a plain function `source(**settings) -> Sequences`.
+
+`find` takes what a user may write: the name of a source here, a file, a folder of images, or the import path of a
+function of their own that returns `Sequences`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from ..components import locate
+from ..sequences import Sequences, nearest
+from .clinical import ecg5000, icu_demo
+from .images import digits, faces, fashion_mnist, mnist
+from .tables import table
+from .toy import ar1, ornstein_uhlenbeck, sines
+
+__all__ = [
+    "ar1",
+    "digits",
+    "ecg5000",
+    "faces",
+    "fashion_mnist",
+    "icu_demo",
+    "mnist",
+    "ornstein_uhlenbeck",
+    "sines",
+    "table",
+]
+
+Source = Callable[..., Sequences]
+
+
+def names() -> dict[str, str]:
+    """Return the sources here, as written on the command line, and what each is."""
+    return {name.replace("_", "-"): (inspect.getdoc(globals()[name]) or "").splitlines()[0] for name in __all__}
+
+
+def find(name: str) -> Source:
+    """Return the source that a name, a file, a folder of images or an import path stands for.
+
+    Raises:
+        ValueError: if it stands for nothing; names the nearest source.
+    """
+    if (plain := name.replace("-", "_")) in __all__:
+        return globals()[plain]
+    path = Path(name)
+    if path.is_dir():
+        return _bound(faces, name)
+    if path.exists():
+        return _bound(table, name)
+    looks_like_a_file = os.sep in name or path.suffix.lower() in {".csv", ".parquet", ".npz", ".gz", ".tsv", ".txt"}
+    if "." in name and not looks_like_a_file:
+        return _imported(name)
+    what = "no such file or folder" if looks_like_a_file else "no such source, file or folder"
+    raise ValueError(
+        f"{name}: {what}; sources: {nearest(name, names())} (a file may be .csv, .csv.gz, .parquet or .npz)"
+    )
+
+
+def read(name: str, **settings: Any) -> Sequences:
+    """Read sequences from whatever `find` finds.
+
+    Raises:
+        ValueError: if there is no such source or setting, or the data are not as they should be.
+    """
+    source = find(name)
+    known = inspect.signature(source).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+    if not takes_any and (unknown := [key for key in settings if key not in known]):
+        raise ValueError(f"source {name} has no setting {unknown[0]!r}; {nearest(unknown[0], known)}")
+    missing = [
+        key for key, p in known.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD and key not in settings
+    ]
+    if missing:
+        raise ValueError(f"source {name} needs the setting {missing[0]!r}")
+    sequences = source(**settings)
+    if not isinstance(sequences, Sequences):
+        raise ValueError(f"source {name} returned a {type(sequences).__name__}; a source must return Sequences")
+    return sequences
+
+
+def _bound(function: Source, first: str) -> Source:
+    """Fix the first setting; unlike a `partial`, the result has a name and a signature that jsonargparse can read."""
+
+    def source(**settings: Any) -> Sequences:
+        return function(first, **settings)
+
+    signature = inspect.signature(function, eval_str=True)
+    rest = list(signature.parameters.values())[1:]
+    source.__signature__ = signature.replace(parameters=rest)  # type: ignore[attr-defined]
+    source.__doc__, source.__module__ = function.__doc__, function.__module__
+    source.__name__ = source.__qualname__ = function.__name__
+    return source
+
+
+def _imported(name: str) -> Source:
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        source = locate(name)
+    except ValueError as error:
+        raise ValueError(f"{name}: no such source or file, and {error}; sources: {nearest(name, names())}") from None
+    if not callable(source):
+        raise ValueError(f"{name} is a {type(source).__name__}; a source is a function that returns Sequences")
+    return cast(Source, source)
