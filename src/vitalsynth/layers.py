@@ -1,0 +1,114 @@
+"""Pieces that networks share: how they emit encoded columns, and how a condition enters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .sequences import Block
+
+
+class Emission(nn.Module):
+    """Map features onto encoded columns that obey the data's form.
+
+    Continuous columns are linear. 0/1 columns and one-hot groups are *hard* forwards and soft backwards: a category is
+    drawn by the Gumbel-max trick from the logits, with the softmax's gradient (straight through; Jang, Gu, Poole 2017,
+    arXiv 1611.01144). So a discriminator cannot tell synthetic from real by their softness. A gated block is zero where
+    its gate is 0, and everything is zero once the alive column has fallen to 0, exactly as `Preparation` encodes it.
+
+    Args:
+        features: Width of the input.
+        blocks: The columns to emit.
+        alive: Position of the alive column, which starts at 1 and falls once; None if there is none.
+    """
+
+    def __init__(self, features: int, blocks: Sequence[Block], alive: int | None = None) -> None:
+        super().__init__()
+        columns = sum(block.width for block in blocks)
+        self.linear = nn.Linear(features, columns)
+        self.alive = alive
+        self.binary: list[int] = []
+        self.groups: list[slice] = []
+        gates: list[int] = []
+        start = 0
+        for block in blocks:
+            if block.kind == "binary":
+                self.binary.append(start)
+            elif block.kind == "categorical":
+                self.groups.append(slice(start, start + block.width))
+            gates += [columns if block.gate is None else block.gate] * block.width  # `columns`: a column of ones
+            start += block.width
+        self.gates = gates if any(gate < columns for gate in gates) else None
+
+    @property
+    def noise(self) -> int:
+        """How many normal draws a step needs: one for every 0/1 column and every category."""
+        return len(self.binary) + sum(group.stop - group.start for group in self.groups)
+
+    def forward(
+        self, features: Float[Tensor, "*n features"], noise: Float[Tensor, "*n noise"]
+    ) -> Float[Tensor, "*n columns"]:
+        """Return encoded columns; time is the last axis but one where there is an alive column."""
+        columns = self.linear(features).float()  # autocast may have made it bfloat16, too coarse to draw from
+        if self.noise:
+            columns = self._draw(columns, noise)
+        if self.gates is not None:
+            columns = columns * nn.functional.pad(columns, (0, 1), value=1.0)[..., self.gates]
+        return columns if self.alive is None else _end(columns, self.alive)
+
+    def _draw(self, logits: Tensor, noise: Tensor) -> Tensor:
+        uniform = torch.special.ndtr(noise).clamp(1e-6, 1 - 1e-6)
+        columns = logits.clone()
+        if self.binary:
+            soft = torch.sigmoid(logits[..., self.binary] + torch.logit(uniform[..., : len(self.binary)]))
+            columns[..., self.binary] = _straight_through((soft > 0.5).to(soft.dtype), soft)
+        position = len(self.binary)
+        for group in self.groups:
+            width = group.stop - group.start
+            gumbel = -torch.log(-torch.log(uniform[..., position : position + width]))
+            soft = torch.softmax(logits[..., group] + gumbel, dim=-1)
+            hard = nn.functional.one_hot(soft.argmax(-1), width).to(soft.dtype)
+            columns[..., group] = _straight_through(hard, soft)
+            position += width
+        return columns
+
+
+def _straight_through(hard: Tensor, soft: Tensor) -> Tensor:
+    return hard + (soft - soft.detach())
+
+
+def _end(columns: Float[Tensor, "n length columns"], alive: int) -> Float[Tensor, "n length columns"]:
+    first = torch.ones_like(columns[:, :1, alive])
+    still = torch.cumprod(torch.cat([first, columns[:, 1:, alive]], dim=1), dim=1)
+    ended = columns * still[..., None]
+    return torch.cat([ended[..., :alive], still[..., None], ended[..., alive + 1 :]], dim=-1)
+
+
+def every_step(x: Float[Tensor, "n length channels"], *fixed: Float[Tensor, "n _"]) -> Tensor:
+    """Set what is fixed for a sequence beside its channels at every step."""
+    parts = [part[:, None, :].expand(-1, x.shape[1], -1) for part in fixed if part.shape[1]]
+    return torch.cat([x, *parts], dim=-1) if parts else x
+
+
+class Score(nn.Module):
+    """One score per sequence from its features, and from how well they suit the condition.
+
+    `w·h + (V c)·h`, the projection discriminator (Miyato and Koyama 2018, arXiv 1802.05637), whose inner product takes
+    labels and continuous conditions alike. With no condition, or without `projection`, it is `w·h`.
+    """
+
+    def __init__(self, features: int, condition: int, projection: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, 1)
+        self.embedding = nn.Linear(condition, features, bias=False) if projection and condition else None
+
+    def forward(
+        self, features: Float[Tensor, "n features"], condition: Float[Tensor, "n condition"]
+    ) -> Float[Tensor, " n"]:
+        score = self.linear(features)[:, 0]
+        if self.embedding is not None:
+            score = score + (self.embedding(condition) * features).sum(dim=1)
+        return score

@@ -1,0 +1,66 @@
+"""The members of each family, and data to try them on: a law holds for every member."""
+
+from functools import partial
+
+import numpy as np
+
+from vitalsynth import discriminators, generators, objectives
+from vitalsynth.preparation import Preparation
+from vitalsynth.sequences import Column, Schema, Sequences
+
+GENERATORS = {
+    "LSTM": generators.LSTM,
+    "GRU": generators.GRU,
+    "bidirectional": partial(generators.LSTM, bidirectional=True, layers=2),
+    "no step noise": partial(generators.GRU, step_noise=0),
+}
+DISCRIMINATORS = {
+    "LSTM": discriminators.LSTM,
+    "GRU": discriminators.GRU,
+    "Convolutional": discriminators.Convolutional,
+    "one way": partial(discriminators.LSTM, bidirectional=False, layers=2),
+}
+OBJECTIVES = {
+    "NonSaturating": objectives.NonSaturating,
+    "noisy labels": partial(objectives.NonSaturating, noisy=True),
+    "Hinge": objectives.Hinge,
+    "Wasserstein": partial(objectives.Wasserstein, discriminator_steps=2),
+    "Wasserstein by difference": partial(objectives.Wasserstein, estimator="finite-difference", discriminator_steps=1),
+    "Relativistic": objectives.Relativistic,
+    "Relativistic by difference": partial(objectives.Relativistic, estimator="finite-difference"),
+}
+
+
+def cohort(count=60, length=6, seed=0):
+    """Sequences with every kind of column, gaps and varying lengths; one in four died, with a faster heart."""
+    rng = np.random.default_rng(seed)
+    died = (np.arange(count) % 4 == 0).astype(float)
+    hr = (
+        80
+        + 15 * died[:, None]
+        + rng.standard_normal((count, 1)) * 8
+        + rng.standard_normal((count, length)).cumsum(axis=1)
+    )
+    temp = np.where(rng.random((count, length)) < 0.5, 37 + 0.4 * rng.standard_normal((count, length)), np.nan)
+    vent = (rng.random((count, length)) < 0.3).astype(float)
+    rhythm = rng.integers(0, 3, (count, length)).astype(float)
+    age = np.where(rng.random(count) < 0.1, np.nan, rng.uniform(20, 90, count))
+    schema = Schema(
+        (
+            Column("hr", unit="1/min", low=0.0),
+            Column("temp", unit="°C"),
+            Column("ventilated", "binary"),
+            Column("rhythm", "categorical", categories=("sinus", "flutter", "paced")),
+        ),
+        (Column("died", "binary"), Column("sex", "binary", categories=("F", "M")), Column("age", unit="years")),
+        step_unit="h",
+    )
+    static = np.stack([died, rng.integers(0, 2, count).astype(float), age], axis=1)
+    lengths = np.concatenate([[length], rng.integers(2, length + 1, count - 1)])
+    return Sequences(np.stack([hr, temp, vent, rhythm], axis=2), schema, lengths, static)
+
+
+def prepared(condition=("died",), normalise="local"):
+    sequences = cohort()
+    preparation = Preparation.fit(sequences, normalise, condition)
+    return preparation, preparation.encode(sequences)
