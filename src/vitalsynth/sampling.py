@@ -1,0 +1,102 @@
+"""Sequences from a trained run, in chunks of fixed size, so that any number streams through flat memory.
+
+The noise of a chunk depends on the seed and the chunk's place alone: the first thousand of a million are the thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from . import checkpoints, components
+from .generators import Generator
+from .runs import Run, newest_checkpoint
+from .sequences import Sequences, listed
+from .training import derive, pick_device
+
+CHUNK = 1024
+
+
+def load_generator(run: Run, step: int | None = None, device: str = "auto") -> tuple[Generator, int]:
+    """Return the averaged generator of a run at a checkpoint (the newest by default), and that checkpoint's step.
+
+    Raises:
+        ValueError: if there is no such checkpoint.
+    """
+    if step is None:
+        tensors, state = newest_checkpoint(run)
+    else:
+        there = checkpoints.steps(run.checkpoints)
+        if step not in there:
+            raise ValueError(
+                f"{run.path} has no checkpoint at step {step}; there are {', '.join(map(str, there)) or 'none'}"
+            )
+        tensors, state = checkpoints.load(run.checkpoints / f"{step:08d}")
+    generator = components.construct(run.record["networks"]["generator"], Generator, run.preparation.shape)
+    weights = {k.removeprefix("average."): v for k, v in tensors["networks"].items() if k.startswith("average.")}
+    generator.load_state_dict(weights)
+    return generator.to(pick_device(device)).eval().requires_grad_(False), state["step"]
+
+
+def sample(
+    run: Run,
+    generator: Generator,
+    count: int,
+    given: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> Iterator[Sequences]:
+    """Yield synthetic sequences in chunks of at most 1,024, subjects numbered on.
+
+    Args:
+        run: The run the generator is of.
+        generator: From `load_generator`.
+        count: How many in all.
+        given: Conditions to fix, `{"died": 1}`; the others are drawn as the training set had them.
+        seed: Of noise and drawn conditions.
+
+    Raises:
+        ValueError: if a fixed column is not conditioned on, or has no such category.
+    """
+    device = next(generator.parameters()).device
+    for chunk, first in enumerate(range(0, count, CHUNK)):
+        # A whole chunk is always drawn, then cut, so that the last one does not depend on `count`.
+        condition = run.preparation.conditions(CHUNK, given, derive(seed, "conditions", chunk))
+        random = torch.Generator().manual_seed(derive(seed, "sample", chunk))
+        noise = torch.randn(CHUNK, generator.noise, generator=random)
+        here = min(CHUNK, count - first)
+        with torch.inference_mode():
+            encoded = generator(noise[:here].to(device), condition[:here].to(device))
+        yield run.preparation.decode(encoded, np.arange(first, first + here))
+
+
+def collect(chunks: Iterator[Sequences]) -> Sequences:
+    """Join chunks into one.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    parts = list(chunks)
+    if not parts:
+        raise ValueError("there is nothing to join; ask for at least 1 sequence")
+    joined = {
+        name: np.concatenate([getattr(p, name) for p in parts]) for name in ("values", "lengths", "static", "subject")
+    }
+    return replace(parts[0], **joined)
+
+
+def parse_condition(condition: str | Mapping[str, Any]) -> dict[str, Any]:
+    """Read `died=1,sex=Female`.
+
+    Raises:
+        ValueError: if a part has no `=`.
+    """
+    if not isinstance(condition, str):
+        return dict(condition)
+    pairs = [part.partition("=") for part in listed(condition)]
+    if bad := [name for name, equals, _ in pairs if not equals]:
+        raise ValueError(f"a condition is NAME=VALUE, got {bad[0]!r}")
+    return {name.strip(): value.strip() for name, _, value in pairs}

@@ -1,0 +1,268 @@
+"""The law of part 1: however a run was interrupted, its log and its weights are those of one never interrupted."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from families import cohort
+from vitalsynth import checkpoints, objectives, training
+from vitalsynth.commands.continue_ import continue_
+from vitalsynth.commands.train import train
+from vitalsynth.discriminators import LSTM as Judge
+from vitalsynth.discriminators import Convolutional
+from vitalsynth.generators import GRU, LSTM
+from vitalsynth.runs import Run
+
+SMALL = {
+    "discriminator": partial(Convolutional, width=8, blocks=1),
+    "batch": 8,
+    "quiet": True,
+    "checkpoint_every": 20,
+}
+
+
+def small(out, steps=40, **settings):
+    return train(
+        cohort(), **{"out": str(out), "steps": steps, "generator": partial(LSTM, hidden=8), **SMALL, **settings}
+    )
+
+
+def log_of(run):
+    return (Run(run).path / "log.jsonl").read_bytes()
+
+
+def weights_of(run, step):
+    folder = Run(run).checkpoints / f"{step:08d}"
+    return load_file(folder / "networks.safetensors") | load_file(folder / "optimizers.safetensors")
+
+
+def assert_same_run(a, b, step):
+    assert log_of(a) == log_of(b)
+    ours, theirs = weights_of(a, step), weights_of(b, step)
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert torch.equal(ours[name], theirs[name]), name
+
+
+@pytest.mark.parametrize("condition", ["", "died"])
+@pytest.mark.parametrize("network", ["LSTM", "GRU"])
+def test_400_steps_are_150_and_250_and_ten_kills(tmp_path, network, condition):
+    """Straight, in two pieces, and killed with SIGKILL at ten random moments: one and the same run."""
+    settings = ["--steps", "400", "--condition", condition, "--generator", network, "--generator.hidden", "8"]
+    settings += ["--discriminator", network, "--discriminator.hidden", "8", "--batch", "8", "--checkpoint_every", "30"]
+
+    def command(*arguments):
+        return [sys.executable, "-m", "vitalsynth", *map(str, arguments), "--quiet"]
+
+    straight, pieces, killed = (tmp_path / name for name in ("straight", "pieces", "killed"))
+    subprocess.run(command("train", "icu-demo", "--out", straight, *settings), check=True)
+    subprocess.run(command("train", "icu-demo", "--out", pieces, *settings, "--steps", "150"), check=True)
+    subprocess.run(command("continue", pieces, "--steps", "400"), check=True)
+    assert_same_run(straight, pieces, 400)
+
+    moments = random.Random(network + condition)
+    kills = 0
+    targets = sorted(moments.randrange(0, 380) for _ in range(10))
+    arguments = command("train", "icu-demo", "--out", killed, *settings)
+    for target in targets:
+        process = subprocess.Popen(arguments)
+        while process.poll() is None and _rows(killed) < target:
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.05))
+        kills += process.poll() is None
+        process.kill()
+        process.wait()
+        if (killed / "run.json").exists():
+            arguments = command("continue", killed, "--steps", "400")
+    assert kills == 10
+    subprocess.run(arguments, check=True)
+    assert_same_run(straight, killed, 400)
+
+
+def _rows(run):
+    log = run / "log.jsonl"
+    return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"objective": partial(objectives.Wasserstein, discriminator_steps=2, estimator="finite-difference")},
+        {"objective": partial(objectives.NonSaturating, noisy=True), "discriminator": partial(Judge, hidden=8)},
+        {"objective": objectives.Hinge, "generator": partial(GRU, hidden=8, layers=2), "normalise": "local"},
+        {"generator_optimizer": partial(torch.optim.SGD, lr=0.01, momentum=0.5), "average": 0.9},
+        {"precision": "bfloat16"},
+    ],
+    ids=["wasserstein", "noisy labels", "hinge", "sgd", "bfloat16"],
+)
+def test_pieces_make_the_whole_for_other_settings(tmp_path, settings):
+    small(tmp_path / "straight", 40, **settings)
+    small(tmp_path / "pieces", 13, **settings)
+    continue_([str(tmp_path / "pieces")], steps=40, quiet=True, data=cohort())
+    assert_same_run(tmp_path / "straight", tmp_path / "pieces", 40)
+
+
+def test_a_stopped_run_is_saved_and_exits_75(tmp_path):
+    arguments = ["train", "icu-demo", "--out", str(tmp_path / "run"), "--steps", "100000", "--batch", "8"]
+    arguments += ["--generator.hidden", "8", "--discriminator.width", "8"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vitalsynth", *arguments], stderr=subprocess.PIPE, text=True, env=os.environ
+    )
+    while _rows(tmp_path / "run") < 20:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate()
+    assert process.returncode == 75
+    run = Run(tmp_path / "run")
+    (step,) = checkpoints.steps(run.checkpoints)
+    assert step == _rows(run.path)
+    assert f"stopped at step {step}; carry on with: vitalsynth continue" in said.splitlines()[-1]
+
+
+def test_training_leaves_the_callers_random_numbers_alone(tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    small(tmp_path / "run", 3)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_average_starts_short_and_ends_long():
+    network, average = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(network.parameters())
+    learner = training.Learner({"generator": network}, average, {"generator": optimizer})
+    for value, step, decay in ((1.0, 0, 0.1), (5.0, 10, 11 / 20), (7.0, 100_000, 0.99)):
+        with torch.no_grad():
+            network.weight.fill_(value)
+        before, learner.step = float(average.weight), step
+        training._average(learner, 0.99)
+        assert float(average.weight) == pytest.approx(decay * before + (1 - decay) * value, rel=1e-5)
+
+
+def test_an_epoch_shows_every_sequence_once():
+    count, batch = 23, 5
+    for turn in (0, 1):
+        seen = torch.cat([training.batch_index(3, step, turn, batch, count) for step in range(23)])
+        for epoch in range(5):
+            part = seen[epoch * count : (epoch + 1) * count]
+            assert torch.equal(part.sort().values, torch.arange(count))
+    assert not torch.equal(training.batch_index(3, 0, 0, 23, 23), training.batch_index(3, 0, 1, 23, 23))
+    assert len(training.batch_index(3, 0, 0, 50, 23)) == 50  # a batch larger than the data runs through it again
+
+
+def test_derived_seeds_are_the_same_everywhere():
+    assert training.derive(0, 1, 0, 0) == 6015636589008938256
+    seeds = {training.derive(seed, step, turn) for seed in range(20) for step in range(50) for turn in range(2)}
+    assert len(seeds) == 2000
+
+
+class Exploding(objectives.Relativistic):
+    """Becomes NaN at step 33."""
+
+    def discriminator_loss(self, discriminator, real, synthetic):
+        terms = super().discriminator_loss(discriminator, real, synthetic)
+        self.calls = getattr(self, "calls", 0) + 1
+        return {**terms, "r1": terms["r1"] * (float("nan") if self.calls == 33 else 1.0)}
+
+
+def test_nan_is_caught_at_its_step_and_the_run_kept(tmp_path):
+    with pytest.raises(
+        training.Diverged, match=r"step 33: discriminator\.r1 is nan; the run is kept at step 20\. Try a lower"
+    ):
+        small(tmp_path / "run", 60, objective=Exploding)
+    run = Run(tmp_path / "run")
+    assert checkpoints.steps(run.checkpoints) == [20]
+    assert [row["step"] for row in map(json.loads, log_of(run.path).splitlines())] == list(range(1, 33))
+    assert all(torch.isfinite(value).all() for value in weights_of(run.path, 20).values())
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "delete", "garbage"])
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage, caplog):
+    small(tmp_path / "whole", 60)
+    small(tmp_path / "run", 50)
+    run = Run(tmp_path / "run")
+    assert checkpoints.steps(run.checkpoints) == [20, 40, 50]
+    file = run.checkpoints / "00000050" / "networks.safetensors"
+    content = file.read_bytes()
+    if damage == "truncate":
+        file.write_bytes(content[:-7])
+    elif damage == "flip":
+        file.write_bytes(content[:900] + bytes([content[900] ^ 1]) + content[901:])
+    elif damage == "delete":
+        file.unlink()
+    else:
+        (file.parent / "state.json").write_text("{")
+    continue_([str(run.path)], steps=60, quiet=True, data=cohort())
+    assert "using the checkpoint before it" in caplog.text
+    assert_same_run(tmp_path / "whole", run.path, 60)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    small(tmp_path / "run", 20)
+    write = checkpoints._write
+
+    def full(path, content):
+        if path.name.startswith("optimizers"):
+            write(path, content[:100])
+            raise OSError(28, "No space left on device", str(path))
+        write(path, content)
+
+    monkeypatch.setattr(checkpoints, "_write", full)
+    with pytest.raises(OSError, match="No space left"):
+        continue_([str(tmp_path / "run")], steps=40, quiet=True, data=cohort())
+    monkeypatch.undo()
+    run = Run(tmp_path / "run")
+    assert [path.name for path in run.checkpoints.iterdir()] == ["00000020"]
+    continue_([str(run.path)], steps=40, quiet=True, data=cohort())
+    small(tmp_path / "whole", 40)
+    assert_same_run(tmp_path / "whole", run.path, 40)
+
+
+def test_continuing_on_other_data_is_refused(tmp_path):
+    small(tmp_path / "run", 5)
+    with pytest.raises(ValueError, match="not what it was trained on"):
+        continue_([str(tmp_path / "run")], steps=9, quiet=True, data=cohort(seed=1))
+    with pytest.raises(ValueError, match="in memory"):
+        continue_([str(tmp_path / "run")], steps=9, quiet=True)
+    with pytest.raises(ValueError, match="at step 5 already"):
+        continue_([str(tmp_path / "run")], steps=5, quiet=True, data=cohort())
+
+
+def test_nothing_is_left_behind_when_a_run_cannot_start(tmp_path):
+    for bad, message in [
+        ({"condition": "dyed"}, "did you mean 'died'"),
+        ({"normalise": "locl"}, "did you mean 'local'"),
+        ({"device": "cuda:7"}, "not on this machine"),
+        ({"batch": 0}, "--batch must be at least 1"),
+        ({"held_out": 1.5}, "--held_out must lie"),
+        ({"generator": lambda shape: LSTM(shape)}, "cannot be written to a run's record"),
+        ({"drop": "hrr"}, "no column 'hrr'"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            small(tmp_path / "run", **bad)
+        assert not list(tmp_path.iterdir())
+    small(tmp_path / "run", 2)
+    before = log_of(tmp_path / "run")
+    with pytest.raises(ValueError, match="exists; carry it on with"):
+        small(tmp_path / "run", 2)
+    assert log_of(tmp_path / "run") == before
+
+
+def test_held_out_subjects_are_never_trained_on(tmp_path):
+    data = cohort()
+    train_part, test_part = small(tmp_path / "run", 2).data(data)
+    assert not set(train_part.subject) & set(test_part.subject)
+    assert len(test_part) == 12 and len(train_part) == 48
+    shuffled = data.take(np.random.default_rng(0).permutation(len(data)))
+    assert set(shuffled.split(0.2, 0)[1].subject) == set(test_part.subject)
