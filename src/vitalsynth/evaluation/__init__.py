@@ -1,0 +1,12 @@
+"""Judging: how faithful, how useful, and (later) how private synthetic sequences are.
+
+Every metric is `metric(train, test, synthetic, **settings) -> dict[str, float]`, always the three sets in this order:
+what the generator learned from, real sequences of subjects it never saw, and what it made. A figure stands beside its
+**floor**, the same figure for real data in the place of the synthetic.
+"""
+
+from .fidelity import mmd, two_sample
+from .scorecard import evaluate, table, verdict
+from .utility import tstr
+
+__all__ = ["evaluate", "mmd", "table", "tstr", "two_sample", "verdict"]
