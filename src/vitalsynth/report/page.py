@@ -1,0 +1,328 @@
+"""The page: one HTML file with everything in it, for a desk or a phone, that needs no network and no script."""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from ..evaluation.scorecard import number, verdict
+from ..sequences import Schema, Sequences
+from ..storage import atomic_path
+from . import figures
+
+CHANNELS = 12
+"""Most channels, and most static columns, that are drawn."""
+SEQUENCES = 2000
+"""Most sequences of each set that figures are computed from."""
+SMALL = 40_000
+"""A vector figure of fewer bytes is not worth comparing with its picture in pixels."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as it is put into the page.
+
+    Args:
+        uri: The figure itself, as a `data:` address.
+        alt: What it shows, for those who do not see it.
+        width: In pixels, as drawn at its natural size.
+        height: In pixels.
+        caption: `real` or `synthetic` where the figure itself does not say so.
+    """
+
+    uri: str
+    alt: str
+    width: int
+    height: int
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, a sentence or two, and figures.
+
+    Args:
+        id: Its anchor.
+        title: Its heading.
+        lead: What is seen and how to read it.
+        pictures: Figures, if there are any.
+        left_out: What was not drawn, or empty.
+    """
+
+    id: str
+    title: str
+    lead: str
+    pictures: tuple[Picture, ...] = ()
+    left_out: str = ""
+
+
+def write(
+    path: str | Path,
+    *,
+    title: str,
+    asked: Mapping[str, Any],
+    log: pd.DataFrame | None,
+    real: Sequences,
+    synthetic: Sequences,
+    scores: Sequence[Mapping[str, Any]],
+    notes: Sequence[str] = (),
+) -> None:
+    """Write a report on synthetic sequences as one self-contained HTML file, whole or not at all.
+
+    Args:
+        path: Where to.
+        title: Its heading.
+        asked: What was asked for, nested as you like.
+        log: Rows of training: `step`, and numbers by player and term, `discriminator.r1`; None if there are none.
+        real: What the synthetic sequences are shown beside.
+        synthetic: Of the same schema.
+        scores: Rows of `evaluation.evaluate`.
+        notes: Sentences for the top of the page.
+
+    Raises:
+        ValueError: if there is no real or no synthetic sequence, or their columns or lengths differ.
+        OSError: if the file cannot be written.
+    """
+    _check(real, synthetic)
+    counts = f"{len(real):,} real and {len(synthetic):,} synthetic sequences of {real.length} steps"
+    names = len(real.schema.channels), len(real.schema.statics)
+    counts += f", {names[0]} channel{'s' * (names[0] != 1)}, {names[1]} static column{'s' * (names[1] != 1)}"
+    page = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            title=title,
+            counts=counts,
+            notes=list(notes),
+            asked=list(flat(asked)),
+            scores=[_score(row) for row in scores],
+            sections=list(_sections(figures.some(real, SEQUENCES), figures.some(synthetic, SEQUENCES), log)),
+            real_colour=figures.REAL,
+            synthetic_colour=figures.SYNTHETIC,
+        )
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="replace")
+
+
+def _environment() -> Environment:
+    loader = PackageLoader("vitalsynth", "report")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+
+
+def _check(real: Sequences, synthetic: Sequences) -> None:
+    for what, sequences in (("real", real), ("synthetic", synthetic)):
+        if not len(sequences):
+            raise ValueError(f"there is no {what} sequence to show; a report needs at least 1")
+    ours, theirs = ([(c.name, c.kind, c.categories) for c in s.schema.columns] for s in (real, synthetic))
+    if ours != theirs or real.length != synthetic.length:
+        raise ValueError(
+            f"real and synthetic sequences must have the same columns and steps: {len(ours)} columns of {real.length} "
+            f"steps against {len(theirs)} of {synthetic.length}"
+        )
+
+
+def flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Spell out a nested record as pairs of texts, `generator.hidden` and `64`; what is None or empty is left out."""
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        elif value is not None and not (isinstance(value, str | list | tuple) and not len(value)):
+            yield f"{prefix}{name}", _text(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _score(row: Mapping[str, Any]) -> dict[str, str]:
+    said = verdict(dict(row))
+    tone = {"no difference from real data found": "good", "differs from real data": "bad"}.get(said, "")
+    interval = lambda low, high: "" if low is None or high is None else f"[{number(low)}, {number(high)}]"  # noqa: E731
+    return {
+        "metric": str(row["metric"]),
+        "value": number(row["value"]),
+        "interval": interval(row["low"], row["high"]),
+        "floor": number(row["floor"]),
+        "floor_interval": interval(row["floor_low"], row["floor_high"]),
+        "baseline": number(row["baseline"]),
+        "verdict": said[:1].upper() + said[1:],
+        "tone": tone,
+        "about": str(row["about"]),
+    }
+
+
+def embed(figure: Figure, alt: str) -> Picture:
+    """Return a figure as vectors or as pixels, whichever is smaller, in a `data:` address.
+
+    It stays vectors where our font lacks a letter: the reader's browser will have one.
+    """
+    with mpl.rc_context(), warnings.catch_warnings(record=True) as told:
+        mpl.rcParams.update({**figures.STYLE, "svg.hashsalt": "vitalsynth"})
+        warnings.filterwarnings("ignore")
+        warnings.filterwarnings("always", message="Glyph .* missing from font")
+        data, kind = _saved(figure, "svg", metadata={"Date": None}), "svg+xml"
+        if len(data) > SMALL and not told:
+            pixels = _saved(figure, "png", dpi=160, metadata={"Software": None})
+            data, kind = (pixels, "png") if len(pixels) < len(data) else (data, kind)
+    width, height = (round(96 * inches) for inches in figure.get_size_inches())
+    return Picture(f"data:image/{kind};base64,{base64.b64encode(data).decode()}", alt, width, height)
+
+
+def _saved(figure: Figure, kind: str, **settings: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, **settings)
+    return buffer.getvalue()
+
+
+def _sections(real: Sequences, synthetic: Sequences, log: pd.DataFrame | None) -> Iterator[Section]:
+    if real.schema.image is None:
+        yield from _sequence_sections(real, synthetic)
+    else:
+        yield from _image_sections(real, synthetic)
+    yield _gaps(real, synthetic)
+    yield _learning(log)
+
+
+def _left_out(names: Sequence[str], what: str) -> str:
+    more = len(names) - CHANNELS
+    return f"{more} more {what} {'is' if more == 1 else 'are'} not drawn." if more > 0 else ""
+
+
+def _each(names: Sequence[str], draw: Callable[[str], Figure], alt: str) -> tuple[Picture, ...]:
+    """Draw a figure for each of the first names."""
+    return tuple(embed(draw(name), alt.format(name)) for name in names[:CHANNELS])
+
+
+def _sequence_sections(real: Sequences, synthetic: Sequences) -> Iterator[Section]:
+    channels = [column.name for column in real.schema.channels]
+    yield Section(
+        "sequences",
+        "Sequences side by side",
+        "A few sequences of each set, drawn at random, to the same scale. Where a line breaks, nothing was measured; "
+        "a dot is a measurement without neighbours. Those on the left are real people's: show this page only to those "
+        "who may see the data.",
+        _each(channels, lambda name: figures.examples(real, synthetic, name), "{}: a few real and synthetic sequences"),
+        _left_out(channels, "channels"),
+    )
+    yield Section(
+        "heat-maps",
+        "Heat maps",
+        "A row is a sequence, time runs to the right, and grey is not measured. Rows are ordered by their mean; both "
+        "sides have the same colours, set by the real values.",
+        _each(channels, lambda name: figures.heat_map(real, synthetic, name), "{}: heat maps of many sequences"),
+        _left_out(channels, "channels"),
+    )
+    yield _marginals(real, synthetic, channels)
+    if real.length > 1:
+        yield Section(
+            "autocorrelation",
+            "Autocorrelation",
+            "How strongly a value goes with the one some time later: 1 is perfectly, 0 not at all. Over all pairs of "
+            "which both are measured.",
+            _each(channels, lambda name: figures.autocorrelation(real, synthetic, name), "{}: autocorrelation by lag"),
+            _left_out(channels, "channels"),
+        )
+    else:
+        yield Section("autocorrelation", "Autocorrelation", "The sequences have but one step, so there is none.")
+
+
+def _marginals(real: Sequences, synthetic: Sequences, channels: Sequence[str]) -> Section:
+    statics = [column.name for column in real.schema.statics if _known(real, column.name)]
+    draw = lambda name: figures.marginal(real, synthetic, name)  # noqa: E731
+    left_out = f"{_left_out(channels, 'channels')} {_left_out(statics, 'static columns')}".strip()
+    return Section(
+        "marginals",
+        "Marginals",
+        "How often each value occurs, over all times; then the columns that belong to a whole sequence. What lies far "
+        "beyond the real values is counted in the outermost bar.",
+        _each(channels, draw, "{}: distribution of values") + _each(statics, draw, "{}: distribution over sequences"),
+        left_out,
+    )
+
+
+def _known(sequences: Sequences, static: str) -> bool:
+    return bool((~np.isnan(sequences.static_column(static))).any())
+
+
+def _image_sections(real: Sequences, synthetic: Sequences) -> Iterator[Section]:
+    span = figures.pixel_span(real)
+    mosaics = [
+        replace(embed(figures.mosaic(s, span), f"{min(48, len(s))} {what} images"), caption=what)
+        for s, what in ((real, "real"), (synthetic, "synthetic"))
+    ]
+    yield Section(
+        "sequences",
+        "Sequences side by side",
+        "Each sequence is an image, read row by row. Those shown are drawn at random, with the same black and white. "
+        "The real ones are the data themselves: show this page only to those who may see them.",
+        tuple(mosaics),
+    )
+    pooled = figures.pooled_pixels(figures.some(real, 500)), figures.pooled_pixels(figures.some(synthetic, 500))
+    statics = [column.name for column in real.schema.statics if _known(real, column.name)]
+    yield Section(
+        "marginals",
+        "Marginals",
+        "How often each brightness occurs, over all pixels; then the columns that belong to a whole image.",
+        (
+            embed(figures.marginal(*pooled, "pixel"), "Distribution of pixel values"),
+            *_each(statics, lambda name: figures.marginal(real, synthetic, name), "{}: distribution over images"),
+        ),
+        _left_out(statics, "static columns"),
+    )
+    yield Section(
+        "autocorrelation",
+        "Autocorrelation",
+        "How strongly a pixel goes with the one some rows below: 1 is perfectly, 0 not at all.",
+        (embed(figures.autocorrelation(*pooled, "pixel"), "Autocorrelation down the columns of the images"),),
+    )
+
+
+def _gaps(real: Sequences, synthetic: Sequences) -> Section:
+    def with_gaps(schema: Schema) -> list[str]:
+        missing = [np.isnan(s.values) & s.alive[..., None] for s in (real, synthetic)]
+        any_missing = np.any([m.any(axis=(0, 1)) for m in missing], axis=0)
+        return [column.name for column, gaps in zip(schema.channels, any_missing, strict=True) if gaps]
+
+    names = with_gaps(real.schema)
+    varying = any(bool((s.lengths < s.length).any()) for s in (real, synthetic))
+    lead = "In how many sequences each channel was measured, over time." if names else "No channel has gaps."
+    if varying:
+        lead += " Sequences differ in length: the first figure shows how many are still running."
+    pictures = _each(names, lambda name: figures.measured(real, synthetic, name), "{}: share measured over time")
+    if varying:
+        pictures = (embed(figures.running(real, synthetic), "Share of sequences still running, over time"), *pictures)
+    return Section("gaps", "Gaps", lead, pictures, _left_out(names, "channels"))
+
+
+def _learning(log: pd.DataFrame | None) -> Section:
+    if log is None or not len(log) or "step" not in log or not (groups := figures.terms(log)):
+        return Section("learning", "Learning curves", "There is no log of the training.")
+    drawn = list(groups.items())[:CHANNELS]
+    pictures = tuple(
+        embed(figures.learning(log, columns, term), f"{term} over the steps of training, for {', '.join(columns)}")
+        for term, columns in drawn
+    )
+    return Section(
+        "learning",
+        "Learning curves",
+        "What each player minimised and how large its gradients were, by step. The faint line is raw, the strong one a "
+        "mean over a fiftieth of the training.",
+        pictures,
+        _left_out(list(groups), "curves"),
+    )
