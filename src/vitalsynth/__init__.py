@@ -1,0 +1,77 @@
+"""vitalsynth: synthetic cohorts from biomedical time series, with proof of how faithful, useful and private they are.
+
+Two lines are enough, `Synthesizer(condition="died").fit(frame).sample(100)`; the functions behind the commands
+(`train`, `sample`, `evaluate`, ...) take the arguments of the command line. Everything is imported when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .commands.continue_ import continue_
+    from .commands.evaluate import evaluate
+    from .commands.sample import sample
+    from .commands.train import train
+    from .discriminators import Discriminator
+    from .frames import from_frame, to_frame
+    from .generators import Generator
+    from .objectives import Objective
+    from .preparation import Preparation
+    from .runs import Run
+    from .schedules import Schedule
+    from .sequences import Column, Encoded, Schema, Sequences, Shape
+    from .synthesizer import Synthesizer
+
+_HOMES = {
+    "Column": "sequences",
+    "Discriminator": "discriminators",
+    "Encoded": "sequences",
+    "Generator": "generators",
+    "Objective": "objectives",
+    "Preparation": "preparation",
+    "Run": "runs",
+    "Schedule": "schedules",
+    "Schema": "sequences",
+    "Sequences": "sequences",
+    "Shape": "sequences",
+    "Synthesizer": "synthesizer",
+    "continue_": "commands.continue_",
+    "evaluate": "commands.evaluate",
+    "from_frame": "frames",
+    "sample": "commands.sample",
+    "to_frame": "frames",
+    "train": "commands.train",
+}
+
+__all__ = [
+    "Column",
+    "Discriminator",
+    "Encoded",
+    "Generator",
+    "Objective",
+    "Preparation",
+    "Run",
+    "Schedule",
+    "Schema",
+    "Sequences",
+    "Shape",
+    "Synthesizer",
+    "continue_",
+    "evaluate",
+    "from_frame",
+    "sample",
+    "to_frame",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vitalsynth' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"vitalsynth.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,98 @@
+"""The command line: one command is one plain function, imported only when it is called.
+
+Exit codes: 0 well, 1 failed, 2 wrong use, 75 stopped and can be continued.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+# Where each command lives. What it does and takes is read off the function itself.
+COMMANDS = {
+    "data": "data.data",
+    "train": "train.train",
+    "continue": "continue_.continue_",
+    "sample": "sample.sample",
+    "evaluate": "evaluate.evaluate",
+    "report": "report.report",
+}
+SHELLS = ("bash", "zsh", "tcsh")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command, and return the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    first = arguments[0] if arguments else "--help"
+    if first in ("-h", "--help"):
+        print(_help())
+        return 0
+    if first == "--version":
+        from importlib.metadata import version
+
+        print(f"vitalsynth {version('vitalsynth')}")
+        return 0
+    if first == "--completion":
+        return _completion(arguments[1:])
+    if first not in COMMANDS:
+        close = difflib.get_close_matches(first, COMMANDS, n=1)
+        meant = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(COMMANDS)}"
+        print(f"vitalsynth: no command {first!r}; {meant}", file=sys.stderr)
+        return 2
+    sys.path.insert(0, os.getcwd())  # the user's own networks and sources lie there
+    from .commands import interface
+
+    return interface.run(first, function(first), arguments[1:])
+
+
+def function(command: str) -> Any:
+    """Import the function behind a command."""
+    module, name = COMMANDS[command].split(".")
+    return getattr(importlib.import_module(f"vitalsynth.commands.{module}"), name)
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    rows = [f"  {command:<{width}}  {_summary(command)}" for command in COMMANDS]
+    return "\n".join(
+        [
+            "usage: vitalsynth COMMAND ... (vitalsynth COMMAND --help tells more)",
+            "",
+            "Learn a generator from biomedical time series, write a synthetic cohort, and judge it.",
+            "",
+            *rows,
+            "",
+            "A first run, on data that come with the package:",
+            "  vitalsynth train icu-demo --condition died --out runs/first --steps 2000",
+            "  vitalsynth sample runs/first --count 500 --out cohort.parquet",
+            "  vitalsynth evaluate runs/first --label died && vitalsynth report runs/first",
+            "",
+            "  --version               print the version",
+            f"  --completion {'|'.join(SHELLS)}  print a completion script; eval it in the shell's start-up file",
+        ]
+    )
+
+
+def _summary(command: str) -> str:
+    """Return the first line of a command's docstring, without importing it."""
+    module, name = COMMANDS[command].split(".")
+    tree = ast.parse((Path(__file__).parent / "commands" / f"{module}.py").read_text("utf-8"))
+    body = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
+    paragraph = (ast.get_docstring(body) or "").split("\n\n")[0]
+    return " ".join(paragraph.split()).split(": ")[0].rstrip(".") + "."
+
+
+def _completion(arguments: list[str]) -> int:
+    shell = arguments[0] if arguments else ""
+    if shell not in SHELLS:
+        print(f"vitalsynth: --completion takes one of {', '.join(SHELLS)}, got {shell!r}", file=sys.stderr)
+        return 2
+    from .commands import interface
+
+    print(interface.completion({command: function(command) for command in COMMANDS}, shell))
+    return 0

@@ -1,0 +1,43 @@
+"""`vitalsynth continue`: carry runs on as if they had never been interrupted."""
+
+from __future__ import annotations
+
+from .. import runs, training
+from ..runs import Run
+from ..sequences import Sequences
+from .train import run_to
+
+
+def continue_(
+    run: list[str], *, steps: int, device: str = "auto", quiet: bool = False, data: Sequences | None = None
+) -> list[Run]:
+    """Carry runs on to a total number of steps, exactly: the log and the weights are those of a run never interrupted.
+
+    Nothing but the number of steps changes. A run that was killed goes on from its last checkpoint.
+
+    Args:
+        run: Folders of runs; globs are expanded.
+        steps: Total number of steps to reach, counted from the start of the run.
+        device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
+        quiet: No progress bar.
+        data: From Python only: the data, if they were given in memory.
+
+    Returns:
+        The runs.
+
+    Raises:
+        ValueError: if there is no such run, or its data changed.
+    """
+    return [_carry_on(each, steps, device, quiet, data) for each in runs.find(run)]
+
+
+def _carry_on(run: Run, steps: int, device: str, quiet: bool, data: Sequences | None) -> Run:
+    chosen = training.pick_device(device)
+    training_part, _ = run.data(data)
+    learner = training.Learner.build(run.record, chosen)
+    learner.resume(run)
+    if learner.step >= steps:
+        raise ValueError(
+            f"{run.path} is at step {learner.step} already; --steps is the total to reach, and {steps} is not more"
+        )
+    return run_to(run, learner, run.preparation.encode(training_part).to(chosen), steps, quiet)

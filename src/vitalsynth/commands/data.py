@@ -1,0 +1,109 @@
+"""`vitalsynth data`: what there is to learn from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+from rich.console import Console
+from rich.table import Table
+
+from .. import frames, sources
+from ..report import figures
+from ..sequences import Column, Sequences
+
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def data(data: str = "", *, picture: str = "", out: str = "", source: dict[str, Any] | None = None) -> Sequences | None:
+    """List the sources, or describe one source or file: its columns, how much was measured, what it looks like.
+
+    Args:
+        data: A source's name, a CSV, Parquet or npz file, a folder of images, or an import path; nothing lists the
+            sources. Its own settings follow as --source.NAME.
+        picture: File to draw examples to, .png, .svg or .pdf.
+        out: File to write the sequences to, .parquet, .csv or .npz.
+        source: Settings of the source, as --source.NAME on the command line.
+
+    Returns:
+        The sequences, if any were named.
+
+    Raises:
+        ValueError: if they cannot be read.
+    """
+    console = Console()
+    if not data:
+        table = Table("source", "what it is", box=None)
+        for name, about in sources.names().items():
+            table.add_row(name, about)
+        console.print(table)
+        return None
+    sequences = sources.read(data, **(source or {}))
+    console.print(_summary(data, sequences))
+    console.print(_columns(sequences))
+    if picture:
+        figures.cohort(sequences).savefig(picture)
+        console.print(f"drawn to {picture}")
+    if out:
+        _export(sequences, Path(out))
+    return sequences
+
+
+def _export(sequences: Sequences, path: Path) -> None:
+    if path.exists():
+        raise ValueError(f"{path} exists; remove it or choose another --out")
+    with frames.writer(path, sequences.schema) as writer:
+        writer.write(sequences)
+
+
+def _summary(name: str, sequences: Sequences) -> str:
+    schema = sequences.schema
+    lengths = sequences.lengths
+    steps = (
+        f"{sequences.length} steps"
+        if lengths.min() == sequences.length
+        else f"{lengths.min()} to {lengths.max()} steps"
+    )
+    step = f" of {schema.step:g} {schema.step_unit}" if schema.step_unit else ""
+    return f"{name}: {len(sequences):,} sequences of {len(np.unique(sequences.subject)):,} subjects, {steps}{step}"
+
+
+def _columns(sequences: Sequences, most: int = 40) -> Table:
+    table = Table("column", "kind", "unit", "measured", "5 %", "median", "95 %", "mean over time", box=None)
+    alive = sequences.alive
+    for j, column in enumerate(sequences.schema.channels[:most]):
+        values = sequences.values[:, :, j]
+        table.add_row(*_row(column, values[alive]), _spark(values))
+    if (left := len(sequences.schema.channels) - most) > 0:
+        table.add_row(f"... and {left} more")
+    for j, column in enumerate(sequences.schema.statics):
+        table.add_row(*_row(column, sequences.static[:, j]), "static")
+    return table
+
+
+def _row(column: Column, values: ndarray) -> tuple[str, ...]:
+    known = values[~np.isnan(values)]
+    share = f"{len(known) / max(len(values), 1):.0%}"
+    if column.kind == "continuous" and len(known):
+        numbers = tuple(f"{number:.4g}" for number in np.quantile(known, [0.05, 0.5, 0.95]))
+    elif len(known):
+        labels = column.categories or (0, 1)
+        counts = np.bincount(known.astype(int), minlength=len(labels)) / len(known)
+        common = sorted(zip(counts, labels, strict=True), key=lambda pair: -pair[0])[:3]
+        numbers = ("", ", ".join(f"{label} {share_:.0%}" for share_, label in common), "")
+    else:
+        numbers = ("", "", "")
+    return column.name, column.kind, column.unit, share, *numbers
+
+
+def _spark(values: ndarray, width: int = 24) -> str:
+    """Draw the mean over sequences against time in one line of text."""
+    parts = [part[~np.isnan(part)] for part in np.array_split(values, min(width, values.shape[1]), axis=1)]
+    means = np.array([part.mean() if part.size else np.nan for part in parts])
+    if np.isnan(means).all():
+        return ""
+    low, span = np.nanmin(means), np.nanmax(means) - np.nanmin(means)
+    levels = (means - low) / span * (len(BARS) - 1) if span else np.where(np.isnan(means), np.nan, 3.0)
+    return "".join(" " if np.isnan(level) else BARS[round(level)] for level in levels)

@@ -1,0 +1,102 @@
+"""`vitalsynth evaluate`: how faithful and how useful a run's sequences, or anybody's, are."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from .. import runs, sampling, sources
+from ..evaluation import scorecard
+from ..runs import Run
+from ..sequences import Sequences
+from ..sources.tables import table_like
+
+MOST = 10_000
+
+
+def evaluate(
+    what: list[str],
+    *,
+    label: str = "",
+    data: str = "",
+    held_out: float = 0.2,
+    count: int = 0,
+    seed: int = 0,
+    device: str = "auto",
+    quiet: bool = False,
+) -> list[dict[str, Any]]:
+    """Judge synthetic sequences against real ones that training never saw, every score beside its floor.
+
+    The floor is the same score for real against held-out real: nothing can honestly be better. Scores of a run are also
+    added to its evaluation.jsonl.
+
+    Args:
+        what: Folders of runs (globs are expanded), or files of synthetic sequences, which need --data.
+        label: Static column to predict (train on synthetic, test on real); by default the first condition that is a
+            class.
+        data: Real data that a file is judged against: a source's name or a file.
+        held_out: Share of the subjects of --data to judge against; a run knows its own.
+        count: Synthetic sequences to draw from a run; as many as were trained on, at most 10,000, by default.
+        seed: Of sampling, splits and judges.
+        device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
+        quiet: No progress bar and no table.
+
+    Returns:
+        A row a score.
+
+    Raises:
+        ValueError: if there is nothing to judge against, or a column is unknown.
+    """
+    rows: list[dict[str, Any]] = []
+    for pattern in what:
+        if Path(pattern).is_file():
+            about, parts = {"of": pattern}, _file(pattern, data, held_out, seed)
+            rows += _judge(about, *parts, label, seed, quiet)
+            continue
+        for run in runs.find(pattern):
+            about, parts = _of_run(run, count, seed, device)
+            chosen = label or default_label(run)
+            judged = _judge(about, *parts, chosen, seed, quiet)
+            run.add_evaluations(judged)
+            rows += judged
+    return rows
+
+
+def _judge(
+    about: dict[str, Any], train: Sequences, test: Sequences, synthetic: Sequences, label: str, seed: int, quiet: bool
+) -> list[dict[str, Any]]:
+    console = Console(quiet=quiet)
+    with Console(stderr=True, quiet=quiet).status(f"judging {about['of']}") as status:
+        say = lambda stage: status.update(f"judging {about['of']}: {stage}")  # noqa: E731
+        scores = scorecard.evaluate(train, test, synthetic, label or None, seed, say)
+    console.print(scorecard.table(scores))
+    common = {**about, "seed": seed, "time": round(time.time()), "trained_on": len(train), "held_out": len(test)}
+    return [{**common, "synthetic": len(synthetic), **score} for score in scores]
+
+
+def _of_run(
+    run: Run, count: int, seed: int, device: str
+) -> tuple[dict[str, Any], tuple[Sequences, Sequences, Sequences]]:
+    if not run.record["data"]["held_out"]:
+        raise ValueError(f"{run.path} held nobody out (--held_out 0), so there is nothing to judge it against")
+    train, test = run.data()
+    generator, step = sampling.load_generator(run, device=device)
+    synthetic = sampling.collect(sampling.sample(run, generator, count or min(len(train), MOST), seed=seed))
+    return {"of": str(run.path), "step": step}, (train, test, synthetic)
+
+
+def _file(path: str, data: str, held_out: float, seed: int) -> tuple[Sequences, Sequences, Sequences]:
+    if not data:
+        raise ValueError(f"{path} is a file of sequences; name the real data it is to be judged against with --data")
+    real = sources.read(data)
+    train, test = runs.split(real, held_out, seed)
+    return train, test, table_like(path, real)
+
+
+def default_label(run: Run) -> str:
+    """Return the first conditioned column that is a class, or nothing."""
+    classes = [part.column.name for part in run.preparation.given if part.column.kind != "continuous"]
+    return classes[0] if classes else ""

@@ -1,0 +1,192 @@
+"""From a command's function to its command line: jsonargparse reads the signature and the docstring.
+
+Every mistake of the user ends in one line that says what is wrong and names the nearest right word.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import pairwise
+from typing import Any, get_args
+
+import docstring_parser
+import jsonargparse
+import yaml
+
+from .. import components, sources
+from ..sequences import nearest
+from ..training import Diverged
+from .train import Stopped
+
+Function = Callable[..., Any]
+
+
+def run(command: str, function: Function, arguments: list[str]) -> int:
+    """Run a command with its arguments; return the exit code."""
+    logging.basicConfig(format="%(levelname)s: %(message)s".lower(), stream=sys.stderr)
+    say = partial(print, file=sys.stderr)
+    parser = jsonargparse.ArgumentParser()
+    try:
+        parser = build(f"vitalsynth {command}", function, _source(function, arguments))
+        settings = parser.instantiate(parser.parse_args(arguments)).as_dict()
+        settings.pop("config", None)
+        result = function(**settings)
+    except jsonargparse.ArgumentError as error:
+        say(f"vitalsynth {command}: {explain(error.message, parser, function, arguments)}")
+        return 2
+    except (ValueError, OSError) as error:
+        say(f"vitalsynth {command}: {one_line(error)}")
+        return 2
+    except Diverged as error:
+        say(f"vitalsynth {command}: {one_line(error)}")
+        return 1
+    except Stopped as error:
+        say(f"vitalsynth {command}: {one_line(error)}")
+        return 75
+    except KeyboardInterrupt:
+        say(f"vitalsynth {command}: interrupted")
+        return 130
+    _announce(result)
+    return 0
+
+
+def build(title: str, function: Function, source: Function | None = None) -> jsonargparse.ArgumentParser:
+    """Return the parser of a command; with a source, its settings are taken as --source.NAME."""
+    about = _documentation(function)
+    parser = jsonargparse.ArgumentParser(
+        prog=title, description=_summary(function), exit_on_error=False, allow_abbrev=False
+    )
+    parser.add_argument("--config", action="config", help="Read settings from a YAML or JSON file.")
+    hints = inspect.get_annotations(function, eval_str=True)
+    own = {name for name, text in about.items() if text.startswith("From Python only")} | {"source"}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+            count = "+" if hints[name] == list[str] else None if parameter.default is parameter.empty else "?"
+            default = {} if parameter.default is parameter.empty else {"default": parameter.default}
+            parser.add_argument(name, nargs=count, type=str, help=about[name], **default)  # type: ignore[arg-type]
+            own.add(name)
+        elif parameter.default is False:
+            parser.add_argument(f"--{name}", action="store_true", help=about[name])
+            own.add(name)
+    parser.add_function_arguments(function, skip=set(own & set(about)), fail_untyped=False)  # type: ignore[arg-type]
+    for name, parameter in inspect.signature(function).parameters.items():
+        if isinstance(
+            parameter.default, partial
+        ):  # written out, so that --print_config can write it and a user change it
+            record = {"class_path": components.path_of(parameter.default), "init_args": parameter.default.keywords}
+            parser.set_defaults({name: record})
+    if source is not None:
+        parser.add_function_arguments(source, "source", fail_untyped=False)
+    return parser
+
+
+def _documentation(function: Function) -> dict[str, str]:
+    """Return the documentation of each parameter."""
+    documented = docstring_parser.parse(inspect.getdoc(function) or "").params
+    return {each.arg_name: " ".join((each.description or "").split()) for each in documented}
+
+
+def _summary(function: Function) -> str:
+    """Return a docstring up to its Args."""
+    return (inspect.getdoc(function) or "").split("\n\nArgs:")[0]
+
+
+def completion(functions: Mapping[str, Function], shell: str) -> str:
+    """Return a completion script for all commands."""
+    import shtab
+
+    parser = jsonargparse.ArgumentParser(prog="vitalsynth")
+    commands = parser.add_subcommands(required=False)
+    for command, function in functions.items():
+        commands.add_subcommand(command, build(f"vitalsynth {command}", function))
+    return shtab.complete(parser, shell)  # type: ignore[arg-type]
+
+
+def explain(message: str, parser: jsonargparse.ArgumentParser, function: Function, arguments: list[str]) -> str:
+    """Turn a parser's message into one line that names the nearest right word."""
+    options = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
+    if found := re.search(r"[Uu]nrecognized arguments: (\S+)", message):
+        word = found[1].partition("=")[0]
+        return f"no option {word}; {nearest(word, options)}" if word.startswith("-") else f"one word too many: {word!r}"
+    if found := re.search(r"arguments are required: (.+)", message):
+        named = (f"--{name}" if f"--{name}" in options else name.upper() for name in found[1].split(", "))
+        return f"needs {', '.join(named)}; 'vitalsynth {parser.prog.split()[-1]} --help' tells more"
+    key = found[1] if (found := re.search(r"Parser key \"([\w.]+)\"", message)) else ""
+    classes = _family(function, key)
+    if not classes:
+        return f"--{key}: {_expectation(message)}" if key else one_line(message)
+    chosen = _given(key, arguments)
+    try:
+        cls = components.locate(chosen) if "." in chosen else classes.get(chosen)
+    except ValueError as error:
+        return f"--{key}: {error}"
+    if chosen and cls is None:
+        return f"--{key}: no class {chosen!r}; {nearest(chosen, classes)}"
+    cls = cls or components.class_of(inspect.signature(function).parameters[key].default)
+    if found := re.search(r"Option '(\w+)' is not accepted", message):
+        settings = list(inspect.signature(cls).parameters)[1:]
+        return f"--{key} {cls.__name__} has no setting {found[1]!r}; {nearest(found[1], settings)}"
+    return f"--{key} {cls.__name__}: {_expectation(message)}"
+
+
+def _expectation(message: str) -> str:
+    """Return the part of a parser's message that says what was expected."""
+    text = re.sub(r"<class '(\w+)'>", r"\1", one_line(message))
+    if found := re.search(r"Expected an? (.+?)\. Got value: (\S+)", text):
+        return f"must be {found[1]}, got {found[2].rstrip('.')}"
+    return text.partition(": ")[2] or text
+
+
+def _given(key: str, arguments: list[str]) -> str:
+    """Return the last value that the command line gives an option."""
+    following = [after for option, after in pairwise(arguments) if option == f"--{key}"]
+    joined = [a.partition("=")[2] for a in arguments if a.startswith(f"--{key}=")]
+    return ["", *following, *joined][-1]
+
+
+def _family(function: Function, key: str) -> dict[str, type[Any]]:
+    """Return the classes that an option can name, by name."""
+    hints = inspect.get_annotations(function, eval_str=True)
+    bases = [result for part in (hints.get(key), *get_args(hints.get(key))) for result in get_args(part)[1:]]
+    return {cls.__name__: cls for base in bases if inspect.isclass(base) for cls in _below(base)}
+
+
+def _below(base: type[Any]) -> Iterator[type[Any]]:
+    for cls in base.__subclasses__():
+        if not inspect.isabstract(cls):
+            yield cls
+        yield from _below(cls)
+
+
+def one_line(error: object) -> str:
+    """Return a message without line breaks; an operating system's error with its file."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split())
+
+
+def _source(function: Function, arguments: list[str]) -> Function | None:
+    """Find the source that the command line or its config file names, whose settings become options."""
+    if "source" not in inspect.signature(function).parameters:
+        return None
+    named = arguments[0] if arguments and not arguments[0].startswith("-") else None
+    for option, value in pairwise(arguments):
+        if named is None and option == "--config":
+            with open(value, encoding="utf-8") as file:
+                named = (yaml.safe_load(file) or {}).get("data")
+    return sources.find(named) if named else None
+
+
+def _announce(result: Any) -> None:
+    from pathlib import Path
+
+    from ..runs import Run
+
+    for each in result if isinstance(result, list) else [result]:
+        if isinstance(each, Run | Path):
+            print(each.path if isinstance(each, Run) else each)

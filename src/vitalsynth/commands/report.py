@@ -1,0 +1,87 @@
+"""`vitalsynth report`: one page that can be handed to a reviewer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .. import runs, sampling
+from ..report import page
+from ..runs import Run
+from ..sequences import Sequences
+
+
+def report(
+    run: list[str],
+    *,
+    out: str = "",
+    count: int = 1000,
+    seed: int = 0,
+    device: str = "auto",
+    data: Sequences | None = None,
+) -> list[Path]:
+    """Write a self-contained report.html: what was asked, scores, real and synthetic side by side, learning curves.
+
+    Args:
+        run: Folders of runs; globs are expanded.
+        out: Where to write; report.html in the run's folder by default. For one run only.
+        count: Synthetic sequences to draw for the pictures.
+        seed: Of what is drawn.
+        device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
+        data: From Python only: the data, if they were given in memory.
+
+    Returns:
+        The pages.
+
+    Raises:
+        ValueError: if there is no such run, or it has no checkpoint.
+    """
+    found = runs.find(run)
+    if out and len(found) > 1:
+        raise ValueError(f"--out names one page, but {len(found)} runs match; leave it out to write one in each run")
+    return [_write(each, Path(out) if out else each.path / "report.html", count, seed, device, data) for each in found]
+
+
+def _write(run: Run, path: Path, count: int, seed: int, device: str, data: Sequences | None) -> Path:
+    train, test = run.data(data)
+    generator, step = sampling.load_generator(run, device=device)
+    synthetic = sampling.collect(sampling.sample(run, generator, count, seed=seed))
+    scores = [row for row in run.evaluations() if row["step"] == step]
+    latest = {row["metric"]: row for row in scores}
+    notes = [] if latest else [f"Not judged at step {step} yet: 'vitalsynth evaluate {run.path}' adds the scores."]
+    if not run.record["data"]["held_out"]:
+        notes.append("Nobody was held out: real sequences shown here are those it was trained on.")
+    page.write(
+        path,
+        title=f"{run.path.name}: synthetic {run.record['data']['source'] or 'sequences'}",
+        asked=_asked(run, step, len(train), len(test)),
+        log=run.log(),
+        real=test,
+        synthetic=synthetic,
+        scores=list(latest.values()),
+        notes=notes,
+    )
+    return path
+
+
+def _asked(run: Run, step: int, trained_on: int, held_out: int) -> dict[str, Any]:
+    record = run.record
+
+    def part(one: dict[str, Any]) -> str:
+        settings = ", ".join(f"{key} {value}" for key, value in one["init_args"].items() if value is not None)
+        return f"{one['class_path'].removeprefix('vitalsynth.')}({settings})"
+
+    clock = runs.rows(run.path / "clock.jsonl")
+    networks = {name: part(one) for name, one in record["networks"].items()}
+    return {
+        "data": record["data"]["source"] or "given in memory",
+        "trained on": f"{trained_on:,} sequences; {held_out:,} held out by subject",
+        "condition": ", ".join(record["condition"]) or "none",
+        "normalisation": record["normalise"],
+        **networks,
+        "objective": part(record["objective"]),
+        "steps": f"{step:,}, batches of {record['batch']}",
+        "ran on": clock[-1]["device"] if clock else "unknown",
+        "seed": record["seed"],
+        "versions": ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
+    }

@@ -1,0 +1,192 @@
+"""`vitalsynth train`: from data to a run that can be sampled."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from .. import components, frames, schedules, sources, training
+from ..discriminators import Convolutional, Discriminator
+from ..generators import LSTM, Generator
+from ..objectives import Objective, Relativistic
+from ..preparation import Preparation
+from ..runs import Run, split
+from ..schedules import Schedule
+from ..sequences import Sequences, Shape, listed
+from .progress import Progress
+
+OptimizerFactory = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
+# No momentum: with alternating steps it makes a game's rotation diverge (Gidel et al. 2019, arXiv 1807.04740).
+Adam = partial(torch.optim.Adam, lr=1e-3, betas=(0.0, 0.99))
+
+
+def train(
+    data: str | Sequences | pd.DataFrame,
+    *,
+    out: str,
+    steps: int = 4000,
+    seed: int = 0,
+    condition: str | list[str] = "",
+    drop: str | list[str] = "",
+    normalise: str | dict[str, str] = "standard",
+    held_out: float = 0.2,
+    generator: Callable[[Shape], Generator] = LSTM,
+    discriminator: Callable[[Shape], Discriminator] | None = Convolutional,
+    objective: Callable[[], Objective] = Relativistic,
+    generator_optimizer: OptimizerFactory = Adam,
+    discriminator_optimizer: OptimizerFactory = Adam,
+    generator_schedule: Callable[[], Schedule] = schedules.Constant,
+    discriminator_schedule: Callable[[], Schedule] = schedules.Constant,
+    batch: int = 64,
+    average: float = 0.999,
+    checkpoint_every: int = 1000,
+    precision: training.Precision = "float32",
+    device: str = "auto",
+    source: dict[str, Any] | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Learn a generator from sequences, and leave a run: a folder with the log, checkpoints and all that was asked.
+
+    Without --condition it is an RGAN, with it an RCGAN. Ctrl-C saves and stops; 'vitalsynth continue' carries on as if
+    nothing had happened.
+
+    Args:
+        data: What to learn from: a source's name ('vitalsynth data' lists them), a CSV, Parquet or npz file, a folder
+            of images, or the import path of a function that returns Sequences. Its settings follow as --source.NAME.
+        out: Folder of the run; it must not exist.
+        steps: Training steps to take.
+        seed: Of everything random: who is held out, first weights, batches, noise.
+        condition: Static columns that will be given when sampling, comma separated, such as died,sex.
+        drop: Columns to leave out, comma separated.
+        normalise: Of continuous channels: standard, minmax, quantile, local (each sequence's level and scale become
+            statics), local-max or integrated; by name with '{"hr": "local", "*": "standard"}'.
+        held_out: Share of the subjects that training never sees, for honest scores; 0 trains on all.
+        generator: Class of the generator: LSTM, GRU, or your own by import path, such as my_nets.Wave.
+        discriminator: Class of the discriminator: Convolutional, LSTM, GRU, or your own by import path.
+        objective: What the players minimise: Relativistic, NonSaturating, Wasserstein, Hinge, or your own.
+        generator_optimizer: Any optimiser of torch.optim.
+        discriminator_optimizer: Any optimiser of torch.optim.
+        generator_schedule: Learning rate by step: Constant, Cosine or Halving.
+        discriminator_schedule: Learning rate by step: Constant, Cosine or Halving.
+        batch: Sequences in one player's turn.
+        average: Decay of the averaged generator, which is the one sampled from.
+        checkpoint_every: Steps between checkpoints.
+        precision: float32, or bfloat16 autocast for the forward passes.
+        device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
+        source: Settings of the source, as --source.NAME on the command line.
+        quiet: No progress bar.
+
+    Returns:
+        The run.
+
+    Raises:
+        ValueError: if anything asked for is impossible; nothing is left behind.
+        training.Diverged: if a loss stops being finite; the run stays at its last checkpoint.
+    """
+    if Path(out).exists():
+        raise ValueError(f"{out} exists; carry it on with 'vitalsynth continue {out}', or choose another --out")
+    _check_numbers(steps=steps, batch=batch, checkpoint_every=checkpoint_every)
+    chosen_device = training.pick_device(device)
+    sequences, origin = _read(data, source or {})
+    sequences = sequences.drop(listed(drop))
+    training_part, _ = split(sequences, held_out, seed)
+    preparation = Preparation.fit(training_part, normalise, listed(condition))
+    networks: dict[str, Callable[..., Any] | None] = {"generator": generator, "discriminator": discriminator}
+    optimizers = {"generator": generator_optimizer, "discriminator": discriminator_optimizer}
+    rates = {"generator": generator_schedule, "discriminator": discriminator_schedule}
+    players = [name for name, factory in networks.items() if factory is not None]
+    record = {
+        "data": {
+            **origin,
+            "drop": listed(drop),
+            "held_out": held_out,
+            "digest": sequences.digest(),
+            "count": len(sequences),
+        },
+        "seed": seed,
+        "condition": listed(condition),
+        "normalise": normalise,
+        "networks": {name: components.describe(networks[name]) for name in players},  # type: ignore[arg-type]
+        "objective": components.describe(objective),
+        "optimizers": {name: components.describe(optimizers[name]) for name in players},
+        "schedules": {name: components.describe(rates[name]) for name in players},
+        "batch": batch,
+        "average": average,
+        "precision": precision,
+        "checkpoint_every": checkpoint_every,
+        "shape": preparation.shape.to_json(),
+        "parent": None,
+        "versions": {
+            "vitalsynth": version("vitalsynth"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        "git_commit": _git_commit(),
+    }
+    learner = training.Learner.build(record, chosen_device)
+    training.Plan.of(record)
+    run = Run.create(out, record, preparation)
+    encoded = preparation.encode(training_part).to(chosen_device)
+    _say_what_is_trained(learner, training_part, sequences, chosen_device, quiet)
+    return run_to(run, learner, encoded, steps, quiet)
+
+
+def run_to(run: Run, learner: training.Learner, encoded: Any, steps: int, quiet: bool) -> Run:
+    """Train with a progress bar.
+
+    Raises:
+        Stopped: if a signal asked to stop before the last step.
+    """
+    with Progress(f"training {run.path}", steps, learner.step, quiet) as progress:
+        done = training.train(run, learner, encoded, steps, progress.row)
+    if not done:
+        raise Stopped(f"stopped at step {learner.step}; carry on with: vitalsynth continue {run.path} --steps {steps}")
+    return run
+
+
+class Stopped(Exception):
+    """A signal asked to stop; all is saved."""
+
+
+def _read(data: str | Sequences | pd.DataFrame, settings: Mapping[str, Any]) -> tuple[Sequences, dict[str, Any]]:
+    if isinstance(data, pd.DataFrame):
+        data = frames.from_frame(data, **settings)
+    if isinstance(data, Sequences):
+        return data, {"source": None, "settings": {}}
+    return sources.read(data, **settings), {"source": data, "settings": dict(settings)}
+
+
+def _check_numbers(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"--{name} must be at least 1, got {number}")
+
+
+def _git_commit() -> str | None:
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _say_what_is_trained(
+    learner: training.Learner, part: Sequences, whole: Sequences, device: torch.device, quiet: bool
+) -> None:
+    if quiet:
+        return
+    sizes = ", ".join(f"{name} {sum(p.numel() for p in ps):,}" for name, ps in learner.parameters.items())
+    print(
+        f"{len(part):,} of {len(whole):,} sequences, {part.length} steps x {part.values.shape[2]} channels, "
+        f"{part.static.shape[1]} static; parameters: {sizes}; on {device}",
+        file=sys.stderr,
+    )

@@ -1,0 +1,108 @@
+"""The two-line way in: `Synthesizer(condition="died").fit(frame).sample(100)`."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from . import frames, sampling
+from .commands.train import train
+from .runs import Run
+from .sampling import parse_condition
+from .sequences import Sequences, nearest
+
+
+class Synthesizer:
+    """Learns a cohort and draws synthetic ones, from Python.
+
+    Args:
+        steps: Training steps.
+        settings: Any other setting of `vitalsynth.train`: condition, normalise, generator, seed, device, ...
+
+    Raises:
+        ValueError: if a setting is unknown.
+
+    Attributes:
+        run: The run behind it, once fitted or loaded.
+    """
+
+    def __init__(self, *, steps: int = 4000, **settings: Any) -> None:
+        known = [name for name in inspect.signature(train).parameters if name not in ("data", "out", "steps")]
+        if unknown := [name for name in settings if name not in known]:
+            raise ValueError(f"no setting {unknown[0]!r}; {nearest(unknown[0], known)}")
+        self.steps, self.settings = steps, settings
+        self._run: Run | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def run(self) -> Run:
+        if self._run is None:
+            raise ValueError("nothing has been learned yet; call fit first")
+        return self._run
+
+    def fit(self, data: pd.DataFrame | Sequences, **columns: Any) -> Synthesizer:
+        """Learn from a long DataFrame (a row per id and time), or from Sequences.
+
+        Args:
+            data: What to learn from.
+            columns: How to read a DataFrame: `id`, `time`, `subject`, `step`, `categorical`, as in `from_frame`.
+
+        Raises:
+            ValueError: if the data cannot be read or learned from.
+        """
+        sequences = frames.from_frame(data, **columns) if isinstance(data, pd.DataFrame) else data
+        folder = tempfile.TemporaryDirectory(prefix="vitalsynth-")
+        self._run = train(sequences, out=str(Path(folder.name) / "run"), steps=self.steps, **self.settings)
+        self._folder = folder
+        return self
+
+    def sample(self, count: int, condition: str | Mapping[str, Any] = "", seed: int = 0) -> pd.DataFrame:
+        """Draw a synthetic cohort as a long DataFrame with the columns of the original.
+
+        Args:
+            count: Number of sequences.
+            condition: What to fix, `{"died": 1}` or `"died=1"`; other conditions are drawn as in the training data.
+            seed: Another seed gives another cohort.
+
+        Raises:
+            ValueError: if a fixed column is not conditioned on, or has no such category.
+        """
+        return frames.to_frame(self.sample_sequences(count, condition, seed))
+
+    def sample_sequences(self, count: int, condition: str | Mapping[str, Any] = "", seed: int = 0) -> Sequences:
+        """Draw a synthetic cohort as Sequences; the arguments are those of `sample`."""
+        device = self.settings.get("device", "auto")
+        generator, _ = sampling.load_generator(self.run, device=device)
+        return sampling.collect(sampling.sample(self.run, generator, count, parse_condition(condition), seed))
+
+    def save(self, path: str | Path) -> Run:
+        """Keep what was learned as a run folder, which every command takes.
+
+        Raises:
+            ValueError: if something is there already, or nothing has been learned.
+        """
+        path, source = Path(path), self.run.path
+        if path.exists():
+            raise ValueError(f"{path} exists; choose another place")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            shutil.copytree(source, temporary, dirs_exist_ok=True)
+            temporary.rename(path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        return Run(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Synthesizer:
+        """Open a run, from `save` or from the command line, to sample from it."""
+        synthesizer = cls()
+        synthesizer._run = Run(path)
+        return synthesizer

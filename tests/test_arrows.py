@@ -1,0 +1,74 @@
+"""Imports go one way: data, then learning, then judging, then running. Nothing imports the command line."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "src" / "vitalsynth"
+LEARNING = {"layers", "generators", "discriminators", "objectives", "schedules"}
+# What each room may import, besides itself.
+DATA = {"sequences", "normalisation", "preparation", "storage", "components", "frames", "sources"}
+ALLOWED = {
+    "sequences": set(),
+    "storage": set(),
+    "schedules": set(),
+    "normalisation": {"sequences"},
+    "preparation": {"sequences", "normalisation"},
+    "components": {"sequences"},
+    "frames": {"sequences", "storage"},
+    "sources": {"sequences", "storage", "components", "frames"},
+    "layers": {"sequences"},
+    "generators": {"sequences", "layers"},
+    "discriminators": {"sequences", "layers"},
+    "objectives": {"sequences"},
+    "checkpoints": {"storage"},
+    "runs": {*DATA, "checkpoints"},
+    "training": {"sequences", "components", "checkpoints", "runs", "generators", "objectives", "schedules"},
+    "sampling": {"sequences", "components", "checkpoints", "runs", "generators", "training"},
+    "evaluation": {"sequences", "preparation"},
+    "report": {"sequences", "preparation", "storage", "evaluation"},
+    "synthesizer": {*DATA, "runs", "training", "sampling", "evaluation", "report", "commands"},
+    "commands": {*DATA, *LEARNING, "runs", "training", "sampling", "evaluation", "report"},
+    "cli": {"commands"},
+    "__init__": {"commands", "synthesizer", "runs", *DATA, *LEARNING},
+    "__main__": {"cli"},
+}
+
+
+def room(path):
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(path):
+    """Yield the rooms that a file imports, at the top or within a function."""
+    depth = len(path.relative_to(ROOT).parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            inside = node.level < depth or (path.name == "__init__.py" and node.level == 1 and depth > 1)
+            if inside:
+                yield room(path)
+            elif node.module:
+                yield node.module.split(".")[0]
+            else:
+                yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            assert not any(name.split(".")[0] == "vitalsynth" for name in names), f"{path}: import relatively"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_follow_the_arrows(path):
+    wrong = set(imported(path)) - ALLOWED[room(path)] - {room(path)}
+    assert not wrong, f"{path.name} of the room {room(path)!r} may not import {sorted(wrong)}"
+
+
+def test_nothing_heavy_is_imported_for_help():
+    import subprocess
+    import sys
+
+    code = "import sys; from vitalsynth.cli import main; main(['--help']); print(sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    modules = set(ast.literal_eval(loaded.splitlines()[-1]))
+    assert not modules & {"torch", "numpy", "pandas", "jsonargparse", "matplotlib", "sklearn", "rich"}
+    assert "continue" in loaded and "Carry runs on" in loaded

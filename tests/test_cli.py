@@ -1,0 +1,317 @@
+"""The command line: what it says, what it writes, and one clear line for each mistake."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from vitalsynth.cli import main
+from vitalsynth.runs import Run
+
+TINY = ["--steps", "3", "--batch", "8", "--generator.hidden", "8", "--discriminator.width", "8", "--quiet"]
+
+VITALS = ["hr", "resp", "o2sat", "map", "sbp", "dbp", "temp"]
+
+NETS = '''
+import torch
+from torch import nn
+from vitalsynth import Encoded, Generator
+
+
+class Wave(Generator):
+    """A perceptron of the whole sequence."""
+
+    def __init__(self, shape, depth: int = 2):
+        """Build the network.
+
+        Args:
+            depth: Layers.
+        """
+        super().__init__()
+        self.noise, self.shape = 16, shape
+        layers = [nn.Linear(16 + shape.condition, 32)]
+        layers += [nn.Linear(32, 32) for _ in range(depth - 1)]
+        self.layers = nn.ModuleList(layers)
+        self.x, self.s = nn.Linear(32, shape.length * shape.channels), nn.Linear(32, shape.statics)
+
+    def forward(self, noise, condition):
+        h = torch.cat([noise, condition], dim=1)
+        for layer in self.layers:
+            h = torch.relu(layer(h))
+        return Encoded(self.x(h).unflatten(1, (self.shape.length, self.shape.channels)), self.s(h), condition)
+'''
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A tiny run that the tests of other commands read."""
+    path = tmp_path_factory.mktemp("runs") / "icu"
+    assert main(["train", "icu-demo", "--out", str(path), "--condition", "died,sex", *TINY]) == 0
+    return path
+
+
+def say(capsys, *arguments):
+    """Run a command; return its exit code and what it said on stderr."""
+    code = main([str(argument) for argument in arguments])
+    return code, capsys.readouterr().err
+
+
+def test_help_names_every_command_and_is_quick(capsys):
+    assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    for command in ("data", "train", "continue", "sample", "evaluate", "report"):
+        assert f"\n  {command} " in said
+
+
+def test_help_of_a_command_teaches_every_setting(capsys):
+    with pytest.raises(SystemExit) as done:
+        main(["train", "--help"])
+    assert done.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for text in ("Learn a generator from sequences", "--generator GENERATOR", "LSTM", "--held_out", "never sees"):
+        assert text in said
+    with pytest.raises(SystemExit):
+        main(["train", "--generator.help", "LSTM"])
+    assert "--generator.hidden HIDDEN" in capsys.readouterr().out
+
+
+def test_settings_of_a_source_are_options(tmp_path, capsys):
+    run = tmp_path / "sines"
+    assert main(["train", "sines", "--source.length", "7", "--source.count", "50", "--out", str(run), *TINY]) == 0
+    assert Run(run).preparation.shape.length == 7
+    code, said = say(capsys, "train", "sines", "--source.lenght", 7, "--out", tmp_path / "x")
+    assert code == 2 and "no option --source.lenght; did you mean '--source.length'?" in said
+
+
+def test_config_files(tmp_path, capsys):
+    arguments = ["train", "icu-demo", "--out", str(tmp_path / "run"), "--generator", "GRU", *TINY, "--print_config"]
+    with pytest.raises(SystemExit):
+        main([*arguments, "--normalise", '{"hr": "local", "*": "standard"}'])
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert config["generator"] == {
+        "class_path": "vitalsynth.generators.GRU",
+        "init_args": {"hidden": 8, "layers": 1, "bidirectional": False, "step_noise": 8, "sequence_noise": 16},
+    }
+    assert config["generator_optimizer"]["init_args"]["betas"] == [0.0, 0.99]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["train", "--config", str(tmp_path / "config.yaml"), "--steps", "2"]) == 0
+    record = Run(tmp_path / "run").record
+    assert record["normalise"] == {"hr": "local", "*": "standard"}
+    assert record["networks"]["generator"] == config["generator"]
+
+
+def test_a_generator_of_the_users_own(tmp_path, monkeypatch, capsys):
+    """In a file of their own, with its own settings, with no change to the package; found again by later commands."""
+    (tmp_path / "my_nets.py").write_text(NETS)
+    monkeypatch.chdir(tmp_path)
+    own = ["--generator", "my_nets.Wave"]
+    arguments = ["train", "icu-demo", "--out", "run", "--steps", "2", "--batch", "8", "--discriminator.width", "8"]
+    assert main([*arguments, *own, "--generator.depth", "3", "--quiet"]) == 0
+    record = Run(tmp_path / "run").record["networks"]["generator"]
+    assert record == {"class_path": "my_nets.Wave", "init_args": {"depth": 3}}
+    command = [sys.executable, "-m", "vitalsynth", "sample", "run", "--count", "4", "--out", "cohort.csv"]
+    subprocess.run(command, check=True)
+    assert pd.read_csv(tmp_path / "cohort.csv").id.nunique() == 4
+    code, said = say(capsys, *arguments, *own, "--generator.dept", 3)
+    assert code == 2 and "--generator Wave has no setting 'dept'; did you mean 'depth'?" in said
+    code, said = say(capsys, *arguments, "--generator", "my_nets.Wvae")
+    assert code == 2 and "module 'my_nets' has no 'Wvae'; did you mean 'Wave'?" in said
+    code, said = say(capsys, *arguments, "--generator", "my_netz.Wave")
+    assert code == 2 and "cannot import 'my_netz'" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["trian"], "no command 'trian'; did you mean 'train'?"),
+        (["train", "icu-demo", "--out", "x", "--stpes", "3"], "no option --stpes; did you mean '--steps'?"),
+        (["train", "icu-demo", "--out", "x", "--generator", "LSMT"], "no class 'LSMT'; did you mean 'LSTM'?"),
+        (["train", "icu-demo", "--out", "x", "--generator.hiden", "3"], "no setting 'hiden'; did you mean 'hidden'?"),
+        (["train", "icu-demo", "--out", "x", "--objective", "Wassertein"], "did you mean 'Wasserstein'?"),
+        (["train", "icu-demo", "--out", "x", "--condition", "dyed"], "no static column 'dyed'; did you mean 'died'?"),
+        (["train", "icu-demo", "--out", "x", "--drop", "tmep"], "no column 'tmep'; did you mean 'temp'?"),
+        (["train", "icu-dmo", "--out", "x"], "did you mean 'icu-demo'?"),
+        (["train", "icu-demo"], "needs --out"),
+        (["train"], "needs DATA, --out"),
+        (["train", "icu-demo", "more", "--out", "x"], "one word too many: 'more'"),
+        (["train", "icu-demo", "--out", "x", "--steps", "many"], "--steps: must be int, got many"),
+        (["train", "icu-demo", "--out", "x", "--generator.hidden", "many"], "--generator LSTM: must be int, got many"),
+        (["train", "icu-demo", "--out", "x", "--normalise", "locale"], "did you mean 'local'?"),
+        (["train", "icu-demo", "--out", "x", "--steps", "0"], "--steps must be at least 1, got 0"),
+        (["train", "icu-demo", "--out", "x", "--device", "cuda:9"], "device 'cuda:9' is not on this machine"),
+        (["train", "icu-demo", "--out", "x", "--generator", "torch.nn.LSTM"], "LSTM"),
+        (["continue", "nowhere", "--steps", "3"], "no run matches 'nowhere'"),
+        (["sample", "nowhere", "--count", "3", "--out", "x.csv"], "no run matches 'nowhere'"),
+        (["evaluate", "no*"], "no run matches 'no*'"),
+        (["report", "nowhere"], "no run matches 'nowhere'"),
+        (["data", "nowhere.csv"], "no such file"),
+        (["data", "mnist", "--source.folder", "empty"], "empty"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(arguments, expected, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, said = say(capsys, *arguments)
+    assert code == 2
+    assert expected in said
+    assert said.startswith("vitalsynth") and said.count("\n") == 1, said
+    assert not list(tmp_path.iterdir())
+
+
+BAD_TABLES = {
+    "text": ("id,time,hr\na,0,80\na,1,high\nb,0,70\nb,1,72\n", "hr"),
+    "empty": ("", "empty"),
+    "header only": ("id,time,hr\n", ""),
+    "duplicate": ("id,time,hr\na,0,80\na,0,81\nb,0,70\nb,1,71\n", "row 2, column 'time' repeats row 1"),
+    "all missing": ("id,time,hr,rr\na,0,80,\na,1,81,\nb,0,70,\nb,1,70,\n", "rr"),
+    "one subject": ("id,time,hr\na,0,80\na,1,81\n", "one subject cannot be split"),
+    "no id": ("patient,time,hr\na,0,80\n", "id"),
+    "infinite": ("id,time,hr\na,0,80\na,1,inf\nb,0,70\nb,1,71\n", "infinite"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TABLES)
+def test_a_bad_table_is_one_line_and_leaves_nothing(name, tmp_path, capsys):
+    content, expected = BAD_TABLES[name]
+    file = tmp_path / "table.csv"
+    file.write_text(content)
+    code, said = say(capsys, "train", file, "--out", tmp_path / "run", *TINY)
+    assert code == 2
+    assert expected in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_exists_is_not_overwritten(trained, tmp_path, capsys):
+    code, said = say(capsys, "train", "icu-demo", "--out", trained, *TINY)
+    assert code == 2 and "exists; carry it on with 'vitalsynth continue" in said
+    (tmp_path / "cohort.csv").write_text("mine")
+    code, said = say(capsys, "sample", trained, "--count", 3, "--out", tmp_path / "cohort.csv")
+    assert code == 2 and "exists" in said
+    assert (tmp_path / "cohort.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "npz"])
+def test_a_cohort_has_the_form_of_the_original_and_can_be_read_as_data(trained, suffix, tmp_path, capsys):
+    file = tmp_path / f"cohort.{suffix}"
+    assert (
+        main(
+            ["sample", str(trained), "--count", "30", "--out", str(file), "--condition", "died=1,sex=Female", "--quiet"]
+        )
+        == 0
+    )
+    if suffix == "npz":
+        with np.load(file) as arrays:
+            assert arrays["x"].shape == (30, 25, 7)
+            assert (arrays["died"] == 1).all() and (arrays["sex"] == "Female").all()
+    else:
+        frame = pd.read_parquet(file) if suffix == "parquet" else pd.read_csv(file)
+        assert frame.columns.tolist() == ["id", "time", *VITALS, "died", "age", "sex"]
+        assert frame.id.nunique() == 30
+        assert (frame.died == 1).all() and (frame.sex == "Female").all()
+        assert frame.o2sat.max() <= 100 and frame.hr.min() >= 0
+    assert main(["train", str(file), "--out", str(tmp_path / "again"), *TINY]) == 0
+
+
+def test_bad_requests_for_a_cohort(trained, tmp_path, capsys):
+    for arguments, expected in (
+        (["--count", 3, "--out", tmp_path / "x.docx"], ".parquet"),
+        (["--count", 0, "--out", tmp_path / "x.csv"], "--count must be at least 1"),
+        (["--count", 3, "--out", tmp_path / "x.csv", "--condition", "ded=1"], "did you mean 'died'?"),
+        (
+            ["--count", 3, "--out", tmp_path / "x.csv", "--condition", "sex=Femal"],
+            "no category 'Femal'; it has Female, Male",
+        ),
+        (["--count", 3, "--out", tmp_path / "x.csv", "--condition", "died"], "NAME=VALUE, got 'died'"),
+        (["--count", 3, "--out", tmp_path / "x.csv", "--checkpoint", 2], "no checkpoint at step 2; there are 3"),
+        (["--count", 3, "--out", tmp_path / "x.png"], "did not learn images"),
+    ):
+        code, said = say(capsys, "sample", trained, *arguments)
+        assert code == 2 and expected in said, said
+        assert not list(tmp_path.iterdir())
+
+
+def test_evaluate_and_report(trained, tmp_path, capsys):
+    assert main(["evaluate", str(trained)]) == 0
+    rows = [json.loads(line) for line in (trained / "evaluation.jsonl").read_text().splitlines()]
+    metrics = {row["metric"] for row in rows}
+    assert {
+        "two-sample AUROC",
+        "MMD²",
+        "TSTR AUROC",
+    } <= metrics  # died is the label: the first condition that is a class
+    assert all(row["step"] == 3 and row["trained_on"] == 1094 and row["held_out"] == 273 for row in rows)
+    auroc = next(row for row in rows if row["metric"] == "two-sample AUROC")
+    assert auroc["value"] > 0.9 > 0.65 > auroc["floor"]  # three steps fool nobody
+    assert main(["report", str(trained)]) == 0
+    page = (trained / "report.html").read_text()
+    assert "two-sample AUROC" in page and "died, sex" in page and "generators.LSTM(hidden 8" in page
+
+
+def test_evaluate_a_file_of_somebody_else(trained, tmp_path, capsys):
+    """A colleague's CSV is judged against the real data it imitates; a copy of real data is at the floor."""
+    assert main(["sample", str(trained), "--count", "273", "--out", str(tmp_path / "theirs.csv"), "--quiet"]) == 0
+    assert main(["data", "icu-demo", "--out", str(tmp_path / "copy.csv")]) == 0
+    capsys.readouterr()
+    for name, low, high in (("theirs", 0.9, 1.0), ("copy", 0.35, 0.65)):
+        arguments = ["evaluate", str(tmp_path / f"{name}.csv"), "--data", "icu-demo", "--label", "died"]
+        assert main(arguments) == 0
+        line = next(row for row in capsys.readouterr().out.splitlines() if "two-sample" in row)
+        assert low <= float(line.split("│")[2].split()[0]) <= high
+    code, said = say(capsys, "evaluate", tmp_path / "copy.csv")
+    assert code == 2 and "--data" in said
+    code, said = say(capsys, "evaluate", tmp_path / "copy.csv", "--data", "icu-demo", "--label", "dead")
+    assert code == 2 and "did you mean 'died'" in said
+
+
+def test_a_damaged_run_is_one_line(trained, tmp_path, capsys):
+    import shutil
+
+    for damage, expected in (("run.json", "damaged"), ("checkpoints", "no whole checkpoint")):
+        copy = tmp_path / damage
+        shutil.copytree(trained, copy)
+        if damage == "run.json":
+            (copy / damage).write_text((copy / damage).read_text()[:200])
+        else:
+            (copy / "checkpoints" / "00000003" / "networks.safetensors").write_bytes(b"")
+        code, said = say(capsys, "sample", copy, "--count", 3, "--out", tmp_path / "x.csv")
+        assert code == 2 and expected in said, said
+        assert not (tmp_path / "x.csv").exists()
+
+
+def test_data_lists_and_describes(capsys, tmp_path):
+    assert main(["data"]) == 0
+    listed = capsys.readouterr().out
+    for name in ("icu-demo", "mnist", "sines", "table", "ecg5000", "faces"):
+        assert name in listed
+    assert main(["data", "icu-demo", "--picture", str(tmp_path / "icu.png")]) == 0
+    said = capsys.readouterr().out
+    assert "1,367 sequences of 1,367 subjects, 25 steps of 1 h" in said
+    assert "mmHg" in said and "Male 59%" in said
+    assert (tmp_path / "icu.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_completion_is_a_script_that_knows_the_commands(capsys):
+    assert main(["--completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    assert "complete" in script and "continue" in script and "--checkpoint_every" in script
+    checked = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True)
+    assert checked.returncode == 0, checked.stderr
+    assert main(["--completion", "fish"]) == 2
+
+
+def test_everything_the_package_promises_is_there_and_imported_late():
+    code = (
+        "import sys, vitalsynth; assert 'torch' not in sys.modules; vitalsynth.Sequences; assert 'torch' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    import vitalsynth
+
+    assert sorted(vitalsynth._HOMES) == vitalsynth.__all__
+    for name in vitalsynth.__all__:
+        assert getattr(vitalsynth, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'Sequence'"):
+        vitalsynth.Sequence  # noqa: B018
