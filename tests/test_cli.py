@@ -282,6 +282,18 @@ def test_a_damaged_run_is_one_line(trained, tmp_path, capsys):
         assert not (tmp_path / "x.csv").exists()
 
 
+def test_a_network_whose_code_changed_is_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "changing_nets.py").write_text(NETS)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["train", "icu-demo", "--out", "run", "--generator", "changing_nets.Wave", "--steps", "1"]
+    assert main([*arguments, "--batch", "8", "--discriminator.width", "8", "--quiet"]) == 0
+    monkeypatch.delitem(sys.modules, "changing_nets")
+    (tmp_path / "changing_nets.py").write_text(NETS.replace("32", "33"))
+    for command in (["sample", "run", "--count", "2", "--out", "x.csv"], ["continue", "run", "--steps", "3"]):
+        code, said = say(capsys, *command)
+        assert code == 2 and "do not fit changing_nets.Wave; did its code change?" in said and said.count("\n") == 1
+
+
 def test_data_lists_and_describes(capsys, tmp_path):
     assert main(["data"]) == 0
     listed = capsys.readouterr().out

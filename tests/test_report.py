@@ -349,3 +349,11 @@ def test_pooled_pixels_keep_columns_together(rng):
     values = rng.uniform(0, 1, (4, 3, 2))
     pooled = figures.pooled_pixels(Sequences(values, Schema((Column("a"), Column("b")), image=(3, 2, 1))))
     np.testing.assert_array_equal(pooled.values[3, :, 0], values[1, :, 1])
+
+
+def test_bins_of_mostly_black_images_end():
+    """Four in five values are 0, which lies on every grid."""
+    values = np.where(np.arange(1000) % 5 == 0, np.arange(1000) % 256 / 255, 0.0)
+    grain = figures._coarser(values, figures._grain(values))
+    assert 1 / 256 < grain < 0.11
+    assert figures._coarser(np.full(20, 5.0), 1.0) == 1.0

@@ -10,8 +10,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from torch import Tensor, nn
 
 from .sequences import nearest
 
@@ -70,6 +72,21 @@ def construct(record: Record, base: type[Any], *arguments: Any) -> Any:
     except TypeError as error:
         raise ValueError(f"{record['class_path']}: {error}") from None
     return cls(*bound.args, **bound.kwargs)
+
+
+def fill(network: nn.Module, weights: Mapping[str, Tensor], record: Record) -> None:
+    """Load a network's weights.
+
+    Raises:
+        ValueError: if they do not fit, because the class is not what it was.
+    """
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"the saved weights do not fit {record['class_path']}; did its code change? ({detail})"
+        ) from None
 
 
 def locate(path: str) -> Any:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .layers import Emission, every_step
-from .sequences import Encoded, Shape
+from .sequences import Block, Encoded, Shape
 
 
 class Generator(nn.Module, ABC):
@@ -64,25 +64,38 @@ class Recurrent(Generator):
         super().__init__()
         self.length, self.step_noise, self.sequence_noise = shape.length, step_noise, sequence_noise
         given = sequence_noise + shape.condition
-        self.perceptron = nn.Sequential(
-            nn.Linear(given, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, hidden), nn.LeakyReLU(0.2)
-        )
-        self.statics = Emission(hidden, shape.s)
+        self.statics = _Statics(given, hidden, shape.s) if shape.s else None
         self.recurrence = self.cell(
             step_noise + given + shape.statics, hidden, layers, batch_first=True, bidirectional=bidirectional
         )
         self.channels = Emission(hidden * (2 if bidirectional else 1), shape.x, shape.alive)
-        self.parts = (sequence_noise, self.statics.noise, shape.length * step_noise, shape.length * self.channels.noise)
+        static_noise = self.statics.emission.noise if self.statics else 0
+        self.parts = (sequence_noise, static_noise, shape.length * step_noise, shape.length * self.channels.noise)
         self.noise = sum(self.parts)
 
     def forward(self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"]) -> Encoded:
         """Turn noise into sequences."""
         sequence, static, step, channel = noise.split(self.parts, dim=1)
-        s = self.statics(self.perceptron(torch.cat([sequence, condition], dim=1)), static)
+        s = noise[:, :0]
+        if self.statics is not None:
+            s = self.statics(torch.cat([sequence, condition], dim=1), static)
         inputs = every_step(step.unflatten(1, (self.length, self.step_noise)), sequence, condition, s)
         features, _ = self.recurrence(inputs)
         x = self.channels(features, channel.unflatten(1, (self.length, self.channels.noise)))
         return Encoded(x, s, condition)
+
+
+class _Statics(nn.Module):
+    """A perceptron that makes the statics."""
+
+    def __init__(self, inputs: int, hidden: int, blocks: tuple[Block, ...]) -> None:
+        super().__init__()
+        layers = (nn.Linear(inputs, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, hidden), nn.LeakyReLU(0.2))
+        self.perceptron = nn.Sequential(*layers)
+        self.emission = Emission(hidden, blocks)
+
+    def forward(self, given: Float[Tensor, "n given"], noise: Float[Tensor, "n noise"]) -> Float[Tensor, "n statics"]:
+        return self.emission(self.perceptron(given), noise)
 
 
 class LSTM(Recurrent):

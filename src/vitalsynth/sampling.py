@@ -38,7 +38,7 @@ def load_generator(run: Run, step: int | None = None, device: str = "auto") -> t
         tensors, state = checkpoints.load(run.checkpoints / f"{step:08d}")
     generator = components.construct(run.record["networks"]["generator"], Generator, run.preparation.shape)
     weights = {k.removeprefix("average."): v for k, v in tensors["networks"].items() if k.startswith("average.")}
-    generator.load_state_dict(weights)
+    components.fill(generator, weights, run.record["networks"]["generator"])
     return generator.to(pick_device(device)).eval().requires_grad_(False), state["step"]
 
 

@@ -128,10 +128,17 @@ class Learner:
             slots |= {f"{name}.{key}": value for key, value in tensors.items()}
         checkpoints.save(run.checkpoints, self.step, {"networks": weights, "optimizers": slots}, {"optimizers": state})
 
-    def load(self, tensors: Mapping[str, checkpoints.Tensors], state: Mapping[str, Any]) -> None:
-        """Take over a checkpoint."""
+    def load(
+        self, tensors: Mapping[str, checkpoints.Tensors], state: Mapping[str, Any], record: Mapping[str, Any]
+    ) -> None:
+        """Take over a checkpoint.
+
+        Raises:
+            ValueError: if a network's class has changed since.
+        """
         for name, network in {**self.networks, "average": self.average}.items():
-            network.load_state_dict(_below(name, tensors["networks"]))
+            part = record["networks"]["generator" if name == "average" else name]
+            components.fill(network, _below(name, tensors["networks"]), part)
         for name, optimizer in self.optimizers.items():
             checkpoints.join_optimizer(optimizer, _below(name, tensors["optimizers"]), state["optimizers"][name])
         self.step = state["step"]
@@ -139,7 +146,7 @@ class Learner:
     def resume(self, run: Run) -> None:
         """Take over the newest whole checkpoint, if there is one, and drop log rows beyond it."""
         if found := checkpoints.newest(run.checkpoints):
-            self.load(*found)
+            self.load(*found, run.record)
         run.cut_log(self.step)
 
 

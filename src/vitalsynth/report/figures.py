@@ -156,12 +156,16 @@ def _grain(values: ndarray) -> float:
 
 
 def _coarser(values: ndarray, grain: float) -> float:
-    """Return the coarsest grid on which seven in ten values lie: whole numbers, though some have halves."""
-    if not grain or not np.any(values):
+    """Return the coarsest grid on which seven in ten values lie: whole numbers, though some have halves.
+
+    Zeros lie on every grid and do not count (most of a digit is black), and it stays well below the values' span.
+    """
+    values = values[values != 0]
+    if not grain or not len(values):
         return grain
     for factor in (10, 5, 4, 2):
         aside = values / (factor * grain)
-        if (np.abs(aside - np.round(aside)) < 0.01).mean() >= 0.7:
+        if factor * grain < np.ptp(values) / 10 and (np.abs(aside - np.round(aside)) < 0.01).mean() >= 0.7:
             return _coarser(values, factor * grain)
     return grain
 
