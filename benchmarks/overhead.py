@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/overhead.py
 
-Both take turns in one process, in CPU-seconds (this machine is shared), on the ICU vitals. The bare loop draws a random
-batch and noise and steps; the framework also derives seeds, keeps the averaged generator, measures gradient norms, checks
-for NaN, writes the log and a checkpoint. The figure is the median over rounds of the ratio of their CPU-seconds; the
-issue allows 1.10. A JSON line per case is printed and added to benchmarks/results/overhead.jsonl.
+Both take turns in one process, in CPU-seconds (this machine is shared), on the ICU vitals. The bare loop draws a
+random batch and noise and steps; the framework also derives seeds, keeps the averaged generator, measures gradient
+norms, checks for NaN, writes the log and a checkpoint. The figure is the median over rounds of the ratio of their
+CPU-seconds; the issue allows 1.10. A JSON line per case is printed and added to benchmarks/results/overhead.jsonl.
 """
 
 import argparse

@@ -1,7 +1,10 @@
 """The page is one file that asks for nothing else; the figures show the numbers that they should."""
 
 import base64
+import os
 import re
+import shutil
+import subprocess
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
+from PIL import Image
 
 from vitalsynth.report import figures, page, write
 from vitalsynth.sequences import Column, Schema, Sequences
@@ -357,3 +361,37 @@ def test_bins_of_mostly_black_images_end():
     grain = figures._coarser(values, figures._grain(values))
     assert 1 / 256 < grain < 0.11
     assert figures._coarser(np.full(20, 5.0), 1.0) == 1.0
+
+
+def chromium(page_path, folder, *arguments):
+    """Open a page in headless Chromium with no network, or skip the test, saying why."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("chromium is missing, and CI must have it")
+        pytest.skip("chromium is not on this machine (Debian: apt-get install chromium)")
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    flags += "--disable-component-update --disable-sync --host-resolver-rules=MAP\x00*\x00~NOTFOUND"
+    command = [program, *(flag.replace("\x00", " ") for flag in flags.split()), f"--user-data-dir={folder / 'profile'}"]
+    return subprocess.run([*command, *arguments, page_path.as_uri()], capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_a_browser_without_a_network_shows_all_of_it(tmp_path, vitals, width):
+    """Every picture is decoded, nothing is wider than the screen, and what is drawn is not blank."""
+    path = write_page(tmp_path, *vitals, log=log(), scores=[ROW])
+    probe = (
+        "<script>addEventListener('load', () => { const all = [...document.images];"
+        "document.title = 'decoded ' + all.filter(i => i.complete && i.naturalWidth > 0).length + ' of ' + all.length"
+        " + ', ' + document.documentElement.scrollWidth + ' in ' + innerWidth; })</script>"
+    )
+    probed = tmp_path / "probed.html"
+    probed.write_text(path.read_text().replace("</body>", probe + "</body>"))
+    dump = chromium(probed, tmp_path, f"--window-size={width},900", "--dump-dom").stdout
+    decoded, count, across, inside = map(int, re.search(r"decoded (\d+) of (\d+), (\d+) in (\d+)", dump).groups())
+    assert decoded == count > 10
+    assert across <= inside
+    shot = tmp_path / "shot.png"
+    chromium(path, tmp_path, f"--window-size={width},2400", f"--screenshot={shot}")
+    picture = np.asarray(Image.open(shot).convert("L"))
+    assert picture.shape[0] == 2400 and picture.std() > 15

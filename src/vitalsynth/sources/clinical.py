@@ -24,7 +24,7 @@ VITALS = {
 }
 DEMOGRAPHY = (
     Column("died", "binary"),
-    Column("age", unit="years", resolution=1.0, low=0.0),
+    Column("age", unit="years", resolution=1.0, low=0.0, high=90.0),  # eICU writes 90 for all above 89
     Column("sex", "binary", categories=("Female", "Male")),
 )
 

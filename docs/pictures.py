@@ -1,0 +1,44 @@
+"""Draw the pictures of the README from runs: `python docs/pictures.py [ICU_RUN] [MNIST_RUN]`.
+
+The ICU run is the demo's (`make demo`), the other that of `benchmarks/images.py`; what is not there is left as it is.
+"""
+
+import sys
+from pathlib import Path
+
+from vitalsynth import sampling
+from vitalsynth.report import figures
+from vitalsynth.runs import Run
+from vitalsynth.sources import images
+
+OUT = Path(__file__).parent / "images"
+
+
+def icu(run):
+    """Six real and six synthetic stays."""
+    generator, _ = sampling.load_generator(run)
+    synthetic = sampling.collect(sampling.sample(run, generator, 300))
+    for channel in ("hr", "sbp"):
+        figures.examples(run.data()[1], synthetic, channel, seed=3).savefig(OUT / f"icu_{channel}.png", dpi=150)
+
+
+def digits(run):
+    """Each digit eight times, drawn at random, none chosen."""
+    generator, _ = sampling.load_generator(run)
+    rows = [sampling.collect(sampling.sample(run, generator, 8, {"label": digit}, seed=digit)) for digit in range(10)]
+    images.save_grid(sampling.collect(iter(rows)), OUT / "digits.png")
+
+
+def main():
+    OUT.mkdir(exist_ok=True)
+    asked = [*sys.argv[1:], "demo/run", "runs/mnist"][:2] if len(sys.argv) < 3 else sys.argv[1:3]
+    for path, draw in zip(asked, (icu, digits), strict=True):
+        if Path(path, "run.json").exists():
+            draw(Run(path))
+            print(f"drew {draw.__name__} from {path}")
+        else:
+            print(f"{path} is not there: {draw.__name__} not drawn")
+
+
+if __name__ == "__main__":
+    main()
