@@ -24,7 +24,7 @@ ALLOWED = {
     "objectives": {"sequences"},
     "checkpoints": {"storage"},
     "runs": {*DATA, "checkpoints"},
-    "training": {"sequences", "components", "checkpoints", "runs", "generators", "objectives", "schedules"},
+    "training": {"sequences", "storage", "components", "checkpoints", "runs", "generators", "objectives", "schedules"},
     "sampling": {"sequences", "components", "checkpoints", "runs", "generators", "training"},
     "evaluation": {"sequences", "preparation"},
     "report": {"sequences", "preparation", "storage", "evaluation"},

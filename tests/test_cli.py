@@ -1,6 +1,8 @@
 """The command line: what it says, what it writes, and one clear line for each mistake."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from vitalsynth import checkpoints
 from vitalsynth.cli import main
 from vitalsynth.runs import Run
 
@@ -143,7 +146,15 @@ def test_a_generator_of_the_users_own(tmp_path, monkeypatch, capsys):
         (["train", "icu-demo", "--out", "x", "--normalise", "locale"], "did you mean 'local'?"),
         (["train", "icu-demo", "--out", "x", "--steps", "0"], "--steps must be at least 1, got 0"),
         (["train", "icu-demo", "--out", "x", "--device", "cuda:9"], "device 'cuda:9' is not on this machine"),
-        (["train", "icu-demo", "--out", "x", "--generator", "torch.nn.LSTM"], "LSTM"),
+        (
+            ["train", "icu-demo", "--out", "x", "--generator", "torch.nn.LSTM"],
+            "torch.nn.LSTM is not a Generator; there are",
+        ),
+        (
+            ["train", "icu-demo", "--out", "x", "--generator", "vitalsynth.generators.Recurrent"],
+            "derive from: LSTM, GRU",
+        ),
+        (["train", "icu-demo", "--out", "x", "--generator", "Generator"], "derive from: LSTM, GRU"),
         (["continue", "nowhere", "--steps", "3"], "no run matches 'nowhere'"),
         (["sample", "nowhere", "--count", "3", "--out", "x.csv"], "no run matches 'nowhere'"),
         (["evaluate", "no*"], "no run matches 'no*'"),
@@ -327,3 +338,44 @@ def test_everything_the_package_promises_is_there_and_imported_late():
         assert getattr(vitalsynth, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'Sequence'"):
         vitalsynth.Sequence  # noqa: B018
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real file system of half a MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        if os.environ.get("CI"):
+            pytest.fail("a small file system cannot be mounted, and CI must be able to")
+        pytest.skip("a small file system cannot be mounted here (needs root on Linux)")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_one_line_and_nothing_is_lost(small_disk, capsys):
+    """Training, and then sampling, run out of room: what was there before is still whole."""
+    run = small_disk / "run"
+    tiny = ["--batch", "8", "--generator.hidden", "8", "--discriminator.width", "8", "--discriminator.blocks", "1"]
+    arguments = ["train", "icu-demo", "--out", run, *tiny, "--checkpoint_every", "10", "--steps", "100000", "--quiet"]
+    code, said = say(capsys, *arguments)
+    assert code == 2 and said.count("\n") == 1 and "No space left on device" in said and str(small_disk) in said
+    opened = Run(run)
+    step = checkpoints.steps(opened.checkpoints)[-1]
+    assert checkpoints.newest(opened.checkpoints)[1]["step"] == step >= 10
+    left = {path.name for path in opened.checkpoints.iterdir()}
+    assert not any(name.startswith(".") for name in left)
+
+    code, said = say(capsys, "sample", run, "--count", 5000, "--out", small_disk / "cohort.csv", "--quiet")
+    assert code == 2 and said.count("\n") == 1 and "No space left on device" in said
+    assert not [path for path in small_disk.iterdir() if path != run]
+
+    code, said = say(capsys, "train", "icu-demo", "--out", small_disk / "another", *tiny, "--steps", 3, "--quiet")
+    assert code == 2 and "No space left on device" in said
+    assert not (small_disk / "another").exists() or checkpoints.newest(small_disk / "another" / "checkpoints") is None
+
+    for old in checkpoints.steps(opened.checkpoints)[:-1]:  # room again: it carries on
+        shutil.rmtree(opened.checkpoints / f"{old:08d}")
+    assert main(["continue", str(run), "--steps", str(step + 2), "--quiet"]) == 0
+    assert checkpoints.newest(opened.checkpoints)[1]["step"] == step + 2

@@ -77,7 +77,7 @@ def softplus(x):
 def test_losses_by_hand(objective, discriminator_loss, generator_loss):
     """D is 2 on real and -1 on synthetic."""
     real, synthetic, judge = marked(1.0), marked(-1.0), Fixed(2.0, -1.0)
-    total = lambda terms: float(sum(terms.values()))  # noqa: E731
+    total = lambda terms: sum(terms.values()).item()  # noqa: E731
     assert total(objective.discriminator_loss(judge, real, synthetic)) == pytest.approx(discriminator_loss, abs=1e-6)
     assert total(objective.generator_loss(judge, real, synthetic)) == pytest.approx(generator_loss, abs=1e-6)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -130,6 +131,28 @@ def test_a_stopped_run_is_saved_and_exits_75(tmp_path):
     assert f"stopped at step {step}; carry on with: vitalsynth continue" in said.splitlines()[-1]
 
 
+class Watching(objectives.Hinge):
+    """Notes on how many threads each step is taken."""
+
+    threads: ClassVar[list[int]] = []
+
+    def players(self, step):
+        self.threads.append(torch.get_num_threads())
+        return super().players(step)
+
+
+def test_a_run_keeps_its_number_of_threads(tmp_path):
+    """Sums round differently on two threads, so a run carried on elsewhere trains on as many as it began with."""
+    small(tmp_path / "run", 2, objective=Watching)
+    torch.set_num_threads(2)
+    try:
+        continue_([str(tmp_path / "run")], steps=4, quiet=True, data=cohort())
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert Watching.threads == [1, 1, 1, 1]
+
+
 def test_training_leaves_the_callers_random_numbers_alone(tmp_path):
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -145,9 +168,9 @@ def test_the_average_starts_short_and_ends_long():
     for value, step, decay in ((1.0, 0, 0.1), (5.0, 10, 11 / 20), (7.0, 100_000, 0.99)):
         with torch.no_grad():
             network.weight.fill_(value)
-        before, learner.step = float(average.weight), step
+        before, learner.step = average.weight.item(), step
         training._average(learner, 0.99)
-        assert float(average.weight) == pytest.approx(decay * before + (1 - decay) * value, rel=1e-5)
+        assert average.weight.item() == pytest.approx(decay * before + (1 - decay) * value, rel=1e-5)
 
 
 def test_an_epoch_shows_every_sequence_once():

@@ -23,7 +23,7 @@ from safetensors.torch import save as tensor_bytes
 from torch import Tensor
 from torch.optim import Optimizer
 
-from .storage import sync_folder
+from .storage import naming, sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensors], state: Mapping
 
 
 def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
+    with naming(path), path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

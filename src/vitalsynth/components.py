@@ -67,11 +67,23 @@ def construct(record: Record, base: type[Any], *arguments: Any) -> Any:
     cls = locate(record["class_path"])
     if not (inspect.isclass(cls) and issubclass(cls, base)):
         raise ValueError(f"{record['class_path']} is not a {base.__name__}")
+    if inspect.isabstract(cls):
+        raise ValueError(f"{record['class_path']} is only what others derive from: {', '.join(members(cls))}")
     try:
         bound = inspect.signature(cls).bind(*arguments, **record["init_args"])
     except TypeError as error:
         raise ValueError(f"{record['class_path']}: {error}") from None
     return cls(*bound.args, **bound.kwargs)
+
+
+def members(base: type[Any]) -> dict[str, type[Any]]:
+    """Return the classes of a family that can be built, by name; those imported so far."""
+    found = {}
+    for cls in base.__subclasses__():
+        if not inspect.isabstract(cls):
+            found[cls.__name__] = cls
+        found |= members(cls)
+    return found
 
 
 def fill(network: nn.Module, weights: Mapping[str, Tensor], record: Record) -> None:

@@ -9,7 +9,7 @@ features (`projection`), or both.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -31,7 +31,10 @@ class Discriminator(nn.Module, ABC):
 class Recurrent(Discriminator):
     """A recurrent network over the channels, with statics at every step; the mean of its outputs is scored."""
 
-    cell: ClassVar[type[nn.LSTM] | type[nn.GRU]]
+    @property
+    @abstractmethod
+    def cell(self) -> type[nn.LSTM | nn.GRU]:
+        """The recurrent layer, set by the classes below."""
 
     def __init__(
         self,
@@ -65,13 +68,13 @@ class Recurrent(Discriminator):
 class LSTM(Recurrent):
     """Long short-term memory, the discriminator of RGAN and RCGAN."""
 
-    cell = nn.LSTM
+    cell = nn.LSTM  # type: ignore[assignment]
 
 
 class GRU(Recurrent):
     """Gated recurrent unit."""
 
-    cell = nn.GRU
+    cell = nn.GRU  # type: ignore[assignment]
 
 
 class Convolutional(Discriminator):

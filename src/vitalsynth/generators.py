@@ -10,7 +10,6 @@ the code is the same.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -40,7 +39,10 @@ class Recurrent(Generator):
     At every step the recurrence is given fresh noise, the noise of the whole sequence, the statics and the condition.
     """
 
-    cell: ClassVar[type[nn.LSTM] | type[nn.GRU]]
+    @property
+    @abstractmethod
+    def cell(self) -> type[nn.LSTM | nn.GRU]:
+        """The recurrent layer, set by the classes below."""
 
     def __init__(
         self,
@@ -101,10 +103,10 @@ class _Statics(nn.Module):
 class LSTM(Recurrent):
     """Long short-term memory (Hochreiter and Schmidhuber 1997), the generator of RGAN and RCGAN."""
 
-    cell = nn.LSTM
+    cell = nn.LSTM  # type: ignore[assignment]
 
 
 class GRU(Recurrent):
     """Gated recurrent unit (Cho et al. 2014): three gates' worth of weights where an LSTM has four."""
 
-    cell = nn.GRU
+    cell = nn.GRU  # type: ignore[assignment]

@@ -25,7 +25,7 @@ import pandas as pd
 from . import checkpoints, sources
 from .preparation import Preparation
 from .sequences import Sequences
-from .storage import atomic_path, sync_folder
+from .storage import atomic_path, naming, sync_folder
 
 FORMAT = 1
 
@@ -155,7 +155,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Append rows to a file of JSON lines, in one write, synced."""
     content = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-    with path.open("a", encoding="utf-8") as file:
+    with naming(path), path.open("a", encoding="utf-8") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -33,6 +33,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Give errors of the operating system that name no file (a full disk) the name of this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
 def sync_folder(folder: str | Path) -> None:
     """Make the names in a folder survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)

@@ -34,6 +34,7 @@ from .objectives import Batch, Objective
 from .runs import Run, append
 from .schedules import Schedule
 from .sequences import Encoded, Shape
+from .storage import naming
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -286,7 +287,8 @@ def train(
     """
     plan, every = Plan.of(run.record), run.record["checkpoint_every"]
     clock = _Clock(run, data.x.device)
-    with _kept_random_state(), StopFlag() as stop, (run.path / "log.jsonl").open("ab") as log:
+    log_file = run.path / "log.jsonl"
+    with naming(log_file), _kept_settings(run.record["threads"]), StopFlag() as stop, log_file.open("ab") as log:
 
         def save() -> None:
             log.flush()
@@ -319,11 +321,15 @@ ADVICE = (
 
 
 @contextlib.contextmanager
-def _kept_random_state() -> Iterator[None]:
-    """Leave the caller's random numbers as they were."""
-    devices = range(torch.cuda.device_count())
-    with torch.random.fork_rng(devices=devices):
-        yield
+def _kept_settings(threads: int) -> Iterator[None]:
+    """Train with the run's number of threads, by which sums round; leave it and the random numbers as they were."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Clock:

@@ -9,7 +9,7 @@ import inspect
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import pairwise
 from typing import Any, get_args
@@ -117,7 +117,8 @@ def explain(message: str, parser: jsonargparse.ArgumentParser, function: Functio
         named = (f"--{name}" if f"--{name}" in options else name.upper() for name in found[1].split(", "))
         return f"needs {', '.join(named)}; 'vitalsynth {parser.prog.split()[-1]} --help' tells more"
     key = found[1] if (found := re.search(r"Parser key \"([\w.]+)\"", message)) else ""
-    classes = _family(function, key)
+    bases = _bases(function, key)
+    classes = {name: cls for base in bases for name, cls in components.members(base).items()}
     if not classes:
         return f"--{key}: {_expectation(message)}" if key else one_line(message)
     chosen = _given(key, arguments)
@@ -127,6 +128,8 @@ def explain(message: str, parser: jsonargparse.ArgumentParser, function: Functio
         return f"--{key}: {error}"
     if chosen and cls is None:
         return f"--{key}: no class {chosen!r}; {nearest(chosen, classes)}"
+    if cls is not None and not issubclass(cls, tuple(bases)):
+        return f"--{key}: {chosen} is not a {bases[0].__name__}; there are: {', '.join(classes)}"
     cls = cls or components.class_of(inspect.signature(function).parameters[key].default)
     if found := re.search(r"Option '(\w+)' is not accepted", message):
         settings = list(inspect.signature(cls).parameters)[1:]
@@ -149,18 +152,11 @@ def _given(key: str, arguments: list[str]) -> str:
     return ["", *following, *joined][-1]
 
 
-def _family(function: Function, key: str) -> dict[str, type[Any]]:
-    """Return the classes that an option can name, by name."""
-    hints = inspect.get_annotations(function, eval_str=True)
-    bases = [result for part in (hints.get(key), *get_args(hints.get(key))) for result in get_args(part)[1:]]
-    return {cls.__name__: cls for base in bases if inspect.isclass(base) for cls in _below(base)}
-
-
-def _below(base: type[Any]) -> Iterator[type[Any]]:
-    for cls in base.__subclasses__():
-        if not inspect.isabstract(cls):
-            yield cls
-        yield from _below(cls)
+def _bases(function: Function, key: str) -> list[type[Any]]:
+    """Return the base classes of what an option can name."""
+    hint = inspect.get_annotations(function, eval_str=True).get(key)
+    results = [result for part in (hint, *get_args(hint)) for result in get_args(part)[1:]]
+    return [result for result in results if inspect.isclass(result)]
 
 
 def one_line(error: object) -> str:

@@ -45,7 +45,10 @@ def sample(
         raise ValueError(f"{out} exists; remove it or choose another --out")
     if count < 1:
         raise ValueError(f"--count must be at least 1, got {count}")
-    (opened,) = runs.find(run)[:1]
+    found = runs.find(run)
+    if len(found) > 1:
+        raise ValueError(f"{run!r} matches {len(found)} runs; a cohort is drawn from one")
+    opened = found[0]
     given = parse_condition(condition)
     generator, _ = sampling.load_generator(opened, checkpoint, device)
     chunks = sampling.sample(opened, generator, count, given, seed)

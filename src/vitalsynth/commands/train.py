@@ -122,6 +122,7 @@ def train(
         "batch": batch,
         "average": average,
         "precision": precision,
+        "threads": torch.get_num_threads(),
         "checkpoint_every": checkpoint_every,
         "shape": preparation.shape.to_json(),
         "parent": None,
