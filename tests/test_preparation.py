@@ -176,6 +176,18 @@ def test_decoding_keeps_to_resolution_and_bounds(rng):
     assert decoded.max() == 100 and np.all(decoded * 2 == np.round(decoded * 2))
 
 
+def test_generated_numbers_can_be_kept_within_what_training_saw(rng):
+    s = Sequences(
+        rng.uniform(3, 15, (30, 5, 1)), Schema((Column("gcs"),), (Column("age"),)), static=rng.uniform(20, 80, (30, 1))
+    )
+    preparation = Preparation.fit(s)
+    wild = Encoded(5 * torch.randn(30, 5, 1), 5 * torch.randn(30, 1), torch.zeros(30, 0))
+    assert preparation.decode(wild).values.max() > 15
+    kept = preparation.decode(wild, within_seen=True)
+    assert (kept.values.min(), kept.values.max()) == (s.values.min(), s.values.max())
+    assert (kept.static.min(), kept.static.max()) == (s.static.min(), s.static.max())
+
+
 @pytest.fixture
 def conditioned(rng):
     died = np.repeat([0.0, 1.0], [75, 25])

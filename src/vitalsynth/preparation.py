@@ -36,12 +36,14 @@ class Part:
         normaliser: How a continuous column is scaled; None for the others.
         gaps: Whether it is missing anywhere in the training set, so that it needs a mask.
         statics_gaps: Whether any training sequence lacks what the normaliser takes out of it.
+        seen: Smallest and largest training value.
     """
 
     column: Column
     normaliser: Normaliser | None
     gaps: bool
-    statics_gaps: bool = False
+    statics_gaps: bool
+    seen: tuple[float, float]
 
     @property
     def width(self) -> int:
@@ -54,7 +56,9 @@ class Part:
             raise ValueError(f"column {column.name!r} has no measured value; leave it out (--drop {column.name})")
         normaliser = normalisation.named(kind).fit(values) if column.kind == "continuous" else None
         taken_out = normaliser is not None and normaliser.width > 0
-        return cls(column, normaliser, bool((missing & alive).any()), taken_out and bool(missing.all(axis=1).any()))
+        statics_gaps = taken_out and bool(missing.all(axis=1).any())
+        seen = (float(np.nanmin(values)), float(np.nanmax(values)))
+        return cls(column, normaliser, bool((missing & alive).any()), statics_gaps, seen)
 
     def encode(self, values: Float[ndarray, "n length"]) -> tuple[Float[ndarray, "n length width"], ndarray]:
         """Return the encoded columns, NaN where not measured, and what was taken out of each sequence."""
@@ -67,8 +71,10 @@ class Part:
         hot = (values[..., None] == np.arange(self.width)).astype(np.float64)
         return np.where(np.isnan(values)[..., None], np.nan, hot), nothing
 
-    def decode(self, encoded: Float[ndarray, "n length width"], statics: ndarray) -> Float[ndarray, "n length"]:
-        """Undo `encode`, onto the column's resolution and within its bounds."""
+    def decode(
+        self, encoded: Float[ndarray, "n length width"], statics: ndarray, within_seen: bool = False
+    ) -> Float[ndarray, "n length"]:
+        """Undo `encode`, onto the column's resolution and within its bounds, or within what training saw."""
         missing = np.isnan(encoded[..., 0])
         if self.column.kind == "categorical":
             return np.where(missing, np.nan, encoded.argmax(axis=-1))
@@ -78,7 +84,7 @@ class Part:
         values = self.normaliser.decode(encoded[..., 0], statics)
         if (step := self.column.resolution) is not None:
             values = np.round(values / step) / (1 / step)
-        return np.clip(values, self.column.low, self.column.high)
+        return np.clip(values, *(self.seen if within_seen else (self.column.low, self.column.high)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,8 +229,16 @@ class Preparation:
             )
         return _with_gate(part.encode(column)[0][:, 0], part.gaps)
 
-    def decode(self, encoded: Encoded, subject: Shaped[ndarray, " n"] | None = None) -> Sequences:
-        """Undo `encode`; generated values may be soft, and 0/1 columns are cut at one half."""
+    def decode(
+        self, encoded: Encoded, subject: Shaped[ndarray, " n"] | None = None, within_seen: bool = False
+    ) -> Sequences:
+        """Undo `encode`; generated values may be soft, and 0/1 columns are cut at one half.
+
+        Args:
+            encoded: From `encode`, or from a generator.
+            subject: Whose sequences they are; numbered from 0 by default.
+            within_seen: Keep generated numbers between the smallest and the largest that training saw.
+        """
         x, s, condition = (part.detach().cpu().double().numpy() for part in (encoded.x, encoded.s, encoded.condition))
         n = len(x)
         offset = first_mask = sum(part.width for part in self.channels)
@@ -235,9 +249,9 @@ class Preparation:
         alive = np.arange(self.length) < lengths[:, None]
 
         columns = _Reader(s)
-        own = {part.column.name: self._decode_static(part, columns) for part in self.generated}
+        own = {part.column.name: self._decode_static(part, columns, within_seen) for part in self.generated}
         reader = _Reader(condition)
-        own |= {part.column.name: self._decode_static(part, reader) for part in self.given}
+        own |= {part.column.name: self._decode_static(part, reader, False) for part in self.given}
         values = np.empty((n, self.length, len(self.channels)))
         offset = 0
         for j, part in enumerate(self.channels):
@@ -249,7 +263,7 @@ class Preparation:
                 columns.take(part.normaliser.width, part.statics_gaps, fill=0.0) if part.normaliser else s[:, :0]
             )
             block = np.where(measured[..., None], x[:, :, offset : offset + part.width], np.nan)
-            values[:, :, j] = part.decode(block, taken_out)
+            values[:, :, j] = part.decode(block, taken_out, within_seen)
             offset += part.width
         static = (
             np.stack([own[c.name] for c in self.schema.statics], axis=1) if self.schema.statics else np.zeros((n, 0))
@@ -257,9 +271,9 @@ class Preparation:
         return Sequences(values, self.schema, lengths, static, np.arange(n) if subject is None else subject)
 
     @staticmethod
-    def _decode_static(part: Part, reader: _Reader) -> Float[ndarray, " n"]:
+    def _decode_static(part: Part, reader: _Reader, within_seen: bool) -> Float[ndarray, " n"]:
         block = reader.take(part.width, part.gaps, fill=np.nan)
-        return part.decode(block[:, None], np.zeros((len(block), 0)))[:, 0]
+        return part.decode(block[:, None], np.zeros((len(block), 0)), within_seen)[:, 0]
 
     def conditions(
         self, count: int, given: Mapping[str, Any] | None = None, seed: int = 0
@@ -309,6 +323,7 @@ class Preparation:
                     "normaliser": normalisation.to_json(part.normaliser) if part.normaliser else None,
                     "gaps": part.gaps,
                     "statics_gaps": part.statics_gaps,
+                    "seen": part.seen,
                 }
                 for part in rows
             ]
@@ -332,7 +347,7 @@ class Preparation:
         def parts(columns: tuple[Column, ...], rows: list[dict[str, Any]]) -> tuple[Part, ...]:
             read = lambda row: normalisation.from_json(row) if row else None  # noqa: E731
             return tuple(
-                Part(column, read(row["normaliser"]), row["gaps"], row["statics_gaps"])
+                Part(column, read(row["normaliser"]), row["gaps"], row["statics_gaps"], tuple(row["seen"]))
                 for column, row in zip(columns, rows, strict=True)
             )
 

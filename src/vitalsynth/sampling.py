@@ -70,7 +70,7 @@ def sample(
         here = min(CHUNK, count - first)
         with torch.inference_mode():
             encoded = generator(noise[:here].to(device), condition[:here].to(device))
-        yield run.preparation.decode(encoded, np.arange(first, first + here))
+        yield run.preparation.decode(encoded, np.arange(first, first + here), within_seen=True)
 
 
 def collect(chunks: Iterator[Sequences]) -> Sequences:

@@ -53,7 +53,7 @@ def _write(run: Run, path: Path, count: int, seed: int, device: str, data: Seque
         notes.append("Nobody was held out: real sequences shown here are those it was trained on.")
     page.write(
         path,
-        title=f"{run.path.name}: synthetic {run.record['data']['source'] or 'sequences'}",
+        title=f"{run.path.name}: synthetic {Path(run.record['data']['source'] or 'sequences').name}",
         asked=_asked(run, step, len(train), len(test)),
         log=run.log(),
         real=test,
