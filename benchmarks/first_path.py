@@ -7,13 +7,13 @@ the CPU-minutes of training. Runs stay in --out with their reports; a case whose
 """
 
 import argparse
-import json
 import os
 import time
 from functools import partial
 from pathlib import Path
 
 import torch
+from results import record
 
 from vitalsynth.commands.evaluate import evaluate
 from vitalsynth.commands.report import report
@@ -73,7 +73,6 @@ def main():
             "steps": CASES[case]["steps"],
             "training_cpu_minutes": round(minutes, 1),
             "held_out": scores[0]["held_out"],
-            "torch": torch.__version__,
             "scores": {
                 score["metric"]: {
                     key: score[key] for key in ("value", "low", "high", "floor", "floor_low", "floor_high")
@@ -81,11 +80,7 @@ def main():
                 for score in scores
             },
         }
-        print(json.dumps(row))
-        results = Path(__file__).parent / "results"
-        results.mkdir(exist_ok=True)
-        with (results / "first_path.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        record("first_path", row)
 
 
 if __name__ == "__main__":

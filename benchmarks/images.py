@@ -8,12 +8,12 @@ line with the figures is printed and added to benchmarks/results/images.jsonl; a
 """
 
 import argparse
-import json
 import time
 from functools import partial
 from pathlib import Path
 
 import torch
+from results import record
 from torch import nn
 
 from vitalsynth import objectives, sampling, schedules, sources
@@ -107,20 +107,15 @@ def main():
     test = sources.read(asked.data, split="test")
     judge, ceiling = cnn(synthetic, asked.epochs, asked.seed), cnn(real, asked.epochs, asked.seed)
     row = {
-        **vars(asked),
+        **{name: value for name, value in vars(asked).items() if name != "out"},
         "step": step,
         "tstr": accuracy(judge, test),
         "trts": accuracy(ceiling, synthetic),
         "trtr": accuracy(ceiling, test),
         "judge_trained_on": SHARE,
         "training_cpu_minutes": round(trained / 60, 1),
-        "torch": torch.__version__,
     }
-    print(json.dumps(row))
-    results = Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
-    with (results / "images.jsonl").open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    record("images", row)
 
 
 if __name__ == "__main__":

@@ -9,17 +9,14 @@ CPU-seconds; the issue allows 1.10. A JSON line per case is printed and added to
 """
 
 import argparse
-import json
-import os
-import platform
 import tempfile
 import time
 from copy import deepcopy
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
+from results import record
 
 from vitalsynth import discriminators, generators, objectives, sources, training
 from vitalsynth.commands.train import Adam, train
@@ -85,14 +82,8 @@ def main():
             "bare_cpu_ms_per_step": round(1000 * float(np.median(bare_seconds)), 2),
             "rounds": asked.rounds,
             "steps": asked.steps,
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, 1 thread",
-            "torch": torch.__version__,
         }
-        print(json.dumps(row))
-        results = Path(__file__).parent / "results"
-        results.mkdir(exist_ok=True)
-        with (results / "overhead.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        record("overhead", row)
 
 
 if __name__ == "__main__":

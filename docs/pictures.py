@@ -23,9 +23,9 @@ def icu(run):
 
 
 def digits(run):
-    """Each digit eight times, drawn at random, none chosen."""
+    """Each digit ten times, a row each, drawn at random, none chosen."""
     generator, _ = sampling.load_generator(run)
-    rows = [sampling.collect(sampling.sample(run, generator, 8, {"label": digit}, seed=digit)) for digit in range(10)]
+    rows = [sampling.collect(sampling.sample(run, generator, 10, {"label": digit}, seed=digit)) for digit in range(10)]
     images.save_grid(sampling.collect(iter(rows)), OUT / "digits.png")
 
 

@@ -102,8 +102,9 @@ def test_physionet2012_through_table(tmp_path):
     assert len(gaps) == 37 and all(gaps)
 
 
-def test_toy_processes_and_lengths(tmp_path):
-    whole_path(tmp_path, "ornstein-uhlenbeck", "--source.count", "200", label=False, condition="")
+def test_a_toy_process_with_gaps(tmp_path):
+    run = whole_path(tmp_path, "ornstein-uhlenbeck", "--source.count", "200", label=False, condition="")
+    assert all(part.gaps for part in run.preparation.channels)
 
 
 def test_the_synthesizer_learns_from_a_frame_and_gives_one_back(tmp_path):

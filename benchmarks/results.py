@@ -1,0 +1,22 @@
+"""Where figures go: printed as a JSON line, and added to benchmarks/results/NAME.jsonl."""
+
+import datetime
+import json
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+
+def record(name, row):
+    """Note a row of figures together with when and on what they were measured."""
+    machine = (
+        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
+    )
+    line = json.dumps({**row, "date": str(datetime.date.today()), "machine": machine})
+    print(line)
+    folder = Path(__file__).parent / "results"
+    folder.mkdir(exist_ok=True)
+    with (folder / f"{name}.jsonl").open("a") as file:
+        file.write(line + "\n")
