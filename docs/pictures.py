@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from vitalsynth import sampling
-from vitalsynth.report import figures
+from vitalsynth.reporting import figures
 from vitalsynth.runs import Run
 from vitalsynth.sources import images
 

@@ -107,6 +107,45 @@ def test_config_files(tmp_path, capsys):
     assert record["networks"]["generator"] == config["generator"]
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("stepz: 3\n", "no setting 'stepz'; did you mean 'steps'?"),
+        ("steps: [\n", "is not YAML"),
+        ("- steps\n", "holds no settings"),
+        (b"\xff\xfe", "is not YAML"),
+    ],
+)
+def test_a_bad_config_file_is_one_line(content, expected, tmp_path, capsys):
+    file = tmp_path / "bad.yaml"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    code, said = say(capsys, "train", "icu-demo", "--out", tmp_path / "run", "--config", file)
+    assert code == 2 and expected in said and said.count("\n") == 1, said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_finds_its_data_from_anywhere(tmp_path, monkeypatch):
+    """The table was named relative to where training ran; brackets in a run's name are no glob."""
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "there")
+    assert main(["data", "sines", "--source.count", "60", "--out", "sines.csv"]) == 0
+    assert main(["train", "sines.csv", "--out", "r[1]", *TINY]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(["continue", "there/r[1]", "--steps", "5", "--quiet"]) == 0
+    assert len(Run("there/r[1]").log()) == 5
+
+
+def test_a_cohort_keeps_the_column_of_subjects(tmp_path):
+    rows = [[p, v, t, 60 + t + v, v % 2] for p in range(10) for v in range(10 * p, 10 * p + 2) for t in range(4)]
+    pd.DataFrame(rows, columns=["patient", "visit", "hour", "hr", "ward"]).to_csv(tmp_path / "visits.csv", index=False)
+    names = ["--source.id", "visit", "--source.time", "hour", "--source.subject", "patient"]
+    assert main(["train", str(tmp_path / "visits.csv"), *names, "--out", str(tmp_path / "run"), *TINY]) == 0
+    _, test = Run(tmp_path / "run").data()
+    assert len(np.unique(test.subject)) == 2 and len(test) == 4
+    assert main(["sample", str(tmp_path / "run"), "--count", "3", "--out", str(tmp_path / "c.csv"), "--quiet"]) == 0
+    assert set(pd.read_csv(tmp_path / "c.csv")) == {"patient", "visit", "hour", "hr", "ward"}
+
+
 def test_a_generator_of_the_users_own(tmp_path, monkeypatch, capsys):
     """In a file of their own, with its own settings, with no change to the package; found again by later commands."""
     (tmp_path / "my_nets.py").write_text(NETS)
@@ -140,6 +179,11 @@ def test_a_generator_of_the_users_own(tmp_path, monkeypatch, capsys):
         (["train", "icu-dmo", "--out", "x"], "did you mean 'icu-demo'?"),
         (["train", "icu-demo"], "needs --out"),
         (["train"], "needs DATA, --out"),
+        (["train", "icu-demo", "--out", "x", "--generator_schedule", "Cosine"], "needs --generator_schedule.over"),
+        (["train", "ecg5000", "--out", "x", "--source.split", "bogus"], "one of 'train', 'test', 'all'"),
+        (["train", "--out", "x", "--source.lenght", "3", "sines"], "did you mean '--source.length'?"),
+        (["train", "icu-demo", "--config", "nowhere.yaml", "--out", "x"], "nowhere.yaml"),
+        (["evaluate", "x.csv", "--data", "sines", "--source.lenght", "3"], "did you mean '--source.length'?"),
         (["train", "icu-demo", "more", "--out", "x"], "one word too many: 'more'"),
         (["train", "icu-demo", "--out", "x", "--steps", "many"], "--steps: must be int, got many"),
         (["train", "icu-demo", "--out", "x", "--generator.hidden", "many"], "--generator LSTM: must be int, got many"),
@@ -152,9 +196,9 @@ def test_a_generator_of_the_users_own(tmp_path, monkeypatch, capsys):
         ),
         (
             ["train", "icu-demo", "--out", "x", "--generator", "vitalsynth.generators.Recurrent"],
-            "derive from: LSTM, GRU",
+            "is only what others derive from: LSTM,",
         ),
-        (["train", "icu-demo", "--out", "x", "--generator", "Generator"], "derive from: LSTM, GRU"),
+        (["train", "icu-demo", "--out", "x", "--generator", "Generator"], "is only what others derive from: LSTM,"),
         (["continue", "nowhere", "--steps", "3"], "no run matches 'nowhere'"),
         (["sample", "nowhere", "--count", "3", "--out", "x.csv"], "no run matches 'nowhere'"),
         (["evaluate", "no*"], "no run matches 'no*'"),
@@ -272,6 +316,8 @@ def test_evaluate_a_file_of_somebody_else(trained, tmp_path, capsys):
         assert main(arguments) == 0
         line = next(row for row in capsys.readouterr().out.splitlines() if "two-sample" in row)
         assert low <= float(line.split("│")[2].split()[0]) <= high
+    assert main(["evaluate", str(tmp_path / "theirs.csv"), "--data", str(trained)]) == 0  # the run's own held-out stays
+    assert "nothing is known" not in capsys.readouterr().err
     code, said = say(capsys, "evaluate", tmp_path / "copy.csv")
     assert code == 2 and "--data" in said
     code, said = say(capsys, "evaluate", tmp_path / "copy.csv", "--data", "icu-demo", "--label", "dead")

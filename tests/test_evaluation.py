@@ -469,3 +469,10 @@ def test_features_leave_the_label_out_and_are_seeded(wards):
         features(view, train, 20, seed=1).shape[1] == features(view, train, 20, without=["died"], seed=1).shape[1] + 1
     )
     np.testing.assert_array_equal(features(view, train, 20, seed=1), features(view, train, 20, seed=1))
+
+
+def test_copies_of_the_held_out_data_are_not_praised():
+    row = {"metric": "two-sample AUROC", "value": 0.24, "low": 0.18, "high": 0.31, "better": "near floor"}
+    row |= {"floor": 0.54, "floor_low": 0.47, "floor_high": 0.61, "baseline": None}
+    assert "copies" in verdict(row)
+    assert "copies" not in verdict({**row, "value": 0.45, "high": 0.52})

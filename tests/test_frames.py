@@ -202,7 +202,7 @@ def test_a_subject_may_have_several_sequences(table):
     assert s.subject.tolist() == ["p", "p"]
     back = frames.to_frame(s, first_id=10)
     assert back["id"].unique().tolist() == [10, 11]
-    assert (back["subject"] == "p").all()
+    assert (back["patient"] == "p").all()
     assert_identical(frames.from_frame(back, schema=s.schema), s)
 
 
@@ -311,7 +311,7 @@ def test_a_table_must_fit_its_schema(table, change, message):
 
 def test_to_frame_needs_names_of_its_own():
     s = Sequences(np.zeros((1, 2, 1)), Schema((Column("time"),)))
-    with pytest.raises(ValueError, match="column 'time' has the name of the id or time column"):
+    with pytest.raises(ValueError, match="column 'time' has the name of the id, time or subject column"):
         frames.to_frame(s)
 
 

@@ -183,7 +183,7 @@ def test_generated_numbers_can_be_kept_within_what_training_saw(rng):
     preparation = Preparation.fit(s)
     wild = Encoded(5 * torch.randn(30, 5, 1), 5 * torch.randn(30, 1), torch.zeros(30, 0))
     assert preparation.decode(wild).values.max() > 15
-    kept = preparation.decode(wild, within_seen=True)
+    kept = preparation.decode(wild, within_extremes=True)
     assert (kept.values.min(), kept.values.max()) == (s.values.min(), s.values.max())
     assert (kept.static.min(), kept.static.max()) == (s.static.min(), s.static.max())
 
@@ -210,16 +210,36 @@ def test_conditions_are_drawn_as_in_training(conditioned):
 
 
 def test_conditions_can_be_fixed(conditioned, caplog):
-    drawn = conditioned.conditions(50, {"died": 1, "age": 90.0})
+    drawn = conditioned.conditions(50, {"died": 1, "age": 80.0})
     assert (drawn[:, 0] == 1).all() and (drawn[:, 1] == 1).all() and len(torch.unique(drawn[:, 2])) == 1
     assert not caplog.records
     assert (conditioned.conditions(50, {"died": 1, "sex": "F"})[:, 1] == 0).all()
     assert "no training sequence" in caplog.text
 
 
+def test_a_fixed_number_draws_the_others_with_it(rng):
+    """Where the old die and the young do not, conditions with age 80 are deaths."""
+    old = np.arange(200) % 2
+    static = np.stack([old, np.where(old, 80.0, 20.0) + rng.uniform(-5, 5, 200)], axis=1)
+    s = Sequences(
+        rng.standard_normal((200, 3, 1)),
+        Schema((Column("hr"),), (Column("died", "binary"), Column("age"))),
+        static=static,
+    )
+    preparation = Preparation.fit(s, condition=["died", "age"])
+    assert (preparation.conditions(100, {"age": 80})[:, 0] == 1).all()
+    assert (preparation.conditions(100, {"age": 20})[:, 0] == 0).all()
+
+
 @pytest.mark.parametrize(
     ("given_columns", "message"),
-    [({"dyed": 1}, "did you mean 'died'"), ({"sex": "X"}, "no category 'X'"), ({"age": "old"}, "is a number")],
+    [
+        ({"age": 500}, "outside of what training saw"),
+        ({"age": float("nan")}, "outside of"),
+        ({"dyed": 1}, "did you mean 'died'"),
+        ({"sex": "X"}, "no category 'X'"),
+        ({"age": "old"}, "is a number"),
+    ],
 )
 def test_wrong_conditions_are_named(conditioned, given_columns, message):
     with pytest.raises(ValueError, match=message):

@@ -17,7 +17,7 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from vitalsynth.report import figures, page, write
+from vitalsynth.reporting import figures, page, write
 from vitalsynth.sequences import Column, Schema, Sequences
 
 SECTIONS = ["asked", "scores", "sequences", "heat-maps", "marginals", "autocorrelation", "gaps", "learning"]

@@ -447,7 +447,9 @@ def test_bad_npz_files_are_named(tmp_path, arrays, change, settings, message):
     [
         ("a.csv", b"", {}, "the file is empty"),
         ("a.csv", b"id,time,x\n", {}, "the table is empty"),
-        ("a.csv", b"id,time,x\n1,0,1\n1,1,2,3\n", {}, "cannot be read as CSV"),
+        ("a.csv", b"id,time,x\n1,0,1\n1,1,2,3\n", {}, "row 2 has 4 cells, the header 3"),
+        ("a.csv", b"id,time,x\n1,0,1,5\n1,1,2,5\n", {}, "row 1 has 4 cells, the header 3"),
+        ("a.csv", b"id,time,x\n1,0,1\n1,1\n", {}, "row 2 has 2 cells, the header 3"),
         ("a.csv", b"id,time,x\n1,0,\xff\xfe\n", {}, "cannot be read as CSV"),
         (
             "a.csv",

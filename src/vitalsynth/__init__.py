@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .commands.continue_ import continue_
+    from .commands.data import data
     from .commands.evaluate import evaluate
+    from .commands.report import report
     from .commands.sample import sample
     from .commands.train import train
     from .discriminators import Discriminator
@@ -38,8 +40,10 @@ _HOMES = {
     "Shape": "sequences",
     "Synthesizer": "synthesizer",
     "continue_": "commands.continue_",
+    "data": "commands.data",
     "evaluate": "commands.evaluate",
     "from_frame": "frames",
+    "report": "commands.report",
     "sample": "commands.sample",
     "to_frame": "frames",
     "train": "commands.train",
@@ -59,8 +63,10 @@ __all__ = [
     "Shape",
     "Synthesizer",
     "continue_",
+    "data",
     "evaluate",
     "from_frame",
+    "report",
     "sample",
     "to_frame",
     "train",

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 Tensors = dict[str, Tensor]
 
 
-class DamagedCheckpoint(Exception):
+class DamagedCheckpoint(ValueError):
     """A checkpoint that is not what was written."""
 
 
@@ -44,15 +44,17 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensors], state: Mapping
         state: All that is not a tensor; plain data.
     """
     target, temporary = folder / f"{step:08d}", folder / f".{step:08d}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
+    for left_over in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+        shutil.rmtree(left_over, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         digests = {}
         for name, group in tensors.items():
-            content = tensor_bytes({key: value.detach().cpu().clone() for key, value in group.items()})
+            content = tensor_bytes({key: value.detach().cpu().contiguous().clone() for key, value in group.items()})
             digests[f"{name}.safetensors"] = hashlib.sha256(content).hexdigest()
             _write(temporary / f"{name}.safetensors", content)
         record = {"step": step, "sha256": digests, **state}
+        record["digest"] = _digest(record)
         _write(temporary / "state.json", json.dumps(record, indent=1).encode())
         sync_folder(temporary)
         shutil.rmtree(target, ignore_errors=True)  # there only if damaged, or written by a run that went back
@@ -61,7 +63,12 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensors], state: Mapping
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     sync_folder(folder)
+    sync_folder(folder.parent)
     return target
+
+
+def _digest(state: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -79,14 +86,18 @@ def load(path: Path) -> tuple[dict[str, Tensors], dict[str, Any]]:
     """
     try:
         state = json.loads((path / "state.json").read_bytes())
+        if state.pop("digest") != _digest(state) or int(path.name) != state["step"]:
+            raise DamagedCheckpoint(f"{path / 'state.json'} was changed")
         tensors = {}
         for name, digest in state["sha256"].items():
             content = (path / Path(name).name).read_bytes()
             if hashlib.sha256(content).hexdigest() != digest:
                 raise DamagedCheckpoint(f"{path / name} was truncated or changed")
             tensors[Path(name).stem] = read_tensors(content)
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
-        raise DamagedCheckpoint(f"{path}: {error}") from None
+    except DamagedCheckpoint:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, SafetensorError) as error:
+        raise DamagedCheckpoint(f"{path} is damaged: {error}") from None
     return tensors, state
 
 
@@ -101,7 +112,7 @@ def newest(folder: Path) -> tuple[dict[str, Tensors], dict[str, Any]] | None:
         try:
             return load(folder / f"{step:08d}")
         except DamagedCheckpoint as error:
-            log.warning("%s; using the checkpoint before it", error)
+            log.warning("%s; it is passed over", error)
     return None
 
 

@@ -73,7 +73,10 @@ def construct(record: Record, base: type[Any], *arguments: Any) -> Any:
         bound = inspect.signature(cls).bind(*arguments, **record["init_args"])
     except TypeError as error:
         raise ValueError(f"{record['class_path']}: {error}") from None
-    return cls(*bound.args, **bound.kwargs)
+    try:
+        return cls(*bound.args, **bound.kwargs)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{record['class_path']} cannot be built as asked: {error}") from error
 
 
 def members(base: type[Any]) -> dict[str, type[Any]]:

@@ -93,6 +93,8 @@ class Convolutional(Discriminator):
             conditioning: How a condition enters.
         """
         super().__init__()
+        if width < 1 or blocks < 1:
+            raise ValueError(f"at least 1 channel and 1 block are needed, got width {width} and blocks {blocks}")
         self.concatenate = conditioning != "projection"
         inputs = shape.channels + shape.statics + (shape.condition if self.concatenate else 0)
         self.first = nn.Conv1d(inputs, width, 1)

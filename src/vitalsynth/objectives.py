@@ -254,7 +254,8 @@ def _difference(discriminator: nn.Module, encoded: Encoded, direction: Encoded, 
         Encoded(encoded.x + sign * size * direction.x, encoded.s + sign * size * direction.s, encoded.condition)
         for sign in (1, -1)
     ]
-    ahead, behind = _both(discriminator, *ends)
+    with torch.autocast(encoded.x.device.type, enabled=False):  # bfloat16 is coarser than the difference
+        ahead, behind = _both(discriminator, *ends)
     return (ahead - behind) / (2 * size)
 
 

@@ -36,14 +36,14 @@ class Part:
         normaliser: How a continuous column is scaled; None for the others.
         gaps: Whether it is missing anywhere in the training set, so that it needs a mask.
         statics_gaps: Whether any training sequence lacks what the normaliser takes out of it.
-        seen: Smallest and largest training value.
+        extremes: Smallest and largest training value.
     """
 
     column: Column
     normaliser: Normaliser | None
     gaps: bool
     statics_gaps: bool
-    seen: tuple[float, float]
+    extremes: tuple[float, float]
 
     @property
     def width(self) -> int:
@@ -57,8 +57,8 @@ class Part:
         normaliser = normalisation.named(kind).fit(values) if column.kind == "continuous" else None
         taken_out = normaliser is not None and normaliser.width > 0
         statics_gaps = taken_out and bool(missing.all(axis=1).any())
-        seen = (float(np.nanmin(values)), float(np.nanmax(values)))
-        return cls(column, normaliser, bool((missing & alive).any()), statics_gaps, seen)
+        extremes = (float(np.nanmin(values)), float(np.nanmax(values)))
+        return cls(column, normaliser, bool((missing & alive).any()), statics_gaps, extremes)
 
     def encode(self, values: Float[ndarray, "n length"]) -> tuple[Float[ndarray, "n length width"], ndarray]:
         """Return the encoded columns, NaN where not measured, and what was taken out of each sequence."""
@@ -72,9 +72,9 @@ class Part:
         return np.where(np.isnan(values)[..., None], np.nan, hot), nothing
 
     def decode(
-        self, encoded: Float[ndarray, "n length width"], statics: ndarray, within_seen: bool = False
+        self, encoded: Float[ndarray, "n length width"], statics: ndarray, within_extremes: bool = False
     ) -> Float[ndarray, "n length"]:
-        """Undo `encode`, onto the column's resolution and within its bounds, or within what training saw."""
+        """Undo `encode`, onto the column's resolution and within its bounds or the extremes seen in training."""
         missing = np.isnan(encoded[..., 0])
         if self.column.kind == "categorical":
             return np.where(missing, np.nan, encoded.argmax(axis=-1))
@@ -83,8 +83,8 @@ class Part:
         assert self.normaliser is not None
         values = self.normaliser.decode(encoded[..., 0], statics)
         if (step := self.column.resolution) is not None:
-            values = np.round(values / step) / (1 / step)
-        return np.clip(values, *(self.seen if within_seen else (self.column.low, self.column.high)))
+            values = np.round(values / step) / (1 / step) + 0.0  # no -0
+        return np.clip(values, *(self.extremes if within_extremes else (self.column.low, self.column.high)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +98,8 @@ class Preparation:
         statics: How each static column is encoded.
         condition: Names of the static columns that are given, not generated, in order.
         varying: Whether lengths differ.
-        seen: Combinations of conditions in the training set, rounded to 20 quantiles where continuous.
-        counts: How often each was seen.
+        combinations: Of conditions in the training set, rounded to 20 quantiles where continuous.
+        counts: How often each occurred.
     """
 
     schema: Schema
@@ -108,7 +108,7 @@ class Preparation:
     statics: tuple[Part, ...]
     condition: tuple[str, ...]
     varying: bool
-    seen: Float[ndarray, "m condition"]
+    combinations: Float[ndarray, "m condition"]
     counts: Shaped[ndarray, " m"]
 
     @classmethod
@@ -133,7 +133,11 @@ class Preparation:
             raise ValueError("there are no sequences to learn from")
         schema = sequences.schema
         for name in condition:
+            if name in [column.name for column in schema.channels]:
+                raise ValueError(f"{name!r} changes with time; a condition must be a static column")
             schema.static_index(name)
+        if twice := [name for name in condition if list(condition).count(name) > 1]:
+            raise ValueError(f"condition {twice[0]!r} is named twice")
         chosen = _choice(schema, normalise)
         alive = sequences.alive
         channels = tuple(
@@ -145,9 +149,9 @@ class Preparation:
             Part.fit(column, sequences.static[:, j : j + 1], once, chosen[column.name])
             for j, column in enumerate(schema.statics)
         )
-        seen, counts = _combinations(sequences, tuple(condition))
+        combinations, counts = _combinations(sequences, tuple(condition))
         varying = bool((sequences.lengths < sequences.length).any())
-        return cls(schema, sequences.length, channels, statics, tuple(condition), varying, seen, counts)
+        return cls(schema, sequences.length, channels, statics, tuple(condition), varying, combinations, counts)
 
     @property
     def generated(self) -> tuple[Part, ...]:
@@ -180,7 +184,9 @@ class Preparation:
                 yield "continuous", part.normaliser.width, part.statics_gaps
 
     def encode(self, sequences: Sequences) -> Encoded:
-        """Encode sequences of the same schema; lossless for those it was fitted on, but for the names of subjects.
+        """Encode sequences of the same schema.
+
+        Lossless for those it was fitted on, to float32 precision, but for the names of subjects.
 
         Raises:
             ValueError: if the schema differs, or a gap occurs where none did in training.
@@ -230,14 +236,14 @@ class Preparation:
         return _with_gate(part.encode(column)[0][:, 0], part.gaps)
 
     def decode(
-        self, encoded: Encoded, subject: Shaped[ndarray, " n"] | None = None, within_seen: bool = False
+        self, encoded: Encoded, subject: Shaped[ndarray, " n"] | None = None, within_extremes: bool = False
     ) -> Sequences:
         """Undo `encode`; generated values may be soft, and 0/1 columns are cut at one half.
 
         Args:
             encoded: From `encode`, or from a generator.
             subject: Whose sequences they are; numbered from 0 by default.
-            within_seen: Keep generated numbers between the smallest and the largest that training saw.
+            within_extremes: Keep generated numbers between the smallest and the largest that training saw.
         """
         x, s, condition = (part.detach().cpu().double().numpy() for part in (encoded.x, encoded.s, encoded.condition))
         n = len(x)
@@ -249,7 +255,7 @@ class Preparation:
         alive = np.arange(self.length) < lengths[:, None]
 
         columns = _Reader(s)
-        own = {part.column.name: self._decode_static(part, columns, within_seen) for part in self.generated}
+        own = {part.column.name: self._decode_static(part, columns, within_extremes) for part in self.generated}
         reader = _Reader(condition)
         own |= {part.column.name: self._decode_static(part, reader, False) for part in self.given}
         values = np.empty((n, self.length, len(self.channels)))
@@ -263,7 +269,7 @@ class Preparation:
                 columns.take(part.normaliser.width, part.statics_gaps, fill=0.0) if part.normaliser else s[:, :0]
             )
             block = np.where(measured[..., None], x[:, :, offset : offset + part.width], np.nan)
-            values[:, :, j] = part.decode(block, taken_out, within_seen)
+            values[:, :, j] = part.decode(block, taken_out, within_extremes)
             offset += part.width
         static = (
             np.stack([own[c.name] for c in self.schema.statics], axis=1) if self.schema.statics else np.zeros((n, 0))
@@ -271,9 +277,9 @@ class Preparation:
         return Sequences(values, self.schema, lengths, static, np.arange(n) if subject is None else subject)
 
     @staticmethod
-    def _decode_static(part: Part, reader: _Reader, within_seen: bool) -> Float[ndarray, " n"]:
+    def _decode_static(part: Part, reader: _Reader, within_extremes: bool) -> Float[ndarray, " n"]:
         block = reader.take(part.width, part.gaps, fill=np.nan)
-        return part.decode(block[:, None], np.zeros((len(block), 0)), within_seen)[:, 0]
+        return part.decode(block[:, None], np.zeros((len(block), 0)), within_extremes)[:, 0]
 
     def conditions(
         self, count: int, given: Mapping[str, Any] | None = None, seed: int = 0
@@ -283,20 +289,21 @@ class Preparation:
         A combination never seen is allowed, with a warning: the other columns are then drawn as if independent of it.
 
         Raises:
-            ValueError: if a fixed column is not conditioned on, or has no such category.
+            ValueError: if a fixed column is not conditioned on, has no such category, or the number was never near.
         """
         fixed = {name: self._code(name, label) for name, label in (given or {}).items()}
         if not self.condition:
             return torch.zeros(count, 0)
-        rows, weights = self.seen, self.counts.astype(np.float64)
-        discrete = {name: code for name, code in fixed.items() if self._part(name).normaliser is None}
-        match = np.ones(len(rows), dtype=bool)
-        for name, code in discrete.items():
-            match &= rows[:, self.condition.index(name)] == code
-        if match.any():
-            rows, weights = rows[match], weights[match]
-        else:
+        match = np.ones(len(self.combinations), dtype=bool)
+        for name, code in fixed.items():
+            column = self.combinations[:, self.condition.index(name)]
+            if self._part(name).normaliser is not None:  # combinations hold the middles of its quantile bins
+                code = column[np.nanargmin(np.abs(column - code))]
+            match &= column == code
+        if not match.any():
             log.warning("no training sequence has %s together", ", ".join(f"{k}={v}" for k, v in (given or {}).items()))
+            match[:] = True
+        rows, weights = self.combinations[match], self.counts[match].astype(np.float64)
         chosen = rows[np.random.default_rng(seed).choice(len(rows), size=count, p=weights / weights.sum())]
         for name, code in fixed.items():
             chosen[:, self.condition.index(name)] = code
@@ -312,7 +319,12 @@ class Preparation:
         if name not in self.condition:
             what = nearest(name, self.condition) if self.condition else "it was trained without a condition"
             raise ValueError(f"the run is not conditioned on {name!r}; {what}")
-        return self._part(name).column.code(label)
+        part = self._part(name)
+        code = part.column.code(label)
+        low, high = part.extremes
+        if part.normaliser is not None and not low <= code <= high:
+            raise ValueError(f"{name} = {label} is outside of what training saw, {low:g} to {high:g}")
+        return code
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers and names."""
@@ -323,7 +335,7 @@ class Preparation:
                     "normaliser": normalisation.to_json(part.normaliser) if part.normaliser else None,
                     "gaps": part.gaps,
                     "statics_gaps": part.statics_gaps,
-                    "seen": part.seen,
+                    "extremes": part.extremes,
                 }
                 for part in rows
             ]
@@ -335,7 +347,7 @@ class Preparation:
             "statics": parts(self.statics),
             "condition": list(self.condition),
             "varying": self.varying,
-            "seen": [[None if np.isnan(v) else v for v in row] for row in self.seen.tolist()],
+            "combinations": [[None if np.isnan(v) else v for v in row] for row in self.combinations.tolist()],
             "counts": self.counts.tolist(),
         }
 
@@ -347,12 +359,12 @@ class Preparation:
         def parts(columns: tuple[Column, ...], rows: list[dict[str, Any]]) -> tuple[Part, ...]:
             read = lambda row: normalisation.from_json(row) if row else None  # noqa: E731
             return tuple(
-                Part(column, read(row["normaliser"]), row["gaps"], row["statics_gaps"], tuple(row["seen"]))
+                Part(column, read(row["normaliser"]), row["gaps"], row["statics_gaps"], tuple(row["extremes"]))
                 for column, row in zip(columns, rows, strict=True)
             )
 
         condition = tuple(record["condition"])
-        seen = np.array([[np.nan if v is None else v for v in row] for row in record["seen"]], dtype=np.float64)
+        rows = [[np.nan if v is None else v for v in row] for row in record["combinations"]]
         return cls(
             schema,
             record["length"],
@@ -360,7 +372,7 @@ class Preparation:
             parts(schema.statics, record["statics"]),
             condition,
             record["varying"],
-            seen.reshape(len(record["seen"]), len(condition)),
+            np.array(rows, dtype=np.float64).reshape(len(rows), len(condition)),
             np.array(record["counts"], dtype=np.int64),
         )
 

@@ -11,12 +11,14 @@ report.html
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,20 @@ class Run:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from training this run; the lock goes with the process that holds it.
+
+        Raises:
+            ValueError: if another process trains it.
+        """
+        with (self.path / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"{self.path} is being trained by another process; wait for it, or stop it") from None
+            yield
+
     def data(self, sequences: Sequences | None = None) -> tuple[Sequences, Sequences]:
         """Return the sequences it was trained on, and those held out, reading them again from their source.
 
@@ -149,14 +165,21 @@ def rows(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     lines = path.read_bytes().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith(b"\n")]  # a line still being written is left out
+    try:
+        return [json.loads(line) for line in lines if line.endswith(b"\n")]  # a line still being written is left out
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
 
 
 def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Append rows to a file of JSON lines, in one write, synced."""
+    """Append rows to a file of JSON lines, in one write, synced; a last line that a full disk tore goes."""
     content = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-    with naming(path), path.open("a", encoding="utf-8") as file:
-        file.write(content)
+    with naming(path), path.open("ab+") as file:
+        file.seek(0)
+        before = file.read()
+        if not before.endswith(b"\n"):
+            file.truncate(before.rfind(b"\n") + 1)
+        file.write(content.encode())
         file.flush()
         os.fsync(file.fileno())
 
@@ -169,7 +192,8 @@ def find(patterns: str | Path | Iterable[str | Path]) -> list[Run]:
     """
     runs: dict[Path, Run] = {}
     for pattern in [patterns] if isinstance(patterns, str | Path) else patterns:
-        matches = sorted(glob.glob(os.path.expanduser(str(pattern))))
+        plain = os.path.expanduser(str(pattern))
+        matches = [plain] if os.path.exists(plain) else sorted(glob.glob(plain))
         found = [Path(match) for match in matches if (Path(match) / "run.json").exists()]
         if not found:
             raise ValueError(f"no run matches {str(pattern)!r}" + (f" ({matches[0]} is not a run)" if matches else ""))

@@ -36,7 +36,8 @@ def load_generator(run: Run, step: int | None = None, device: str = "auto") -> t
                 f"{run.path} has no checkpoint at step {step}; there are {', '.join(map(str, there)) or 'none'}"
             )
         tensors, state = checkpoints.load(run.checkpoints / f"{step:08d}")
-    generator = components.construct(run.record["networks"]["generator"], Generator, run.preparation.shape)
+    with torch.random.fork_rng(devices=[]):  # its first weights are drawn, and replaced
+        generator = components.construct(run.record["networks"]["generator"], Generator, run.preparation.shape)
     weights = {k.removeprefix("average."): v for k, v in tensors["networks"].items() if k.startswith("average.")}
     components.fill(generator, weights, run.record["networks"]["generator"])
     return generator.to(pick_device(device)).eval().requires_grad_(False), state["step"]
@@ -70,7 +71,7 @@ def sample(
         here = min(CHUNK, count - first)
         with torch.inference_mode():
             encoded = generator(noise[:here].to(device), condition[:here].to(device))
-        yield run.preparation.decode(encoded, np.arange(first, first + here), within_seen=True)
+        yield run.preparation.decode(encoded, np.arange(first, first + here), within_extremes=True)
 
 
 def collect(chunks: Iterator[Sequences]) -> Sequences:

@@ -7,6 +7,7 @@ physical units and **NaN means not measured**. `Encoded` is dense and of roughly
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -94,6 +95,7 @@ class Schema:
         step_unit: `h`, `s`, or empty when steps are only counted.
         id: Name of the column that says to which sequence a row belongs.
         time: Name of the time column.
+        subject: Name of the column that says whose sequence it is; None where the id does.
         time_kind: How time is written: a `number`, a `timedelta`, or a `datetime`.
         start: Time of the first step, in `step_unit`.
         image: (height, width, colours) where the sequences are images read row by row; None elsewhere.
@@ -105,6 +107,7 @@ class Schema:
     step_unit: str = ""
     id: str = "id"
     time: str = "time"
+    subject: str | None = None
     time_kind: Literal["number", "timedelta", "datetime"] = "number"
     start: float = 0.0
     image: tuple[int, int, int] | None = None
@@ -281,8 +284,12 @@ class Sequences:
         return self.take(~held_out), self.take(held_out)
 
     def digest(self) -> str:
-        """Return a SHA-256 over values, lengths, statics and subjects: the same data give the same text."""
-        sha = hashlib.sha256()
+        """Return a SHA-256 over values, lengths, statics, subjects and columns: the same data give the same text.
+
+        Of a column its name, kind and categories count, not its unit and bounds.
+        """
+        columns = [(column.name, column.kind, column.categories) for column in self.schema.columns]
+        sha = hashlib.sha256(json.dumps(columns).encode())
         for part in (self.values, self.lengths, self.static):
             sha.update(repr(part.shape).encode() + np.nan_to_num(part, nan=1e30).tobytes())
         sha.update("\n".join(map(str, self.subject)).encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -12,10 +13,12 @@ from typing import Any
 import pandas as pd
 
 from . import frames, sampling
-from .commands.train import train
+from .commands.train import Stopped, train
 from .runs import Run
 from .sampling import parse_condition
 from .sequences import Sequences, nearest
+
+log = logging.getLogger(__name__)
 
 
 class Synthesizer:
@@ -58,7 +61,12 @@ class Synthesizer:
         """
         sequences = frames.from_frame(data, **columns) if isinstance(data, pd.DataFrame) else data
         folder = tempfile.TemporaryDirectory(prefix="vitalsynth-")
-        self._run = train(sequences, out=str(Path(folder.name) / "run"), steps=self.steps, **self.settings)
+        path = Path(folder.name) / "run"
+        try:
+            self._run = train(sequences, out=str(path), steps=self.steps, **self.settings)
+        except Stopped as stopped:
+            log.warning("%s; it can be sampled and saved as it is", str(stopped).partition(";")[0])
+            self._run = Run(path)
         self._folder = folder
         return self
 

@@ -15,6 +15,7 @@ import os
 import platform
 import resource
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -86,6 +87,7 @@ class Learner:
         average: The generator averaged over the steps, which is the one to sample from.
         optimizers: One for each network.
         step: How many steps have been taken.
+        parameters: Of each network, those that are trained (a network may have frozen some).
     """
 
     networks: dict[str, Any]
@@ -95,7 +97,10 @@ class Learner:
     parameters: dict[str, list[nn.Parameter]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.parameters = {name: list(network.parameters()) for name, network in self.networks.items()}
+        self.parameters = {
+            name: [parameter for parameter in network.parameters() if parameter.requires_grad]
+            for name, network in self.networks.items()
+        }
 
     @classmethod
     def build(cls, record: Mapping[str, Any], device: torch.device) -> Learner:
@@ -145,9 +150,15 @@ class Learner:
         self.step = state["step"]
 
     def resume(self, run: Run) -> None:
-        """Take over the newest whole checkpoint, if there is one, and drop log rows beyond it."""
+        """Take over the newest whole checkpoint, if there ever was one, and drop log rows beyond it.
+
+        Raises:
+            ValueError: if there were checkpoints, but none is whole.
+        """
         if found := checkpoints.newest(run.checkpoints):
             self.load(*found, run.record)
+        elif checkpoints.steps(run.checkpoints) or len(run.log()) > run.record["checkpoint_every"]:
+            raise ValueError(f"{run.path} has been trained, but none of its checkpoints is whole; it is left as it is")
         run.cut_log(self.step)
 
 
@@ -208,13 +219,30 @@ def take_step(learner: Learner, data: Encoded, plan: Plan) -> dict[str, float]:
     return {"step": learner.step, **row}
 
 
+def rehearse(record: Mapping[str, Any], data: Encoded) -> None:
+    """Take a first step with a state that is thrown away, so that what cannot be trained leaves no run behind.
+
+    Raises:
+        ValueError: if the parts do not fit each other.
+        Diverged: if it is not finite.
+    """
+    learner, plan = Learner.build(record, data.x.device), Plan.of(record)
+    if missing := set(plan.objective.players(0)) - set(learner.networks):
+        raise ValueError(f"{record['objective']['class_path']} needs a {min(missing)}, and none was given")
+    with _kept_settings(record["threads"]):
+        try:
+            take_step(learner, data, plan)
+        except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+            raise ValueError(f"the first step fails: {type(error).__name__}: {error}") from error
+
+
 def _average(learner: Learner, decay: float) -> None:
     """Move the averaged generator towards the current one; the memory grows with the step up to its final length."""
     decay = min(decay, (1 + learner.step) / (10 + learner.step))
     average, current = learner.average, learner.networks["generator"]
     with torch.no_grad():
         ours: list[Tensor] = list(average.parameters())
-        theirs: list[Tensor] = list(learner.parameters["generator"])
+        theirs: list[Tensor] = list(current.parameters())
         torch._foreach_lerp_(ours, theirs, 1 - decay)  # type: ignore[attr-defined]
         for kept, buffer in zip(average.buffers(), current.buffers(), strict=True):
             kept.copy_(buffer)
@@ -230,6 +258,8 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise NotImplementedError
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
         there = [f"cuda:{j} ({torch.cuda.get_device_name(j)})" for j in range(torch.cuda.device_count())]
@@ -344,7 +374,8 @@ class _Clock:
             "step": step,
             "time": round(time.time(), 3),
             "seconds": round(time.perf_counter() - self.since, 3),
-            "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            // (2**20 if sys.platform == "darwin" else 1024),
             "gpu_memory_mib": torch.cuda.max_memory_allocated(self.device) // 2**20 if on_gpu else None,
             "device": torch.cuda.get_device_name(self.device) if on_gpu else f"CPU, {torch.get_num_threads()} threads",
             "host": platform.node(),

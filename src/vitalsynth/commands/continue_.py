@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 from .. import runs, training
 from ..runs import Run
 from ..sequences import Sequences
 from .train import run_to
+
+log = logging.getLogger(__name__)
 
 
 def continue_(
@@ -33,11 +37,11 @@ def continue_(
 
 def _carry_on(run: Run, steps: int, device: str, quiet: bool, data: Sequences | None) -> Run:
     chosen = training.pick_device(device)
-    training_part, _ = run.data(data)
-    learner = training.Learner.build(run.record, chosen)
-    learner.resume(run)
-    if learner.step >= steps:
-        raise ValueError(
-            f"{run.path} is at step {learner.step} already; --steps is the total to reach, and {steps} is not more"
-        )
-    return run_to(run, learner, run.preparation.encode(training_part).to(chosen), steps, quiet)
+    with run.lock():
+        learner = training.Learner.build(run.record, chosen)
+        learner.resume(run)
+        if learner.step >= steps:
+            log.warning("%s is at step %d already, of the %d asked for in all", run.path, learner.step, steps)
+            return run
+        training_part, _ = run.data(data)
+        return run_to(run, learner, run.preparation.encode(training_part).to(chosen), steps, quiet)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import frames, sources
-from ..report import figures
+from ..reporting import figures
 from ..sequences import Column, Sequences
 
 BARS = "▁▂▃▄▅▆▇█"

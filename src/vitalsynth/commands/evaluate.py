@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from rich.console import Console
 from .. import runs, sampling, sources
 from ..evaluation import scorecard
 from ..runs import Run
-from ..sequences import Sequences
+from ..sequences import Sequences, listed
 from ..sources.tables import table_like
+
+log = logging.getLogger(__name__)
 
 MOST = 10_000
 
@@ -21,11 +24,13 @@ def evaluate(
     what: list[str],
     *,
     label: str = "",
-    data: str = "",
+    data: str | Sequences = "",
+    drop: str | list[str] = "",
     held_out: float = 0.2,
     count: int = 0,
     seed: int = 0,
     device: str = "auto",
+    source: dict[str, Any] | None = None,
     quiet: bool = False,
 ) -> list[dict[str, Any]]:
     """Judge synthetic sequences against real ones that training never saw, every score beside its floor.
@@ -37,11 +42,14 @@ def evaluate(
         what: Folders of runs (globs are expanded), or files of synthetic sequences, which need --data.
         label: Static column to predict (train on synthetic, test on real); by default the first condition that is a
             class.
-        data: Real data that a file is judged against: a source's name or a file.
+        data: Real data that a file is judged against: a source's name, a file, or a run, whose held-out subjects are
+            taken. From Python also the data of a run that was given them in memory.
+        drop: Columns of --data to leave out, comma separated.
         held_out: Share of the subjects of --data to judge against; a run knows its own.
         count: Synthetic sequences to draw from a run; as many as were trained on, at most 10,000, by default.
         seed: Of sampling, splits and judges.
         device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
+        source: Settings of the source of --data, as --source.NAME on the command line.
         quiet: No progress bar and no table.
 
     Returns:
@@ -53,13 +61,12 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     for pattern in what:
         if Path(pattern).is_file():
-            about, parts = {"of": pattern}, _file(pattern, data, held_out, seed)
-            rows += _judge(about, *parts, label, seed, quiet)
+            real = _real(pattern, data, listed(drop), source or {}, held_out, seed)
+            rows += _judge({"of": pattern}, *real, table_like(pattern, real[0]), label, seed, quiet)
             continue
         for run in runs.find(pattern):
-            about, parts = _of_run(run, count, seed, device)
-            chosen = label or default_label(run)
-            judged = _judge(about, *parts, chosen, seed, quiet)
+            about, parts = _of_run(run, data if isinstance(data, Sequences) else None, count, seed, device)
+            judged = _judge(about, *parts, label or default_label(run), seed, quiet)
             run.add_evaluations(judged)
             rows += judged
     return rows
@@ -68,32 +75,39 @@ def evaluate(
 def _judge(
     about: dict[str, Any], train: Sequences, test: Sequences, synthetic: Sequences, label: str, seed: int, quiet: bool
 ) -> list[dict[str, Any]]:
-    console = Console(quiet=quiet)
     with Console(stderr=True, quiet=quiet).status(f"judging {about['of']}") as status:
         say = lambda stage: status.update(f"judging {about['of']}: {stage}")  # noqa: E731
         scores = scorecard.evaluate(train, test, synthetic, label or None, seed, say)
-    console.print(scorecard.table(scores))
-    common = {**about, "seed": seed, "time": round(time.time()), "trained_on": len(train), "held_out": len(test)}
-    return [{**common, "synthetic": len(synthetic), **score} for score in scores]
+    Console(quiet=quiet).print(scorecard.table(scores))
+    common = {**about, "label": label or None, "seed": seed, "time": round(time.time())}
+    sizes = {"trained_on": len(train), "held_out": len(test), "synthetic": len(synthetic)}
+    return [{**common, **sizes, **score} for score in scores]
 
 
 def _of_run(
-    run: Run, count: int, seed: int, device: str
+    run: Run, data: Sequences | None, count: int, seed: int, device: str
 ) -> tuple[dict[str, Any], tuple[Sequences, Sequences, Sequences]]:
     if not run.record["data"]["held_out"]:
         raise ValueError(f"{run.path} held nobody out (--held_out 0), so there is nothing to judge it against")
-    train, test = run.data()
+    train, test = run.data(data)
     generator, step = sampling.load_generator(run, device=device)
     synthetic = sampling.collect(sampling.sample(run, generator, count or min(len(train), MOST), seed=seed))
     return {"of": str(run.path), "step": step}, (train, test, synthetic)
 
 
-def _file(path: str, data: str, held_out: float, seed: int) -> tuple[Sequences, Sequences, Sequences]:
-    if not data:
-        raise ValueError(f"{path} is a file of sequences; name the real data it is to be judged against with --data")
-    real = sources.read(data)
-    train, test = runs.split(real, held_out, seed)
-    return train, test, table_like(path, real)
+def _real(
+    path: str, data: str | Sequences, drop: list[str], settings: dict[str, Any], held_out: float, seed: int
+) -> tuple[Sequences, Sequences]:
+    """Return real sequences to judge a file against: those that may have been trained on, and those held out."""
+    if isinstance(data, str) and not data:
+        raise ValueError(f"{path} is a file of sequences; name the real data, or the run it is from, with --data")
+    if isinstance(data, str) and (Path(data) / "run.json").exists():
+        return Run(data).data()
+    log.warning(
+        "nothing is known of which subjects the generator of %s saw; if it is of a run, name that as --data", path
+    )
+    real = sources.read(data, **settings) if isinstance(data, str) else data
+    return runs.split(real.drop(drop), held_out, seed)
 
 
 def default_label(run: Run) -> str:

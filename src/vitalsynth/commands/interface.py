@@ -1,17 +1,20 @@
 """From a command's function to its command line: jsonargparse reads the signature and the docstring.
 
-Every mistake of the user ends in one line that says what is wrong and names the nearest right word.
+Every mistake of the user ends in one line that says what is wrong and names the nearest right word. With
+VITALSYNTH_DEBUG set, an error shows where it arose.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, get_args
 
 import docstring_parser
@@ -19,7 +22,7 @@ import jsonargparse
 import yaml
 
 from .. import components, sources
-from ..sequences import nearest
+from ..sequences import Sequences, nearest
 from ..training import Diverged
 from .train import Stopped
 
@@ -32,6 +35,8 @@ def run(command: str, function: Function, arguments: list[str]) -> int:
     say = partial(print, file=sys.stderr)
     parser = jsonargparse.ArgumentParser()
     try:
+        if config := _words(function, arguments)[1].get("config"):
+            _config(config)
         parser = build(f"vitalsynth {command}", function, _source(function, arguments))
         settings = parser.instantiate(parser.parse_args(arguments)).as_dict()
         settings.pop("config", None)
@@ -40,6 +45,8 @@ def run(command: str, function: Function, arguments: list[str]) -> int:
         say(f"vitalsynth {command}: {explain(error.message, parser, function, arguments)}")
         return 2
     except (ValueError, OSError) as error:
+        if os.environ.get("VITALSYNTH_DEBUG"):
+            raise
         say(f"vitalsynth {command}: {one_line(error)}")
         return 2
     except Diverged as error:
@@ -72,6 +79,9 @@ def build(title: str, function: Function, source: Function | None = None) -> jso
             own.add(name)
         elif parameter.default is False:
             parser.add_argument(f"--{name}", action="store_true", help=about[name])
+            own.add(name)
+        elif hints[name] == str | Sequences:  # sequences can only be given from Python
+            parser.add_argument(f"--{name}", type=str, help=about[name], default=parameter.default)
             own.add(name)
     parser.add_function_arguments(function, skip=set(own & set(about)), fail_untyped=False)  # type: ignore[arg-type]
     for name, parameter in inspect.signature(function).parameters.items():
@@ -113,10 +123,19 @@ def explain(message: str, parser: jsonargparse.ArgumentParser, function: Functio
     if found := re.search(r"[Uu]nrecognized arguments: (\S+)", message):
         word = found[1].partition("=")[0]
         return f"no option {word}; {nearest(word, options)}" if word.startswith("-") else f"one word too many: {word!r}"
-    if found := re.search(r"arguments are required: (.+)", message):
-        named = (f"--{name}" if f"--{name}" in options else name.upper() for name in found[1].split(", "))
-        return f"needs {', '.join(named)}; 'vitalsynth {parser.prog.split()[-1]} --help' tells more"
     key = found[1] if (found := re.search(r"Parser key \"([\w.]+)\"", message)) else ""
+    if found := re.search(r"arguments are required: ([\w., ]+?)(?:\.? Got value|$)", one_line(message)):
+        inner = [f"--{key}.{name}" for name in found[1].split(", ")]
+        outer = [f"--{name}" if f"--{name}" in options else name.upper() for name in found[1].split(", ")]
+        advice = f"'vitalsynth {parser.prog.split()[-1]} --help' tells more"
+        return (
+            f"--{key} {_given(key, arguments)} needs {', '.join(inner)}"
+            if key
+            else f"needs {', '.join(outer)}; {advice}"
+        )
+    if not key and (found := re.search(r"Option '([\w.]+)' is not accepted", message)):
+        settings = [option.removeprefix("--") for option in options]
+        return f"no setting {found[1]!r}; {nearest(found[1], settings)}"
     bases = _bases(function, key)
     classes = {name: cls for base in bases for name, cls in components.members(base).items()}
     if not classes:
@@ -140,6 +159,7 @@ def explain(message: str, parser: jsonargparse.ArgumentParser, function: Functio
 def _expectation(message: str) -> str:
     """Return the part of a parser's message that says what was expected."""
     text = re.sub(r"<class '(\w+)'>", r"\1", one_line(message))
+    text = re.sub(r"typing\.Literal\[(.+?)\]", r"one of \1", text)
     if found := re.search(r"Expected an? (.+?)\. Got value: (\S+)", text):
         return f"must be {found[1]}, got {found[2].rstrip('.')}"
     return text.partition(": ")[2] or text
@@ -168,19 +188,49 @@ def one_line(error: object) -> str:
 
 def _source(function: Function, arguments: list[str]) -> Function | None:
     """Find the source that the command line or its config file names, whose settings become options."""
-    if "source" not in inspect.signature(function).parameters:
+    parameters = inspect.signature(function).parameters
+    if "source" not in parameters:
         return None
-    named = arguments[0] if arguments and not arguments[0].startswith("-") else None
-    for option, value in pairwise(arguments):
-        if named is None and option == "--config":
-            with open(value, encoding="utf-8") as file:
-                named = (yaml.safe_load(file) or {}).get("data")
-    return sources.find(named) if named else None
+    plain, options = _words(function, arguments)
+    positional = parameters["data"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    named = (plain[0] if plain else "") if positional else options.get("data", "")
+    if not named and "config" in options:
+        named = _config(options["config"]).get("data", "")
+    return None if not named or Path(named, "run.json").exists() else sources.find(named)
+
+
+def _words(function: Function, arguments: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Part a command line into plain words and options with their values."""
+    flags = {f"--{p.name}" for p in inspect.signature(function).parameters.values() if p.default is False}
+    plain, options = [], {}
+    words = iter(arguments)
+    for word in words:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("-"):
+            plain.append(word)
+        elif equals:
+            options[name] = value
+        elif word not in {*flags, "--help", "-h", "--print_config"}:
+            options[name] = next(words, "")
+    return plain, options
+
+
+def _config(path: str) -> dict[str, Any]:
+    """Read a config file, so far as to know which source it names.
+
+    Raises:
+        ValueError: if it is no YAML or JSON of settings.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML: {one_line(error)}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no settings; it should look like what --print_config writes")
+    return content
 
 
 def _announce(result: Any) -> None:
-    from pathlib import Path
-
     from ..runs import Run
 
     for each in result if isinstance(result, list) else [result]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import runs, sampling
-from ..report import page
+from ..reporting import page
 from ..runs import Run
 from ..sequences import Sequences
 
@@ -47,10 +47,11 @@ def _write(run: Run, path: Path, count: int, seed: int, device: str, data: Seque
     generator, step = sampling.load_generator(run, device=device)
     synthetic = sampling.collect(sampling.sample(run, generator, count, seed=seed))
     scores = [row for row in run.evaluations() if row["step"] == step]
-    latest = {row["metric"]: row for row in scores}
+    latest = {(row["metric"], row["label"]): row for row in scores}
     notes = [] if latest else [f"Not judged at step {step} yet: 'vitalsynth evaluate {run.path}' adds the scores."]
     if not run.record["data"]["held_out"]:
         notes.append("Nobody was held out: real sequences shown here are those it was trained on.")
+    path.parent.mkdir(parents=True, exist_ok=True)
     page.write(
         path,
         title=f"{run.path.name}: synthetic {Path(run.record['data']['source'] or 'sequences').name}",

@@ -57,7 +57,6 @@ def sample(
             raise ValueError(f"{opened.path} did not learn images; write .parquet, .csv or .npz")
         images.save_grid(sampling.collect(chunks), path)
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
     with (
         frames.writer(path, opened.preparation.schema) as writer,
         Progress(f"sampling {opened.path}", count, quiet=quiet) as progress,

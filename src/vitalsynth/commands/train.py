@@ -92,9 +92,13 @@ def train(
         ValueError: if anything asked for is impossible; nothing is left behind.
         training.Diverged: if a loss stops being finite; the run stays at its last checkpoint.
     """
+    if not out:
+        raise ValueError("--out is empty; name a folder for the run")
     if Path(out).exists():
         raise ValueError(f"{out} exists; carry it on with 'vitalsynth continue {out}', or choose another --out")
     _check_numbers(steps=steps, batch=batch, checkpoint_every=checkpoint_every)
+    if not 0 <= average < 1:
+        raise ValueError(f"--average must lie in [0, 1), got {average}")
     chosen_device = training.pick_device(device)
     sequences, origin = _read(data, source or {})
     sequences = sequences.drop(listed(drop))
@@ -134,11 +138,12 @@ def train(
         "git_commit": _git_commit(),
     }
     learner = training.Learner.build(record, chosen_device)
-    training.Plan.of(record)
-    run = Run.create(out, record, preparation)
     encoded = preparation.encode(training_part).to(chosen_device)
+    training.rehearse(record, encoded)
     _say_what_is_trained(learner, training_part, sequences, chosen_device, quiet)
-    return run_to(run, learner, encoded, steps, quiet)
+    run = Run.create(out, record, preparation)
+    with run.lock():
+        return run_to(run, learner, encoded, steps, quiet)
 
 
 def run_to(run: Run, learner: training.Learner, encoded: Any, steps: int, quiet: bool) -> Run:
@@ -163,7 +168,8 @@ def _read(data: str | Sequences | pd.DataFrame, settings: Mapping[str, Any]) -> 
         data = frames.from_frame(data, **settings)
     if isinstance(data, Sequences):
         return data, {"source": None, "settings": {}}
-    return sources.read(data, **settings), {"source": data, "settings": dict(settings)}
+    named, pinned = sources.pinned(data, settings)
+    return sources.read(named, **pinned), {"source": named, "settings": pinned}
 
 
 def _check_numbers(**numbers: int) -> None:

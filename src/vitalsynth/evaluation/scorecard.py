@@ -15,6 +15,7 @@ from .utility import class_names, label_column, missing_classes, tstr
 
 Row = dict[str, Any]
 
+AUROC = "two-sample AUROC"
 UTILITY = {
     "auroc": ("TSTR AUROC", "the chance that it ranks the right class above another"),
     "accuracy": ("TSTR accuracy", "the share of sequences it classes rightly"),
@@ -54,7 +55,7 @@ def evaluate(
         label_column(train, label)
     say = progress or (lambda _: None)
     say("telling synthetic from real")
-    rows = _answered("two-sample AUROC", "near floor", lambda: _two_sample_rows(train, test, synthetic, seed))
+    rows = _answered(AUROC, "near floor", lambda: _two_sample_rows(train, test, synthetic, seed))
     say("comparing distributions (MMD)")
     rows += _answered("MMD²", "near floor", lambda: _mmd_rows(train, test, synthetic, seed))
     if label is not None:
@@ -86,7 +87,7 @@ def _two_sample_rows(train: Sequences, test: Sequences, synthetic: Sequences, se
         "How often a classifier given one real and one synthetic sequence picks the synthetic one: 0.5 is a coin toss, "
         f"1 is always ({got['n']:.0f} test and {got['n']:.0f} synthetic sequences)."
     )
-    return [_row("two-sample AUROC", {**got, "value": got["auroc"]}, "near floor", about)]
+    return [_row(AUROC, {**got, "value": got["auroc"]}, "near floor", about)]
 
 
 def _mmd_rows(train: Sequences, test: Sequences, synthetic: Sequences, seed: int) -> list[Row]:
@@ -132,6 +133,8 @@ def verdict(row: Row) -> str:
     if row["better"] == "near floor":
         if low is None or row["floor_high"] is None:
             return "no interval"
+        if row.get("metric") == AUROC and row["high"] < row["floor_low"]:
+            return "closer to the held-out data than real data are: are they copies?"
         apart = value > row["floor_high"] and low > floor
         return "differs from real data" if apart else "no difference from real data found"
     if baseline is None:

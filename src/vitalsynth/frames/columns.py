@@ -133,7 +133,7 @@ def _numbers(codes: Int[ndarray, " rows"], labels: list[Any], name: str) -> Floa
     """Return numbers; None if it is a column of text."""
     numbers = [_as_number(label) for label in labels]
     is_number = np.array([number is not None for number in numbers] + [False])[codes]
-    if is_number.sum() * 2 < (codes >= 0).sum():
+    if not is_number.any():
         return None
     return _known_numbers(codes, labels, name)
 

@@ -263,6 +263,7 @@ def writer(path: str | Path, schema: Schema) -> Iterator[Writer]:
         raise ValueError(
             f"{path}: cannot write {path.suffix or 'a file without suffix'}; allowed are {', '.join(WRITERS)}"
         )
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         chosen = WRITERS[path.suffix](temporary, schema)
         try:

@@ -66,7 +66,8 @@ def from_frame(
         if schema is not None:
             id, time = schema.id, schema.time
             known = [column.name for column in schema.columns]
-            subject = SUBJECT if subject is None and SUBJECT in frame and SUBJECT not in known else subject
+            candidates = [name for name in (schema.subject, SUBJECT) if name in frame and name not in known]
+            subject = subject or (candidates[0] if candidates else None)
         return _Table.read(frame, id, time, subject, step, schema).sequences(schema, list(categorical))
 
 
@@ -107,7 +108,7 @@ class _Table:
         binned = step is not None
         _refuse_duplicates(frame, id, time, sequence, times.values if binned else grid.index)
         who = ids if subject is None else _subjects(cells[subject], subject, sequence, first)
-        time_of = lambda schema: as_schema(replace(schema, id=id, time=time), times, grid)  # noqa: E731
+        time_of = lambda schema: as_schema(replace(schema, id=id, time=time, subject=subject), times, grid)  # noqa: E731
         order = np.argsort(times.values, kind="stable")
         others = {name: column for name, column in cells.items() if name not in own}
         return cls(others, sequence, first, grid, binned, who, time_of, order)
@@ -263,8 +264,9 @@ def to_frame(sequences: Sequences, first_id: int = 0) -> pd.DataFrame:
         ValueError: if a column has the name of the id or the time column.
     """
     schema = sequences.schema
-    if clash := {schema.id, schema.time} & {column.name for column in schema.columns}:
-        raise ValueError(f"column {min(clash)!r} has the name of the id or time column; rename it")
+    own = {schema.id, schema.time} | ({schema.subject} if schema.subject else set())
+    if clash := own & {column.name for column in schema.columns}:
+        raise ValueError(f"column {min(clash)!r} has the name of the id, time or subject column; rename it")
     sequence, index = np.nonzero(sequences.alive)
     unique = len(np.unique(sequences.subject)) == len(sequences)
     ids = sequences.subject if unique else first_id + np.arange(len(sequences))
@@ -280,9 +282,11 @@ def to_frame(sequences: Sequences, first_id: int = 0) -> pd.DataFrame:
 
 def subject_column(sequences: Sequences) -> str | None:
     """Name the column that `to_frame` writes subjects to; None if the ids are the subjects."""
+    schema = sequences.schema
+    if schema.subject is not None:
+        return schema.subject
     if len(np.unique(sequences.subject)) == len(sequences):
         return None
-    schema = sequences.schema
     taken = {schema.id, schema.time, *(column.name for column in schema.columns)}
     name = SUBJECT
     while name in taken:

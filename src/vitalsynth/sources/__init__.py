@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -61,6 +61,13 @@ def find(name: str) -> Source:
     raise ValueError(
         f"{name}: {what}; sources: {nearest(name, names())} (a file may be .csv, .csv.gz, .parquet or .npz)"
     )
+
+
+def pinned(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return a name and settings that find the same data from any working directory: paths made absolute."""
+    absolute = lambda value: str(Path(value).resolve()) if isinstance(value, str) and Path(value).exists() else value  # noqa: E731
+    named = name if name.replace("-", "_") in __all__ else absolute(name)
+    return named, {key: absolute(value) if key in ("folder", "path") else value for key, value in settings.items()}
 
 
 def read(name: str, **settings: Any) -> Sequences:

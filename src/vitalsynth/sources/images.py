@@ -145,6 +145,7 @@ def save_grid(sequences: Sequences, path: str | Path) -> None:
     mosaic = mosaic.reshape(down * (height + 1), across * (width + 1), colours)
     scale = max(1, SMALLEST_DRAWN // max(height, width)) if n <= 1000 else 1
     mosaic = mosaic.repeat(scale, axis=0).repeat(scale, axis=1)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         Image.fromarray(mosaic[..., 0] if colours == 1 else mosaic).save(temporary, format="PNG")
 

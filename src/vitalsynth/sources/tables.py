@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -105,12 +106,24 @@ def _read_csv(path: Path) -> pd.DataFrame:
         opened = gzip.open if path.suffix == ".gz" else open
         with opened(path, "rt", encoding="utf-8-sig") as file:
             header = file.readline()
-        separator = max(",;\t|", key=header.count)
+            separator = max(",;\t|", key=header.count)
+            _check_rows(
+                path, csv.reader(file, delimiter=separator), next(csv.reader([header], delimiter=separator), [])
+            )
         return pd.read_csv(path, sep=separator, low_memory=False, encoding="utf-8-sig")
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path}: the file is empty; a header and at least one row are needed") from None
     except (pd.errors.ParserError, UnicodeDecodeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path}: cannot be read as CSV ({' '.join(str(error).split())})") from None
+
+
+def _check_rows(path: Path, rows: Iterable[list[str]], header: list[str]) -> None:
+    """Refuse a row that is longer or shorter than the header; pandas would shift or fill it without a word."""
+    for number, row in enumerate(rows, start=1):
+        if row and len(row) != len(header):
+            raise ValueError(
+                f"{path}: row {number} has {len(row)} cells, the header {len(header)}; each must have as many"
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -117,7 +117,7 @@ def write(
 
 
 def _environment() -> Environment:
-    loader = PackageLoader("vitalsynth", "report")
+    loader = PackageLoader("vitalsynth", "reporting")
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
 
 
