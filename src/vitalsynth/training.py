@@ -3,7 +3,7 @@
 A step is a pure function of (state, seed, step): the noise and the batch of step k are derived from a digest of
 (seed, k, turn, rank), so a checkpoint holds no random state and no position in the data, and carrying on is exact by
 construction. The same steps give the same log byte for byte and the same weights bit for bit on the same kind of
-machine, however often they were interrupted.
+machine, however often they were interrupted; on a GPU as far as its kernels are deterministic.
 """
 
 from __future__ import annotations
