@@ -229,7 +229,7 @@ def rehearse(record: Mapping[str, Any], data: Encoded) -> None:
     learner, plan = Learner.build(record, data.x.device), Plan.of(record)
     if missing := set(plan.objective.players(0)) - set(learner.networks):
         raise ValueError(f"{record['objective']['class_path']} needs a {min(missing)}, and none was given")
-    with _kept_settings(record["threads"]):
+    with _kept_settings(record):
         try:
             take_step(learner, data, plan)
         except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
@@ -318,7 +318,7 @@ def train(
     plan, every = Plan.of(run.record), run.record["checkpoint_every"]
     clock = _Clock(run, data.x.device)
     log_file = run.path / "log.jsonl"
-    with naming(log_file), _kept_settings(run.record["threads"]), StopFlag() as stop, log_file.open("ab") as log:
+    with naming(log_file), _kept_settings(run.record), StopFlag() as stop, log_file.open("ab") as log:
 
         def save() -> None:
             log.flush()
@@ -351,15 +351,20 @@ ADVICE = (
 
 
 @contextlib.contextmanager
-def _kept_settings(threads: int) -> Iterator[None]:
-    """Train with the run's number of threads, by which sums round; leave it and the random numbers as they were."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+def _kept_settings(record: Mapping[str, Any]) -> Iterator[None]:
+    """Train with the run's number of threads, by which sums round; leave it and the random numbers as they were.
+
+    In bfloat16 oneDNN is left out: on processors without bfloat16 instructions it has no LSTM.
+    """
+    threads, one_dnn = torch.get_num_threads(), torch.backends.mkldnn.enabled
+    torch.set_num_threads(record["threads"])
+    torch.backends.mkldnn.enabled = one_dnn and record["precision"] == "float32"  # type: ignore[assignment]
     try:
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        torch.backends.mkldnn.enabled = one_dnn
 
 
 class _Clock:
