@@ -66,7 +66,7 @@ def say(capsys, *arguments):
 def test_help_names_every_command_and_is_quick(capsys):
     assert main(["--help"]) == 0
     said = capsys.readouterr().out
-    for command in ("data", "train", "continue", "sample", "evaluate", "report"):
+    for command in ("data", "train", "continue", "branch", "merge", "list", "prune", "pack", "sample"):
         assert f"\n  {command} " in said
 
 
@@ -156,7 +156,9 @@ def test_a_generator_of_the_users_own(tmp_path, monkeypatch, capsys):
     record = Run(tmp_path / "run").record["networks"]["generator"]
     assert record == {"class_path": "my_nets.Wave", "init_args": {"depth": 3}}
     command = [sys.executable, "-m", "vitalsynth", "sample", "run", "--count", "4", "--out", "cohort.csv"]
-    subprocess.run(command, check=True)
+    refused = subprocess.run(command, capture_output=True, text=True)  # it might be a stranger's
+    assert refused.returncode == 2 and "export VITALSYNTH_TRUST=my_nets" in refused.stderr
+    subprocess.run(command, check=True, env={**os.environ, "VITALSYNTH_TRUST": "my_nets"})
     assert pd.read_csv(tmp_path / "cohort.csv").id.nunique() == 4
     code, said = say(capsys, *arguments, *own, "--generator.dept", 3)
     assert code == 2 and "--generator Wave has no setting 'dept'; did you mean 'depth'?" in said

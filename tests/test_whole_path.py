@@ -174,5 +174,5 @@ def test_runs_are_found_by_glob(tmp_path):
     written = pages.report([f"{tmp_path}/a*", f"{tmp_path}/a1"], count=20, data=_icu())
     assert [path.parent.name for path in written] == ["a1", "a2"]
     assert os.path.getsize(written[0]) > 50_000
-    with pytest.raises(ValueError, match="2 runs match"):
+    with pytest.raises(ValueError, match="is one place for 2 runs"):
         pages.report([f"{tmp_path}/a*"], out="x.html")

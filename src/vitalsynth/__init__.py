@@ -10,9 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .commands.branch import branch
     from .commands.continue_ import continue_
     from .commands.data import data
     from .commands.evaluate import evaluate
+    from .commands.list_ import list_
+    from .commands.merge import merge
+    from .commands.pack import pack, unpack
+    from .commands.prune import prune
     from .commands.report import report
     from .commands.sample import sample
     from .commands.train import train
@@ -39,14 +44,20 @@ _HOMES = {
     "Sequences": "sequences",
     "Shape": "sequences",
     "Synthesizer": "synthesizer",
+    "branch": "commands.branch",
     "continue_": "commands.continue_",
     "data": "commands.data",
     "evaluate": "commands.evaluate",
     "from_frame": "frames",
+    "list_": "commands.list_",
+    "merge": "commands.merge",
+    "pack": "commands.pack",
+    "prune": "commands.prune",
     "report": "commands.report",
     "sample": "commands.sample",
     "to_frame": "frames",
     "train": "commands.train",
+    "unpack": "commands.pack",
 }
 
 __all__ = [
@@ -62,14 +73,20 @@ __all__ = [
     "Sequences",
     "Shape",
     "Synthesizer",
+    "branch",
     "continue_",
     "data",
     "evaluate",
     "from_frame",
+    "list_",
+    "merge",
+    "pack",
+    "prune",
     "report",
     "sample",
     "to_frame",
     "train",
+    "unpack",
 ]
 
 

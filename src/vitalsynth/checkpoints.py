@@ -8,11 +8,8 @@ holds the SHA-256 of its neighbours: a file torn or changed later is noticed, an
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,8 @@ from safetensors.torch import save as tensor_bytes
 from torch import Tensor
 from torch.optim import Optimizer
 
-from .storage import naming, sync_folder
+from . import storage
+from .storage import sha256
 
 log = logging.getLogger(__name__)
 
@@ -43,62 +41,103 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensors], state: Mapping
         tensors: By file, `{"networks": {"generator.weight": ...}, "optimizers": {...}}`.
         state: All that is not a tensor; plain data.
     """
-    target, temporary = folder / f"{step:08d}", folder / f".{step:08d}.tmp"
-    for left_over in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
-        shutil.rmtree(left_over, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        digests = {}
-        for name, group in tensors.items():
-            content = tensor_bytes({key: value.detach().cpu().contiguous().clone() for key, value in group.items()})
-            digests[f"{name}.safetensors"] = hashlib.sha256(content).hexdigest()
-            _write(temporary / f"{name}.safetensors", content)
-        record = {"step": step, "sha256": digests, **state}
-        record["digest"] = _digest(record)
-        _write(temporary / "state.json", json.dumps(record, indent=1).encode())
-        sync_folder(temporary)
-        shutil.rmtree(target, ignore_errors=True)  # there only if damaged, or written by a run that went back
-        temporary.rename(target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    sync_folder(folder)
-    sync_folder(folder.parent)
+    return write(folder, step, contents(step, tensors, state))
+
+
+def contents(step: int, tensors: Mapping[str, Tensors], state: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the files of a checkpoint by name; the arguments are those of `save`."""
+    files = {
+        f"{name}.safetensors": tensor_bytes(
+            {key: value.detach().cpu().contiguous().clone() for key, value in group.items()}
+        )
+        for name, group in tensors.items()
+    }
+    record = {**state, "step": step, "sha256": {name: sha256(content) for name, content in files.items()}}
+    record["digest"] = _digest(record)
+    return files | {"state.json": json.dumps(record, indent=1).encode()}
+
+
+def write(folder: Path, step: int, files: Mapping[str, bytes]) -> Path:
+    """Write the files of a checkpoint, as `save` made and `read` returned them."""
+    target = at(folder, step)
+    folder.mkdir(parents=True, exist_ok=True)
+    storage.clear(folder)
+    if target.exists():  # damaged, or written by a run that went back
+        storage.remove(target)
+    with storage.atomic_folder(target) as temporary:
+        for name, content in files.items():
+            storage.write(temporary / name, content)
+    storage.sync_folder(folder.parent)
     return target
 
 
+def at(folder: Path, step: int) -> Path:
+    """Return where checkpoint `step` lies."""
+    return folder / f"{step:08d}"
+
+
 def _digest(state: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+    return sha256(json.dumps(state, sort_keys=True).encode())
 
 
-def _write(path: Path, content: bytes) -> None:
-    with naming(path), path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def read(path: Path) -> dict[str, bytes]:
+    """Return the files of a checkpoint by name, verified.
+
+    Raises:
+        DamagedCheckpoint: if a file is missing, not what was written, or not a plain file of the folder.
+    """
+    with _damaged(path):
+        contents = {"state.json": _plain_file(path / "state.json")}
+        state = json.loads(contents["state.json"])
+        if state.pop("digest") != _digest(state) or int(path.name) != state["step"]:
+            raise DamagedCheckpoint(f"{path / 'state.json'} was changed")
+        for name, digest in state["sha256"].items():
+            if not name.endswith(".safetensors") or Path(name).name != name:
+                raise DamagedCheckpoint(f"{path / 'state.json'} names {name!r}, which is no file of a checkpoint")
+            contents[name] = _plain_file(path / name)
+            if sha256(contents[name]) != digest:
+                raise DamagedCheckpoint(f"{path / name} was truncated or changed")
+    return contents
 
 
 def load(path: Path) -> tuple[dict[str, Tensors], dict[str, Any]]:
     """Read a checkpoint back: tensors by file, and the state.
 
     Raises:
-        DamagedCheckpoint: if a file is missing or not what was written.
+        DamagedCheckpoint: if it is not what was written.
     """
-    try:
-        state = json.loads((path / "state.json").read_bytes())
-        if state.pop("digest") != _digest(state) or int(path.name) != state["step"]:
-            raise DamagedCheckpoint(f"{path / 'state.json'} was changed")
-        tensors = {}
-        for name, digest in state["sha256"].items():
-            content = (path / Path(name).name).read_bytes()
-            if hashlib.sha256(content).hexdigest() != digest:
-                raise DamagedCheckpoint(f"{path / name} was truncated or changed")
-            tensors[Path(name).stem] = read_tensors(content)
-    except DamagedCheckpoint:
-        raise
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, SafetensorError) as error:
-        raise DamagedCheckpoint(f"{path} is damaged: {error}") from None
+    contents = read(path)
+    tensors = {}
+    with _damaged(path):
+        state = json.loads(contents.pop("state.json"))
+        for name, content in contents.items():
+            try:
+                tensors[Path(name).stem] = read_tensors(content)
+            except SafetensorError as error:
+                raise DamagedCheckpoint(f"{path / name} holds no tensors ({error})") from None
+    del state["digest"]
     return tensors, state
+
+
+class _damaged:
+    """Turns whatever goes wrong while a checkpoint is read into `DamagedCheckpoint`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        odd = (OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError, MemoryError)
+        if isinstance(error, odd) and not isinstance(error, DamagedCheckpoint):
+            raise DamagedCheckpoint(f"{self.path} is damaged: {type(error).__name__}: {error}") from None
+
+
+def _plain_file(path: Path) -> bytes:
+    if path.is_symlink() or path.parent.is_symlink():
+        raise DamagedCheckpoint(f"{path} is a symbolic link, which a run never has")
+    return path.read_bytes()
 
 
 def steps(folder: Path) -> list[int]:
@@ -107,12 +146,23 @@ def steps(folder: Path) -> list[int]:
 
 
 def newest(folder: Path) -> tuple[dict[str, Tensors], dict[str, Any]] | None:
-    """Return the newest whole checkpoint, warning of damaged ones passed over; None if there is none."""
+    """Return the newest whole checkpoint, warning of damaged ones passed over; None if there are none.
+
+    Raises:
+        DamagedCheckpoint: if there are, and all are damaged.
+    """
+    damages = []
     for step in reversed(steps(folder)):
         try:
-            return load(folder / f"{step:08d}")
+            found = load(at(folder, step))
         except DamagedCheckpoint as error:
-            log.warning("%s; it is passed over", error)
+            damages.append(error)
+        else:
+            for damage in damages:
+                log.warning("%s; it is passed over", damage)
+            return found
+    if damages:
+        raise DamagedCheckpoint(f"{folder.parent} has no whole checkpoint: {damages[0]}")
     return None
 
 

@@ -3,6 +3,9 @@
 Such a part is given as a factory: a class, or `functools.partial` of one with some settings. Its record, written to
 `run.json` and read back, is `{"class_path": "vitalsynth.generators.LSTM", "init_args": {"hidden": 64, ...}}` with every
 setting spelled out, so that a default changed later does not change a run. The constructor's signature is the schema.
+
+What a *user* names is imported. What a *run* names is imported only if it is of vitalsynth or torch.optim, if the user
+named it in this process, or if $VITALSYNTH_TRUST does: a run from a stranger executes no code.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +22,31 @@ from torch import Tensor, nn
 from .sequences import nearest
 
 Record = dict[str, Any]
+
+_named_here: set[str] = set()
+
+
+def trust(path: str) -> None:
+    """Note that the user named a dotted path."""
+    _named_here.add(path)
+
+
+def check_trusted(path: str, known: tuple[str, ...] = ("vitalsynth", "torch.optim")) -> None:
+    """Refuse to import what a run names and the user did not.
+
+    Args:
+        path: A dotted path out of a run.
+        known: Packages that need no trust.
+
+    Raises:
+        ValueError: with what to do.
+    """
+    own = [name.strip() for name in os.environ.get("VITALSYNTH_TRUST", "").split(",") if name.strip()]
+    if path not in _named_here and not any(f"{path}.".startswith(f"{name}.") for name in (*known, *own)):
+        raise ValueError(
+            f"the run names code that is not of vitalsynth, {path}; if it is yours, or you trust it: "
+            f"export VITALSYNTH_TRUST={path.partition('.')[0]}"
+        )
 
 
 def describe(factory: Callable[..., Any]) -> Record:
@@ -31,6 +60,7 @@ def describe(factory: Callable[..., Any]) -> Record:
     arguments = inspect.signature(cls).parameters.values()
     defaults = {a.name: a.default for a in arguments if a.default is not inspect.Parameter.empty}
     path = path_of(factory)
+    trust(path)
     try:
         return {"class_path": path, "init_args": json.loads(json.dumps(defaults | settings))}
     except TypeError as error:
@@ -62,8 +92,10 @@ def construct(record: Record, base: type[Any], *arguments: Any) -> Any:
     """Build what a record describes, given what the data or the networks add: `construct(record, Generator, shape)`.
 
     Raises:
-        ValueError: if the class cannot be imported, is not of the family `base`, or does not take the settings.
+        ValueError: if the class cannot be imported, is not of the family `base`, does not take the settings, or is
+            not to be trusted.
     """
+    check_trusted(record["class_path"])
     cls = locate(record["class_path"])
     if not (inspect.isclass(cls) and issubclass(cls, base)):
         raise ValueError(f"{record['class_path']} is not a {base.__name__}")
@@ -75,7 +107,7 @@ def construct(record: Record, base: type[Any], *arguments: Any) -> Any:
         raise ValueError(f"{record['class_path']}: {error}") from None
     try:
         return cls(*bound.args, **bound.kwargs)
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, MemoryError, OverflowError) as error:
         raise ValueError(f"{record['class_path']} cannot be built as asked: {error}") from error
 
 

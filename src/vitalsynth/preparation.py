@@ -214,14 +214,8 @@ class Preparation:
         return Encoded(tensor(values + masks), tensor([*own, *taken_out, nothing]), tensor([*given, nothing]))
 
     def _check(self, sequences: Sequences) -> None:
-        theirs, ours = sequences.schema, self.schema
-        for what in ("channels", "statics"):
-            names, known = [[(c.name, c.kind, c.categories) for c in getattr(s, what)] for s in (theirs, ours)]
-            if names != known:
-                raise ValueError(
-                    f"the {what} are {', '.join(n[0] for n in names) or 'none'}; "
-                    f"the preparation was fitted on {', '.join(n[0] for n in known) or 'none'}, with its own categories"
-                )
+        if found := self.schema.differences(sequences.schema):
+            raise ValueError(f"the sequences are not like those the preparation was fitted on: {'; '.join(found)}")
         if sequences.length != self.length:
             raise ValueError(f"sequences have {sequences.length} steps; the preparation was fitted on {self.length}")
         if not self.varying and (sequences.lengths < self.length).any():

@@ -14,7 +14,7 @@ import torch
 
 from . import checkpoints, components
 from .generators import Generator
-from .runs import Run, newest_checkpoint
+from .runs import Run
 from .sequences import Sequences, listed
 from .training import derive, pick_device
 
@@ -27,19 +27,12 @@ def load_generator(run: Run, step: int | None = None, device: str = "auto") -> t
     Raises:
         ValueError: if there is no such checkpoint.
     """
-    if step is None:
-        tensors, state = newest_checkpoint(run)
-    else:
-        there = checkpoints.steps(run.checkpoints)
-        if step not in there:
-            raise ValueError(
-                f"{run.path} has no checkpoint at step {step}; there are {', '.join(map(str, there)) or 'none'}"
-            )
-        tensors, state = checkpoints.load(run.checkpoints / f"{step:08d}")
+    tensors, state = run.newest() if step is None else checkpoints.load(run.checkpoint(step))
+    record = run.settings_at(state["step"])["networks"]["generator"]
     with torch.random.fork_rng(devices=[]):  # its first weights are drawn, and replaced
-        generator = components.construct(run.record["networks"]["generator"], Generator, run.preparation.shape)
+        generator = components.construct(record, Generator, run.preparation.shape)
     weights = {k.removeprefix("average."): v for k, v in tensors["networks"].items() if k.startswith("average.")}
-    components.fill(generator, weights, run.record["networks"]["generator"])
+    components.fill(generator, weights, record)
     return generator.to(pick_device(device)).eval().requires_grad_(False), state["step"]
 
 

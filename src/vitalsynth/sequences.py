@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -52,6 +52,11 @@ class Column:
     @property
     def title(self) -> str:
         return f"{self.name} ({self.unit})" if self.unit else self.name
+
+    @property
+    def form(self) -> str:
+        """What kind of column it is, with its categories, in words."""
+        return f"{self.kind} ({', '.join(map(str, self.categories))})" if self.categories else self.kind
 
     def code(self, label: Any) -> float:
         """Return the number that stands for a label, `"Male"` -> 1.0.
@@ -138,6 +143,26 @@ class Schema:
             ValueError: if there is none of that name.
         """
         return _position(name, self.channels, "channel")
+
+    def differences(self, other: Schema) -> list[str]:
+        """Say how another schema differs in what networks depend on: names, order, kinds and categories."""
+        found: list[str] = []
+        for what, ours, theirs in (
+            ("channel", self.channels, other.channels),
+            ("static column", self.statics, other.statics),
+        ):
+            mine, others = ({column.name: column for column in columns} for columns in (ours, theirs))
+            found += [f"no {what} {name!r}" for name in mine if name not in others]
+            found += [f"a {what} {name!r} too many" for name in others if name not in mine]
+            both = [name for name in mine if name in others]
+            found += [
+                f"{name!r} is {others[name].form}, not {mine[name].form}"
+                for name in both
+                if mine[name].form != others[name].form
+            ]
+            if not found and list(mine) != list(others):
+                found.append(f"the {what}s are in another order")
+        return found
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -264,24 +289,75 @@ class Sequences:
             self, schema=schema, values=self.values[:, :, keep_channels], static=self.static[:, keep_statics]
         )
 
-    def split(self, fraction: float, seed: int = 0) -> tuple[Sequences, Sequences]:
-        """Part by subject into (the rest, a held-out fraction of the subjects).
+    def like(self, schema: Schema, length: int) -> Sequences:
+        """Bring columns into the order and the codes of a schema, and pad to a length, as ended.
 
-        Who is held out depends on the seed and the subject's id alone, not on the order of the rows.
+        Raises:
+            ValueError: with the differences, if that cannot be done without loss.
+        """
+        if self.length == length and not schema.differences(self.schema):
+            return self
+        names = {"channels": [c.name for c in schema.channels], "statics": [c.name for c in schema.statics]}
+        ordered = self
+        if all({c.name for c in getattr(self.schema, part)} == set(names[part]) for part in names):
+            j, k = ([[c.name for c in getattr(self.schema, part)].index(n) for n in names[part]] for part in names)
+            ours = replace(
+                self.schema,
+                channels=tuple(self.schema.channels[i] for i in j),
+                statics=tuple(self.schema.statics[i] for i in k),
+            )
+            ordered = replace(self, schema=ours, values=self.values[:, :, j].copy(), static=self.static[:, k].copy())
+            for part, array in (("channels", ordered.values), ("statics", ordered.static)):
+                columns = [list(getattr(one, part)) for one in (ordered.schema, schema)]
+                for position, (old, new) in enumerate(zip(*columns, strict=True)):
+                    if (codes := _recoding(old, new)) is not None:
+                        array[..., position] = codes(array[..., position])
+                        columns[0][position] = replace(old, kind=new.kind, categories=new.categories)
+                ordered = replace(ordered, schema=replace(ordered.schema, **{part: tuple(columns[0])}))
+        if found := schema.differences(ordered.schema):
+            raise ValueError(f"the data are of another schema: {'; '.join(found)}")
+        if missing := length - self.length:
+            if missing < 0:
+                raise ValueError(f"the data have {self.length} steps, and at most {length} are possible here")
+            values = np.pad(ordered.values, ((0, 0), (0, missing), (0, 0)), constant_values=np.nan)
+            ordered = replace(ordered, values=values)
+        return ordered
+
+    def cut(self, fraction: float, seed: int = 0) -> str:
+        """Return the mark up to which subjects are held out so that they are a fraction of all.
+
+        Raises:
+            ValueError: if there is one subject only.
+        """
+        marks = sorted(_mark(subject, seed) for subject in np.unique(self.subject))
+        if len(marks) < 2:
+            raise ValueError(
+                "one subject cannot be split; at least 2 are needed to hold some out (--held_out 0 does not)"
+            )
+        return marks[min(max(1, round(fraction * len(marks))), len(marks) - 1) - 1]
+
+    def split_at(self, cut: str, seed: int = 0) -> tuple[Sequences, Sequences]:
+        """Part by subject into (the rest, those held out), by a mark from `cut`.
+
+        Who is held out depends on the mark, the seed and the subject's id alone: with more subjects, or others, each
+        stays on its side.
 
         Raises:
             ValueError: if either part would be empty.
         """
-        subjects = np.unique(self.subject)
-        if len(subjects) < 2:
-            raise ValueError(
-                "one subject cannot be split; at least 2 are needed to hold some out (--held_out 0 does not)"
-            )
-        digests = [hashlib.sha256(f"{seed}/{subject}".encode()).digest() for subject in subjects]
-        order = sorted(range(len(subjects)), key=digests.__getitem__)
-        count = min(max(1, round(fraction * len(subjects))), len(subjects) - 1)
-        held_out = np.isin(self.subject, subjects[np.array(order[:count])])
+        subjects, position = np.unique(self.subject, return_inverse=True)
+        held_out = np.array([_mark(subject, seed) <= cut for subject in subjects])[position]
+        if held_out.all() or not held_out.any():
+            raise ValueError(f"of these {len(subjects)} subjects {'all' if held_out.all() else 'none'} are held out")
         return self.take(~held_out), self.take(held_out)
+
+    def split(self, fraction: float, seed: int = 0) -> tuple[Sequences, Sequences]:
+        """Part by subject into (the rest, a held-out fraction of the subjects); see `split_at`.
+
+        Raises:
+            ValueError: if either part would be empty.
+        """
+        return self.split_at(self.cut(fraction, seed), seed)
 
     def digest(self) -> str:
         """Return a SHA-256 over values, lengths, statics, subjects and columns: the same data give the same text.
@@ -294,6 +370,22 @@ class Sequences:
             sha.update(repr(part.shape).encode() + np.nan_to_num(part, nan=1e30).tobytes())
         sha.update("\n".join(map(str, self.subject)).encode())
         return sha.hexdigest()
+
+
+def _recoding(old: Column, new: Column) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Return how codes of one column become those of another that has all its categories; None if it cannot be done."""
+    if old.form == new.form:
+        return lambda codes: codes
+    if old.kind == "binary" and not old.categories and new.kind == "continuous":
+        return lambda codes: codes
+    if not old.categories or not set(old.categories) <= set(new.categories):
+        return None
+    positions = np.array([new.categories.index(label) for label in old.categories], dtype=float)
+    return lambda codes: np.where(np.isnan(codes), np.nan, positions[np.nan_to_num(codes).astype(int)])
+
+
+def _mark(subject: object, seed: int) -> str:
+    return hashlib.sha256(f"{seed}/{subject}".encode()).hexdigest()
 
 
 def _three_axes(values: np.ndarray) -> tuple[int, int, int]:

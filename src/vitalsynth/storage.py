@@ -1,12 +1,24 @@
-"""Writing files whole or not at all: another name first, synced, then renamed."""
+"""Writing files and folders whole or not at all: another name first, synced, then renamed.
+
+Whatever a process is doing when it dies, or the power goes, what was there before is still there, and what is new is
+there as a whole or not at all. Removing goes the other way round: a hidden name first, so that nothing half removed
+ever has a name that is read.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import glob
+import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+HALF = ".half"
+"""How hidden folders that are being made or removed end."""
 
 
 @contextmanager
@@ -26,11 +38,121 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
             error.filename = str(path)
         raise
     sync_folder(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: str | Path, advice: str = "remove it or choose another place") -> Iterator[Path]:
+    """Give a hidden folder beside `path`; when the block ends well, it becomes `path`, else it is removed.
+
+    Folders that lead there are made. What a process left that died while it made the same folder is removed.
+
+    Args:
+        path: Where the folder shall be.
+        advice: What to do if something is there.
+
+    Raises:
+        ValueError: if something is there already.
+    """
+    path = Path(path)
+    refuse_existing(path, advice)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    clear(path.parent, f".{glob.escape(path.name)}.*{HALF}")
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}{HALF}"
+    temporary.mkdir()
+    handle = os.open(temporary, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # says that its maker lives
+        yield temporary
+        for folder, _, _ in os.walk(temporary):
+            sync_folder(folder)
+        refuse_existing(path, advice)
+        temporary.rename(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    finally:
+        os.close(handle)
+    sync_folder(path.parent)
+
+
+def clear(folder: Path, pattern: str = f".*{HALF}") -> None:
+    """Remove what dead processes left half made or half removed in a folder."""
+    for left_over in folder.glob(pattern):
+        with suppress(OSError):
+            handle = os.open(left_over, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left_over, ignore_errors=True)
+            finally:
+                os.close(handle)
+
+
+def refuse_existing(path: str | Path, advice: str = "remove it or choose another place") -> None:
+    """Refuse to write where something is.
+
+    Raises:
+        ValueError: if there is something, or the name is empty.
+    """
+    if not str(path):
+        raise ValueError("--out is empty; name a place to write to")
+    if os.path.lexists(path):
+        raise ValueError(f"{path} exists; {advice}")
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder: first its name, for good, then what is in it."""
+    hidden = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{HALF}")
+    folder.rename(hidden)
+    sync_folder(folder.parent)
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a new file and sync it; for folders that are not there under their own name yet."""
+    with naming(path), path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file to a new one and sync it; for folders that are not there under their own name yet."""
+    with naming(target), source.open("rb") as old, target.open("xb") as new:
+        shutil.copyfileobj(old, new, 2**20)
+        new.flush()
+        os.fsync(new.fileno())
+
+
+def sha256(content: bytes) -> str:
+    """Return the SHA-256 as text."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def expand(pattern: str | Path) -> list[str]:
+    """Return what a path or glob stands for, in order; a path that is there stands for itself, whatever is in it."""
+    plain = os.path.expanduser(str(pattern))
+    return [plain] if os.path.exists(plain) else sorted(glob.glob(plain, recursive=True))
+
+
+def size(path: Path) -> int:
+    """Return the bytes of a file, or of all files below a folder."""
+    if not path.is_dir():
+        return path.lstat().st_size
+    return sum(os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(path) for name in names)
+
+
+def in_words(count: int) -> str:
+    """Write a number of bytes as people read it: 3.1 MB."""
+    for power, unit in ((4, "TB"), (3, "GB"), (2, "MB"), (1, "kB")):
+        if count >= 1000**power:
+            return f"{count / 1000**power:.1f} {unit}"
+    return f"{count} bytes"
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from .commands.train import Stopped, train
 from .runs import Run
 from .sampling import parse_condition
 from .sequences import Sequences, nearest
+from .storage import atomic_folder
 
 log = logging.getLogger(__name__)
 
@@ -95,17 +96,8 @@ class Synthesizer:
         Raises:
             ValueError: if something is there already, or nothing has been learned.
         """
-        path, source = Path(path), self.run.path
-        if path.exists():
-            raise ValueError(f"{path} exists; choose another place")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        try:
-            shutil.copytree(source, temporary, dirs_exist_ok=True)
-            temporary.rename(path)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        with self.run.lock(), atomic_folder(path) as folder:
+            shutil.copytree(self.run.path, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
         return Run(path)
 
     @classmethod

@@ -18,10 +18,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -30,11 +31,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from . import checkpoints, components
+from .discriminators import Discriminator
 from .generators import Generator
 from .objectives import Batch, Objective
 from .runs import Run, append
 from .schedules import Schedule
-from .sequences import Encoded, Shape
+from .sequences import Encoded, Shape, nearest
 from .storage import naming
 
 Precision = Literal["float32", "bfloat16"]
@@ -87,19 +89,19 @@ class Learner:
         average: The generator averaged over the steps, which is the one to sample from.
         optimizers: One for each network.
         step: How many steps have been taken.
-        parameters: Of each network, those that are trained (a network may have frozen some).
+        trains: Which parameters each player trains, by name; the others stay as they are.
     """
 
     networks: dict[str, Any]
     average: nn.Module
     optimizers: dict[str, Optimizer]
     step: int = 0
-    parameters: dict[str, list[nn.Parameter]] = field(init=False)
+    trains: dict[str, dict[str, nn.Parameter]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.parameters = {
-            name: [parameter for parameter in network.parameters() if parameter.requires_grad]
-            for name, network in self.networks.items()
+        self.trains = {
+            player: {name: parameter for name, parameter in _named(player, network) if parameter.requires_grad}
+            for player, network in self.networks.items()
         }
 
     @classmethod
@@ -110,11 +112,9 @@ class Learner:
             networks = {}
             for name, part in record["networks"].items():
                 torch.manual_seed(derive(record["seed"], "weights", name))
-                networks[name] = components.construct(part, nn.Module, shape).to(device)
-        if not isinstance(networks["generator"], Generator):
-            raise ValueError(
-                f"{record['networks']['generator']['class_path']} is not derived from vitalsynth.Generator"
-            )
+                family = Generator if name == "generator" else Discriminator
+                networks[name] = components.construct(part, family, shape).to(device)
+        _freeze(networks, record["frozen"])
         optimizers = {
             name: components.construct(record["optimizers"][name], Optimizer, list(network.parameters()))
             for name, network in networks.items()
@@ -124,15 +124,22 @@ class Learner:
                 group["initial_lr"] = group["lr"]
         return cls(networks, deepcopy(networks["generator"]).requires_grad_(False), optimizers)
 
-    def save(self, run: Run) -> None:
-        """Write a checkpoint."""
+    def save(self, folder: Path, log: Mapping[str, Any]) -> None:
+        """Write a checkpoint.
+
+        Args:
+            folder: Where checkpoints lie.
+            log: What it keeps of the rows of the log since the checkpoint before, from `runs.log_state`.
+        """
         networks = {**self.networks, "average": self.average}
         weights = {f"{name}.{key}": v for name, network in networks.items() for key, v in network.state_dict().items()}
         slots, state = {}, {}
         for name, optimizer in self.optimizers.items():
             tensors, state[name] = checkpoints.split_optimizer(optimizer)
             slots |= {f"{name}.{key}": value for key, value in tensors.items()}
-        checkpoints.save(run.checkpoints, self.step, {"networks": weights, "optimizers": slots}, {"optimizers": state})
+        trains = {player: list(parameters) for player, parameters in self.trains.items()}
+        tensors = {"networks": weights, "optimizers": slots}
+        checkpoints.save(folder, self.step, tensors, {"optimizers": state, "trains": trains, "log": log})
 
     def load(
         self, tensors: Mapping[str, checkpoints.Tensors], state: Mapping[str, Any], record: Mapping[str, Any]
@@ -147,7 +154,63 @@ class Learner:
             components.fill(network, _below(name, tensors["networks"]), part)
         for name, optimizer in self.optimizers.items():
             checkpoints.join_optimizer(optimizer, _below(name, tensors["optimizers"]), state["optimizers"][name])
+        self._restrict(state["trains"])
         self.step = state["step"]
+
+    def inherit(
+        self,
+        tensors: Mapping[str, checkpoints.Tensors],
+        state: Mapping[str, Any],
+        parent: Mapping[str, Any],
+        record: Mapping[str, Any],
+    ) -> list[str]:
+        """Take over a checkpoint of a parent with other settings; what does not fit starts anew.
+
+        Args:
+            tensors: Of the checkpoint.
+            state: Of the checkpoint.
+            parent: The record that the checkpoint was trained with.
+            record: The record that this state was built with.
+
+        Returns:
+            What starts anew, in words.
+
+        Raises:
+            ValueError: if the generator does not fit.
+        """
+        anew: list[str] = []
+        for name, network in {**self.networks, "average": self.average}.items():
+            part = record["networks"]["generator" if name == "average" else name]
+            try:
+                components.fill(network, _below(name, tensors["networks"]), part)
+            except ValueError:
+                if name in ("generator", "average"):
+                    sizes = ", ".join(f"{key} {value}" for key, value in part["init_args"].items())
+                    raise ValueError(
+                        f"the weights of step {state['step']} do not fit a generator {part['class_path']} ({sizes}); "
+                        "a branch keeps its parent's, another needs a run of its own"
+                    ) from None
+                anew.append(f"the {name}")
+        for name, optimizer in self.optimizers.items():
+            if f"the {name}" in anew:
+                continue
+            if record["optimizers"][name]["class_path"] != parent["optimizers"][name]["class_path"]:
+                anew.append(f"the optimiser of the {name}")
+                continue
+            groups = optimizer.state_dict()["param_groups"]
+            plain = {**state["optimizers"][name], "groups": groups}
+            checkpoints.join_optimizer(optimizer, _below(name, tensors["optimizers"]), plain)
+        if not anew and record["frozen"] == parent["frozen"] and record["networks"] == parent["networks"]:
+            self._restrict(state["trains"])
+        self.step = state["step"]
+        return anew
+
+    def _restrict(self, trains: Mapping[str, Iterable[str]]) -> None:
+        """Let each player train the parameters of these names, and nothing else."""
+        everything = {name: p for player, network in self.networks.items() for name, p in _named(player, network)}
+        for parameter in everything.values():
+            parameter.requires_grad_(False)
+        self.trains = {player: {name: everything[name] for name in names} for player, names in trains.items()}
 
     def resume(self, run: Run) -> None:
         """Take over the newest whole checkpoint, if there ever was one, and drop log rows beyond it.
@@ -157,9 +220,30 @@ class Learner:
         """
         if found := checkpoints.newest(run.checkpoints):
             self.load(*found, run.record)
-        elif checkpoints.steps(run.checkpoints) or len(run.log()) > run.record["checkpoint_every"]:
-            raise ValueError(f"{run.path} has been trained, but none of its checkpoints is whole; it is left as it is")
+            run.verify_log(found[1])
+        elif run.start or len(run.log()) > run.record["checkpoint_every"]:
+            raise ValueError(f"{run.path} has been trained, but its checkpoints are gone; it is left as it is")
         run.cut_log(self.step)
+
+
+def _named(player: str, network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    for name, parameter in network.named_parameters():
+        yield f"{player}.{name}", parameter
+
+
+def _freeze(networks: Mapping[str, nn.Module], frozen: Iterable[str]) -> None:
+    """Let nobody train the parameters whose names begin so.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    named = {name: parameter for player, network in networks.items() for name, parameter in _named(player, network)}
+    for beginning in frozen:
+        chosen = [name for name in named if f"{name}.".startswith(f"{beginning}.")]
+        if not chosen:
+            raise ValueError(f"--frozen: no parameter {beginning!r}; {nearest(beginning, named)}")
+        for name in chosen:
+            named[name].requires_grad_(False)
 
 
 def _below(prefix: str, tensors: checkpoints.Tensors) -> checkpoints.Tensors:
@@ -196,12 +280,12 @@ def take_step(learner: Learner, data: Encoded, plan: Plan) -> dict[str, float]:
         torch.manual_seed(derive(plan.seed, step, turn, 0))
         index = batch_index(plan.seed, step, turn, plan.batch, len(data)).to(device)
         noise = torch.randn(plan.batch, learner.networks["generator"].noise, device=device)
-        for name, parameters in learner.parameters.items():
-            for parameter in parameters:
+        for name, parameters in learner.trains.items():
+            for parameter in parameters.values():
                 parameter.requires_grad_(name == player)
         with torch.autocast(device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
             terms = plan.objective.loss(player, learner.networks, Batch(data.take(index), noise), step)
-        optimizer, parameters = learner.optimizers[player], learner.parameters[player]
+        optimizer, parameters = learner.optimizers[player], learner.trains[player].values()
         optimizer.zero_grad()
         sum(terms.values(), torch.zeros((), device=device)).backward()
         for group in optimizer.param_groups:
@@ -319,28 +403,33 @@ def train(
     clock = _Clock(run, data.x.device)
     log_file = run.path / "log.jsonl"
     with naming(log_file), _kept_settings(run.record), StopFlag() as stop, log_file.open("ab") as log:
+        saved, since = learner.step, hashlib.sha256()
 
         def save() -> None:
+            nonlocal saved, since
             log.flush()
             os.fsync(log.fileno())  # a checkpoint's log rows are on disk before the checkpoint is
-            learner.save(run)
-            clock.tick(learner.step)
+            learner.save(run.checkpoints, {"after": saved, "sha256": since.hexdigest()})
+            clock.note("save", learner.step)
+            saved, since = learner.step, hashlib.sha256()
 
-        saved = learner.step
+        clock.note("begin", saved, target=steps)
         while learner.step < steps and not stop.raised:
             try:
                 row = take_step(learner, data, plan)
             except Diverged as error:
                 raise Diverged(f"{error}; the run is kept at step {saved}. {ADVICE}") from None
-            log.write(json.dumps(row).encode() + b"\n")
+            line = json.dumps(row).encode() + b"\n"
+            log.write(line)
+            since.update(line)
             if learner.step % every == 0:
                 save()
-                saved = learner.step
             elif learner.step % 16 == 0:  # whoever watches the log sees it grow
                 log.flush()
             report(row)
         if saved != learner.step:
             save()
+        clock.note("end", learner.step)
     return learner.step >= steps
 
 
@@ -373,10 +462,12 @@ class _Clock:
     def __init__(self, run: Run, device: torch.device) -> None:
         self.path, self.device, self.since = run.path / "clock.jsonl", device, time.perf_counter()
 
-    def tick(self, step: int) -> None:
+    def note(self, event: Literal["begin", "save", "end"], step: int, **more: int) -> None:
         on_gpu = self.device.type == "cuda"
         row = {
+            "event": event,
             "step": step,
+            **more,
             "time": round(time.time(), 3),
             "seconds": round(time.perf_counter() - self.since, 3),
             "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -13,18 +13,19 @@ log = logging.getLogger(__name__)
 
 
 def continue_(
-    run: list[str], *, steps: int, device: str = "auto", quiet: bool = False, data: Sequences | None = None
+    run: str | list[str], *, steps: int, device: str = "auto", quiet: bool = False, data: str | Sequences = ""
 ) -> list[Run]:
     """Carry runs on to a total number of steps, exactly: the log and the weights are those of a run never interrupted.
 
-    Nothing but the number of steps changes. A run that was killed goes on from its last checkpoint.
+    Nothing but the number of steps changes ('vitalsynth branch' changes settings). A run that was killed goes on from
+    its last checkpoint.
 
     Args:
         run: Folders of runs; globs are expanded.
         steps: Total number of steps to reach, counted from the start of the run.
         device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
         quiet: No progress bar.
-        data: From Python only: the data, if they were given in memory.
+        data: Where the data lie now, if they were moved; they must be the same. From Python also the data themselves.
 
     Returns:
         The runs.
@@ -35,8 +36,10 @@ def continue_(
     return [_carry_on(each, steps, device, quiet, data) for each in runs.find(run)]
 
 
-def _carry_on(run: Run, steps: int, device: str, quiet: bool, data: Sequences | None) -> Run:
+def _carry_on(run: Run, steps: int, device: str, quiet: bool, data: str | Sequences) -> Run:
     chosen = training.pick_device(device)
+    if run.record.get("generator_only"):
+        raise ValueError(f"{run.path} holds a generator only, which can be sampled but not trained")
     with run.lock():
         learner = training.Learner.build(run.record, chosen)
         learner.resume(run)

@@ -13,6 +13,7 @@ from rich.table import Table
 from .. import frames, sources
 from ..reporting import figures
 from ..sequences import Column, Sequences
+from ..storage import refuse_existing
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -52,8 +53,7 @@ def data(data: str = "", *, picture: str = "", out: str = "", source: dict[str, 
 
 
 def _export(sequences: Sequences, path: Path) -> None:
-    if path.exists():
-        raise ValueError(f"{path} exists; remove it or choose another --out")
+    refuse_existing(path)
     with frames.writer(path, sequences.schema) as writer:
         writer.write(sequences)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from .. import runs, sampling, sources
+from .. import checkpoints, runs, sampling, sources
 from ..evaluation import scorecard
 from ..runs import Run
 from ..sequences import Sequences, listed
@@ -28,6 +28,7 @@ def evaluate(
     drop: str | list[str] = "",
     held_out: float = 0.2,
     count: int = 0,
+    checkpoint: str = "",
     seed: int = 0,
     device: str = "auto",
     source: dict[str, Any] | None = None,
@@ -43,10 +44,11 @@ def evaluate(
         label: Static column to predict (train on synthetic, test on real); by default the first condition that is a
             class.
         data: Real data that a file is judged against: a source's name, a file, or a run, whose held-out subjects are
-            taken. From Python also the data of a run that was given them in memory.
+            taken. Of a run, where its data lie now, if they were moved. From Python also the data themselves.
         drop: Columns of --data to leave out, comma separated.
         held_out: Share of the subjects of --data to judge against; a run knows its own.
         count: Synthetic sequences to draw from a run; as many as were trained on, at most 10,000, by default.
+        checkpoint: Steps of the checkpoints of a run to judge, comma separated, or all; the newest by default.
         seed: Of sampling, splits and judges.
         device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
         source: Settings of the source of --data, as --source.NAME on the command line.
@@ -65,34 +67,38 @@ def evaluate(
             rows += _judge({"of": pattern}, *real, table_like(pattern, real[0]), label, seed, quiet)
             continue
         for run in runs.find(pattern):
-            about, parts = _of_run(run, data if isinstance(data, Sequences) else None, count, seed, device)
-            judged = _judge(about, *parts, label or default_label(run), seed, quiet)
-            run.add_evaluations(judged)
-            rows += judged
+            train, test = run.data(data)
+            if run.record["data"]["cut"] is None:
+                raise ValueError(f"{run.path} held nobody out (--held_out 0), so there is nothing to judge it against")
+            for step in _steps(run, checkpoint):
+                generator, step = sampling.load_generator(run, step, device)
+                drawn = sampling.sample(run, generator, count or min(len(train), MOST), seed=seed)
+                about = {"of": run.name, "step": step}
+                judged = _judge(about, train, test, sampling.collect(drawn), label or default_label(run), seed, quiet)
+                run.add_evaluations(judged)
+                rows += judged
     return rows
 
 
 def _judge(
     about: dict[str, Any], train: Sequences, test: Sequences, synthetic: Sequences, label: str, seed: int, quiet: bool
 ) -> list[dict[str, Any]]:
-    with Console(stderr=True, quiet=quiet).status(f"judging {about['of']}") as status:
-        say = lambda stage: status.update(f"judging {about['of']}: {stage}")  # noqa: E731
+    what = about["of"] + (f" at step {about['step']:,}" if "step" in about else "")
+    with Console(stderr=True, quiet=quiet).status(f"judging {what}") as status:
+        say = lambda stage: status.update(f"judging {what}: {stage}")  # noqa: E731
         scores = scorecard.evaluate(train, test, synthetic, label or None, seed, say)
-    Console(quiet=quiet).print(scorecard.table(scores))
+    Console(quiet=quiet).print(scorecard.table(scores, what))
     common = {**about, "label": label or None, "seed": seed, "time": round(time.time())}
     sizes = {"trained_on": len(train), "held_out": len(test), "synthetic": len(synthetic)}
     return [{**common, **sizes, **score} for score in scores]
 
 
-def _of_run(
-    run: Run, data: Sequences | None, count: int, seed: int, device: str
-) -> tuple[dict[str, Any], tuple[Sequences, Sequences, Sequences]]:
-    if not run.record["data"]["held_out"]:
-        raise ValueError(f"{run.path} held nobody out (--held_out 0), so there is nothing to judge it against")
-    train, test = run.data(data)
-    generator, step = sampling.load_generator(run, device=device)
-    synthetic = sampling.collect(sampling.sample(run, generator, count or min(len(train), MOST), seed=seed))
-    return {"of": str(run.path), "step": step}, (train, test, synthetic)
+def _steps(run: Run, checkpoint: str) -> list[int | None]:
+    if checkpoint == "all":
+        return list(checkpoints.steps(run.checkpoints))
+    if bad := [text for text in listed(checkpoint) if not text.isdigit()]:
+        raise ValueError(f"--checkpoint takes steps, comma separated, or all; got {bad[0]!r}")
+    return [int(text) for text in listed(checkpoint)] or [None]
 
 
 def _real(
@@ -107,7 +113,8 @@ def _real(
         "nothing is known of which subjects the generator of %s saw; if it is of a run, name that as --data", path
     )
     real = sources.read(data, **settings) if isinstance(data, str) else data
-    return runs.split(real.drop(drop), held_out, seed)
+    rest = real.drop(drop)
+    return runs.part(rest, runs.cut(rest, held_out, seed), seed)
 
 
 def default_label(run: Run) -> str:

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -21,9 +21,10 @@ import docstring_parser
 import jsonargparse
 import yaml
 
-from .. import components, sources
+from .. import components, runs, sources
 from ..sequences import Sequences, nearest
 from ..training import Diverged
+from .branch import branch, inherited
 from .train import Stopped
 
 Function = Callable[..., Any]
@@ -34,13 +35,16 @@ def run(command: str, function: Function, arguments: list[str]) -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s".lower(), stream=sys.stderr)
     say = partial(print, file=sys.stderr)
     parser = jsonargparse.ArgumentParser()
+    arguments = [_underscored(word) for word in arguments]
     try:
         if config := _words(function, arguments)[1].get("config"):
             _config(config)
-        parser = build(f"vitalsynth {command}", function, _source(function, arguments))
-        settings = parser.instantiate(parser.parse_args(arguments)).as_dict()
-        settings.pop("config", None)
-        result = function(**settings)
+        for fixed, defaults in _invocations(function, arguments):
+            parser = build(f"vitalsynth {command}", function, _source(function, arguments))
+            parser.set_defaults(defaults)
+            settings = parser.instantiate(parser.parse_args(arguments)).as_dict() | fixed
+            settings.pop("config", None)
+            _announce(function(**settings))
     except jsonargparse.ArgumentError as error:
         say(f"vitalsynth {command}: {explain(error.message, parser, function, arguments)}")
         return 2
@@ -58,8 +62,26 @@ def run(command: str, function: Function, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         say(f"vitalsynth {command}: interrupted")
         return 130
-    _announce(result)
     return 0
+
+
+def _underscored(word: str) -> str:
+    """Take --dry-run for --dry_run."""
+    option, equals, value = word.partition("=")
+    return option.replace("-", "_").replace("__", "--", 1) + equals + value if word.startswith("--") else word
+
+
+def _invocations(function: Function, arguments: list[str]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield settings that are fixed, and defaults: of a branch, run by run, the settings of its parent."""
+    plain, options = _words(function, arguments)
+    if function is not branch or not plain:
+        yield {}, {}
+        return
+    found = runs.find(plain)
+    runs.destinations(options.get("out", ""), found)
+    for run in found:
+        at = options.get("at", "")
+        yield {"run": [str(run.path)]}, inherited(run, int(at) if at.isdigit() else None)
 
 
 def build(title: str, function: Function, source: Function | None = None) -> jsonargparse.ArgumentParser:
@@ -73,8 +95,10 @@ def build(title: str, function: Function, source: Function | None = None) -> jso
     own = {name for name, text in about.items() if text.startswith("From Python only")} | {"source"}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
-            count = "+" if hints[name] == list[str] else None if parameter.default is parameter.empty else "?"
-            default = {} if parameter.default is parameter.empty else {"default": parameter.default}
+            optional = parameter.default is not parameter.empty
+            many = hints[name] in (list[str], str | list[str], Sequence[str])
+            count = ("*" if optional else "+") if many else "?" if optional else None
+            default = {"default": parameter.default} if optional else {}
             parser.add_argument(name, nargs=count, type=str, help=about[name], **default)  # type: ignore[arg-type]
             own.add(name)
         elif parameter.default is False:

@@ -12,23 +12,23 @@ from ..sequences import Sequences
 
 
 def report(
-    run: list[str],
+    run: str | list[str],
     *,
     out: str = "",
     count: int = 1000,
     seed: int = 0,
     device: str = "auto",
-    data: Sequences | None = None,
+    data: str | Sequences = "",
 ) -> list[Path]:
     """Write a self-contained report.html: what was asked, scores, real and synthetic side by side, learning curves.
 
     Args:
         run: Folders of runs; globs are expanded.
-        out: Where to write; report.html in the run's folder by default. For one run only.
+        out: Where to write; {run} in it stands for the run's name. By default report.html in the run's folder.
         count: Synthetic sequences to draw for the pictures.
         seed: Of what is drawn.
         device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
-        data: From Python only: the data, if they were given in memory.
+        data: Where the data lie now, if they were moved. From Python also the data themselves.
 
     Returns:
         The pages.
@@ -37,24 +37,23 @@ def report(
         ValueError: if there is no such run, or it has no checkpoint.
     """
     found = runs.find(run)
-    if out and len(found) > 1:
-        raise ValueError(f"--out names one page, but {len(found)} runs match; leave it out to write one in each run")
-    return [_write(each, Path(out) if out else each.path / "report.html", count, seed, device, data) for each in found]
+    places = runs.destinations(out, found) if out else [each.path / "report.html" for each in found]
+    return [_write(each, place, count, seed, device, data) for each, place in zip(found, places, strict=True)]
 
 
-def _write(run: Run, path: Path, count: int, seed: int, device: str, data: Sequences | None) -> Path:
+def _write(run: Run, path: Path, count: int, seed: int, device: str, data: str | Sequences) -> Path:
     train, test = run.data(data)
     generator, step = sampling.load_generator(run, device=device)
     synthetic = sampling.collect(sampling.sample(run, generator, count, seed=seed))
     scores = [row for row in run.evaluations() if row["step"] == step]
     latest = {(row["metric"], row["label"]): row for row in scores}
-    notes = [] if latest else [f"Not judged at step {step} yet: 'vitalsynth evaluate {run.path}' adds the scores."]
-    if not run.record["data"]["held_out"]:
+    notes = [] if latest else [f"Not judged at step {step} yet: 'vitalsynth evaluate {run.name}' adds the scores."]
+    if run.record["data"]["cut"] is None:
         notes.append("Nobody was held out: real sequences shown here are those it was trained on.")
     path.parent.mkdir(parents=True, exist_ok=True)
     page.write(
         path,
-        title=f"{run.path.name}: synthetic {Path(run.record['data']['source'] or 'sequences').name}",
+        title=f"{run.name}: synthetic {Path(run.record['data']['source'] or 'sequences').name}",
         asked=_asked(run, step, len(train), len(test)),
         log=run.log(),
         real=test,
@@ -75,7 +74,7 @@ def _asked(run: Run, step: int, trained_on: int, held_out: int) -> dict[str, Any
     clock = runs.rows(run.path / "clock.jsonl")
     networks = {name: part(one) for name, one in record["networks"].items()}
     return {
-        "data": record["data"]["source"] or "given in memory",
+        "data": Path(record["data"]["source"] or "given in memory").name,
         "trained on": f"{trained_on:,} sequences; {held_out:,} held out by subject",
         "condition": ", ".join(record["condition"]) or "none",
         "normalisation": record["normalise"],

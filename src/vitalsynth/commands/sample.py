@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 from .. import frames, runs, sampling
+from ..runs import Run
 from ..sampling import parse_condition
 from ..sources import images
+from ..storage import refuse_existing
 from .progress import Progress
 
 
 def sample(
-    run: str,
+    run: str | list[str],
     *,
     count: int,
-    out: str,
+    out: str = "",
     condition: str | dict[str, str] = "",
     seed: int = 0,
     checkpoint: int | None = None,
     device: str = "auto",
     quiet: bool = False,
-) -> Path:
+) -> list[Path]:
     """Write a synthetic cohort, in the form of the data it was learned from.
 
     Args:
-        run: Folder of the run.
+        run: Folders of runs; globs are expanded.
         count: Number of sequences.
         out: File to write: .parquet or .csv (a long table with the columns of the original), .npz (arrays), or .png
-            (a mosaic, for images). It must not exist.
+            (a mosaic, for images). It must not exist; {run} in it stands for the run's name. By default a Parquet file
+            in the folder samples of the run, named after step, count and seed.
         condition: What to fix, such as died=1,sex=Female; other conditions are drawn as in the training data.
         seed: Another seed gives another cohort.
         checkpoint: Step of the checkpoint to sample from; the newest by default.
@@ -35,33 +40,46 @@ def sample(
         quiet: No progress bar.
 
     Returns:
-        The file.
+        The files.
 
     Raises:
-        ValueError: if anything asked for is impossible; nothing is left behind.
+        ValueError: if anything asked for is impossible; of what cannot be written whole, nothing is left behind.
     """
-    path = Path(out)
-    if path.exists():
-        raise ValueError(f"{out} exists; remove it or choose another --out")
     if count < 1:
         raise ValueError(f"--count must be at least 1, got {count}")
-    found = runs.find(run)
-    if len(found) > 1:
-        raise ValueError(f"{run!r} matches {len(found)} runs; a cohort is drawn from one")
-    opened = found[0]
     given = parse_condition(condition)
-    generator, _ = sampling.load_generator(opened, checkpoint, device)
-    chunks = sampling.sample(opened, generator, count, given, seed)
+    found = runs.find(run)
+    if out:
+        for place in runs.destinations(out, found):
+            refuse_existing(place)
+    return [_draw(each, count, out, given, seed, checkpoint, device, quiet) for each in found]
+
+
+def _draw(
+    run: Run, count: int, out: str, given: dict[str, Any], seed: int, checkpoint: int | None, device: str, quiet: bool
+) -> Path:
+    generator, step = sampling.load_generator(run, checkpoint, device)
+    path = runs.destinations(out, [run])[0] if out else _own_place(run, step, count, seed, given)
+    chunks = sampling.sample(run, generator, count, given, seed)
     if path.suffix == ".png":
-        if opened.preparation.schema.image is None:
-            raise ValueError(f"{opened.path} did not learn images; write .parquet, .csv or .npz")
+        if run.preparation.schema.image is None:
+            raise ValueError(f"{run.path} did not learn images; write .parquet, .csv or .npz")
         images.save_grid(sampling.collect(chunks), path)
         return path
     with (
-        frames.writer(path, opened.preparation.schema) as writer,
-        Progress(f"sampling {opened.path}", count, quiet=quiet) as progress,
+        frames.writer(path, run.preparation.schema) as writer,
+        Progress(f"sampling {run.path}", count, quiet=quiet) as progress,
     ):
         for chunk in chunks:
             writer.write(chunk)
             progress.advance(len(chunk))
+    return path
+
+
+def _own_place(run: Run, step: int, count: int, seed: int, given: dict[str, Any]) -> Path:
+    """Return a place in the run's own folder that says what is there."""
+    fixed = "".join("-" + re.sub(r"[^\w.]+", "_", f"{name}_{value}") for name, value in given.items())
+    path = run.path / "samples" / f"{step:08d}-{count}-seed{seed}{fixed}.parquet"
+    refuse_existing(path, "it is the same cohort; another --seed draws another")
+    path.parent.mkdir(exist_ok=True)
     return path

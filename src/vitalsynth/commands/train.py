@@ -8,20 +8,20 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
-from .. import components, frames, schedules, sources, training
+from .. import components, frames, runs, schedules, sources, training
 from ..discriminators import Convolutional, Discriminator
 from ..generators import LSTM, Generator
 from ..objectives import Objective, Relativistic
 from ..preparation import Preparation
-from ..runs import Run, split
+from ..runs import Run
 from ..schedules import Schedule
 from ..sequences import Sequences, Shape, listed
+from ..storage import refuse_existing
 from .progress import Progress
 
 OptimizerFactory = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
@@ -49,6 +49,7 @@ def train(
     batch: int = 64,
     average: float = 0.999,
     checkpoint_every: int = 1000,
+    frozen: str | list[str] = "",
     precision: training.Precision = "float32",
     device: str = "auto",
     source: dict[str, Any] | None = None,
@@ -80,6 +81,8 @@ def train(
         batch: Sequences in one player's turn.
         average: Decay of the averaged generator, which is the one sampled from.
         checkpoint_every: Steps between checkpoints.
+        frozen: Parameters that stay as they begin, by the beginnings of their names, comma separated, such as
+            generator.recurrence; most useful in a branch.
         precision: float32, or bfloat16 autocast for the forward passes.
         device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
         source: Settings of the source, as --source.NAME on the command line.
@@ -92,55 +95,50 @@ def train(
         ValueError: if anything asked for is impossible; nothing is left behind.
         training.Diverged: if a loss stops being finite; the run stays at its last checkpoint.
     """
-    if not out:
-        raise ValueError("--out is empty; name a folder for the run")
-    if Path(out).exists():
-        raise ValueError(f"{out} exists; carry it on with 'vitalsynth continue {out}', or choose another --out")
-    _check_numbers(steps=steps, batch=batch, checkpoint_every=checkpoint_every)
-    if not 0 <= average < 1:
-        raise ValueError(f"--average must lie in [0, 1), got {average}")
+    refuse_existing(out, f"carry it on with 'vitalsynth continue {out}', or choose another --out")
+    check_numbers(average, steps=steps, batch=batch, checkpoint_every=checkpoint_every)
     chosen_device = training.pick_device(device)
     sequences, origin = _read(data, source or {})
     sequences = sequences.drop(listed(drop))
-    training_part, _ = split(sequences, held_out, seed)
+    cut = runs.cut(sequences, held_out, seed)
+    training_part, _ = runs.part(sequences, cut, seed)
     preparation = Preparation.fit(training_part, normalise, listed(condition))
-    networks: dict[str, Callable[..., Any] | None] = {"generator": generator, "discriminator": discriminator}
-    optimizers = {"generator": generator_optimizer, "discriminator": discriminator_optimizer}
-    rates = {"generator": generator_schedule, "discriminator": discriminator_schedule}
-    players = [name for name, factory in networks.items() if factory is not None]
     record = {
         "data": {
             **origin,
             "drop": listed(drop),
             "held_out": held_out,
+            "cut": cut,
+            "seed": seed,
             "digest": sequences.digest(),
             "count": len(sequences),
         },
         "seed": seed,
         "condition": listed(condition),
         "normalise": normalise,
-        "networks": {name: components.describe(networks[name]) for name in players},  # type: ignore[arg-type]
-        "objective": components.describe(objective),
-        "optimizers": {name: components.describe(optimizers[name]) for name in players},
-        "schedules": {name: components.describe(rates[name]) for name in players},
+        **describe(
+            generator=generator,
+            discriminator=discriminator,
+            objective=objective,
+            generator_optimizer=generator_optimizer,
+            discriminator_optimizer=discriminator_optimizer,
+            generator_schedule=generator_schedule,
+            discriminator_schedule=discriminator_schedule,
+        ),
         "batch": batch,
         "average": average,
+        "frozen": listed(frozen),
         "precision": precision,
         "threads": torch.get_num_threads(),
         "checkpoint_every": checkpoint_every,
         "shape": preparation.shape.to_json(),
         "parent": None,
-        "versions": {
-            "vitalsynth": version("vitalsynth"),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
-        "git_commit": _git_commit(),
+        **provenance(),
     }
     learner = training.Learner.build(record, chosen_device)
     encoded = preparation.encode(training_part).to(chosen_device)
     training.rehearse(record, encoded)
-    _say_what_is_trained(learner, training_part, sequences, chosen_device, quiet)
+    say_what_is_trained(learner, training_part, sequences, chosen_device, quiet)
     run = Run.create(out, record, preparation)
     with run.lock():
         return run_to(run, learner, encoded, steps, quiet)
@@ -172,10 +170,37 @@ def _read(data: str | Sequences | pd.DataFrame, settings: Mapping[str, Any]) -> 
     return sources.read(named, **pinned), {"source": named, "settings": pinned}
 
 
-def _check_numbers(**numbers: int) -> None:
+def check_numbers(average: float, **numbers: int) -> None:
+    """Refuse settings that are out of their range.
+
+    Raises:
+        ValueError: which, and the range.
+    """
     for name, number in numbers.items():
         if number < 1:
             raise ValueError(f"--{name} must be at least 1, got {number}")
+    if not 0 <= average < 1:
+        raise ValueError(f"--average must lie in [0, 1), got {average}")
+
+
+PARTS = {"networks": "{}", "optimizers": "{}_optimizer", "schedules": "{}_schedule"}
+"""Where the record keeps the parts of each player, and the settings that choose them."""
+
+
+def describe(objective: Callable[..., Any], **parts: Callable[..., Any] | None) -> dict[str, Any]:
+    """Return the part of a record that says of what a run is made, from the settings that choose it."""
+    players = [player for player in ("generator", "discriminator") if parts[player] is not None]
+    record = {
+        kind: {player: components.describe(parts[setting.format(player)]) for player in players}  # type: ignore[arg-type]
+        for kind, setting in PARTS.items()
+    }
+    return record | {"objective": components.describe(objective)}
+
+
+def provenance() -> dict[str, Any]:
+    """Return what a record says of the code that made it."""
+    versions = {"vitalsynth": version("vitalsynth"), "torch": torch.__version__, "python": platform.python_version()}
+    return {"versions": versions, "git_commit": _git_commit()}
 
 
 def _git_commit() -> str | None:
@@ -186,12 +211,12 @@ def _git_commit() -> str | None:
     return done.stdout.strip()
 
 
-def _say_what_is_trained(
+def say_what_is_trained(
     learner: training.Learner, part: Sequences, whole: Sequences, device: torch.device, quiet: bool
 ) -> None:
     if quiet:
         return
-    sizes = ", ".join(f"{name} {sum(p.numel() for p in ps):,}" for name, ps in learner.parameters.items())
+    sizes = ", ".join(f"{name} {sum(p.numel() for p in ps.values()):,}" for name, ps in learner.trains.items())
     print(
         f"{len(part):,} of {len(whole):,} sequences, {part.length} steps x {part.values.shape[2]} channels, "
         f"{part.static.shape[1]} static; parameters: {sizes}; on {device}",

@@ -159,10 +159,12 @@ def with_interval(value: float | None, low: float | None, high: float | None) ->
     return number(value) if low is None or high is None else f"{number(value)} [{number(low)}, {number(high)}]"
 
 
-def table(rows: list[Row]) -> Table:
+def table(rows: list[Row], title: str = "") -> Table:
     """Lay the rows out for a terminal."""
     out = Table(
-        caption="Floor: the same figure for real data, for TSTR a classifier trained on as many real sequences."
+        title=title,
+        title_justify="left",
+        caption="Floor: the same figure for real data, for TSTR a classifier trained on as many real sequences.",
     )
     out.add_column("figure")
     for title in ("value [95 %]", "floor [95 %]", "trivial"):

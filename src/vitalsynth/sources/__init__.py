@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from ..components import locate
+from ..components import locate, trust
 from ..sequences import Sequences, nearest
 from .clinical import ecg5000, icu_demo
 from .images import digits, faces, fashion_mnist, mnist
@@ -35,6 +35,9 @@ __all__ = [
 
 Source = Callable[..., Sequences]
 
+PLACES = ("folder", "path")
+"""Settings of sources that name a place on this machine."""
+
 
 def names() -> dict[str, str]:
     """Return the sources here, as written on the command line, and what each is."""
@@ -54,20 +57,35 @@ def find(name: str) -> Source:
         return _bound(faces, name)
     if path.exists():
         return _bound(table, name)
-    looks_like_a_file = os.sep in name or path.suffix.lower() in {".csv", ".parquet", ".npz", ".gz", ".tsv", ".txt"}
-    if "." in name and not looks_like_a_file:
+    if is_code(name):
         return _imported(name)
-    what = "no such file or folder" if looks_like_a_file else "no such source, file or folder"
+    what = "no such file or folder" if _looks_like_a_file(name) else "no such source, file or folder"
     raise ValueError(
         f"{name}: {what}; sources: {nearest(name, names())} (a file may be .csv, .csv.gz, .parquet or .npz)"
     )
+
+
+def is_code(name: str) -> bool:
+    """Say whether a name would be imported: it is no source here and nothing on the disk, but has a dot."""
+    known = name.replace("-", "_") in __all__ or Path(name).exists()
+    return not known and "." in name and not _looks_like_a_file(name)
+
+
+def _looks_like_a_file(name: str) -> bool:
+    return os.sep in name or Path(name).suffix.lower() in {".csv", ".parquet", ".npz", ".gz", ".tsv", ".txt"}
 
 
 def pinned(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return a name and settings that find the same data from any working directory: paths made absolute."""
     absolute = lambda value: str(Path(value).resolve()) if isinstance(value, str) and Path(value).exists() else value  # noqa: E731
     named = name if name.replace("-", "_") in __all__ else absolute(name)
-    return named, {key: absolute(value) if key in ("folder", "path") else value for key, value in settings.items()}
+    return named, {key: absolute(value) if key in PLACES else value for key, value in settings.items()}
+
+
+def accepted(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those settings of one source that another takes too, but for places."""
+    known = inspect.signature(find(name)).parameters
+    return {key: value for key, value in settings.items() if key in known and key not in PLACES}
 
 
 def read(name: str, **settings: Any) -> Sequences:
@@ -110,6 +128,7 @@ def _imported(name: str) -> Source:
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
+        trust(name)
         source = locate(name)
     except ValueError as error:
         raise ValueError(f"{name}: no such source or file, and {error}; sources: {nearest(name, names())}") from None

@@ -1,0 +1,96 @@
+"""`vitalsynth list`: what runs there are, and how they stand."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .. import checkpoints, runs, storage
+from ..evaluation.scorecard import number
+from ..runs import Run
+
+log = logging.getLogger(__name__)
+
+
+def list_(folder: Sequence[str] = (".",), *, json: bool = False) -> list[dict[str, Any]]:
+    """Show the runs found at and below folders: data, networks, step, state, last scores, size and parent.
+
+    A run is waiting (to be trained, or carried on), running, dead (its process ended before its last step was reached,
+    without saying so; 'vitalsynth continue' carries it on) or done.
+
+    Args:
+        folder: Where to look, the runs themselves or folders above them; globs are expanded. By default here.
+        json: Print JSON, for scripts.
+
+    Returns:
+        A row a run.
+
+    Raises:
+        ValueError: if a folder is not there.
+    """
+    rows = []
+    for path in runs.below(folder):
+        try:
+            rows.append(_row(Run(path)))
+        except ValueError as error:
+            log.warning("%s", error)
+    if json:
+        print(_json(rows))
+    elif rows:
+        Console().print(_table(rows))
+    else:
+        print(f"no runs below {', '.join(folder)}")
+    return rows
+
+
+def _json(rows: list[dict[str, Any]]) -> str:
+    return json.dumps(rows, indent=1)
+
+
+def _row(run: Run) -> dict[str, Any]:
+    record, parent = run.record, run.record["parent"]
+    latest = {row["metric"]: row for row in run.evaluations()}
+    last = max((row["step"] for row in latest.values()), default=None)
+    return {
+        "name": run.name,
+        "path": str(run.path),
+        "data": record["data"]["source"],
+        "networks": {player: part["class_path"] for player, part in record["networks"].items()},
+        "step": (checkpoints.steps(run.checkpoints) or [0])[-1],
+        "state": run.state(),
+        "scores": {name: row["value"] for name, row in latest.items() if row["step"] == last},
+        "scored_at": last,
+        "bytes": storage.size(run.path),
+        "parent": parent,
+    }
+
+
+STYLES = {"running": "green", "dead": "red", "waiting": "yellow", "done": ""}
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table()
+    for title in ("run", "data", "networks"):
+        table.add_column(title, overflow="fold")
+    table.add_column("step", justify="right")
+    table.add_column("state")
+    table.add_column("last scores")
+    table.add_column("size", justify="right")
+    table.add_column("parent")
+    for row in rows:
+        networks = "\n".join(path.rpartition(".")[2] for path in row["networks"].values())
+        scores = ", ".join(f"{name} {number(value)}" for name, value in list(row["scores"].items())[:3])
+        if scores and row["scored_at"] != row["step"]:
+            scores += f" (at {row['scored_at']})"
+        parent = f"{row['parent']['name']} at {row['parent']['step']:,}" if row["parent"] else ""
+        cells = [row["path"], Path(row["data"] or "in memory").name, networks, f"{row['step']:,}"]
+        state = Text(row["state"], style=STYLES[row["state"]])
+        table.add_row(*map(Text, cells), state, Text(scores), storage.in_words(row["bytes"]), Text(parent))
+    return table

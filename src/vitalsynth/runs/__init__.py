@@ -1,0 +1,22 @@
+"""Runs: folders, anywhere, that can be read without running anything.
+
+run.json           written once: what was asked, seed, shape, parent, versions, git commit
+preparation.json   fitted preparation (numbers, no code)
+log.jsonl          a row a step: losses, penalties, gradient norms: only what a rerun reproduces
+clock.jsonl        seconds, memory, host: what a rerun does not reproduce
+checkpoints/       see `checkpoints`
+evaluation.jsonl   a row a score
+samples/           cohorts drawn from it
+report.html
+
+A line of training may lie in several runs: one is trained, carried on, branched off at a checkpoint, carried on again.
+`lineage` finds out how runs hang together, `merging` makes one of them, `pruning` drops checkpoints, `archive` makes
+one file of a run.
+"""
+
+from __future__ import annotations
+
+from .jsonl import append, rows
+from .run import FORMAT, Run, below, cut, destinations, find, log_state, making, part
+
+__all__ = ["FORMAT", "Run", "append", "below", "cut", "destinations", "find", "log_state", "making", "part", "rows"]

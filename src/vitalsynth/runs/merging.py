@@ -1,0 +1,160 @@
+"""Joining runs: those of one line in time into one run, and siblings into the average of their weights."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import torch
+
+from .. import checkpoints, storage
+from . import jsonl, lineage
+from .lineage import Piece
+from .run import Run, log_state, making
+
+log = logging.getLogger(__name__)
+
+
+def merge(runs: Sequence[Run], out: str | Path) -> Run:
+    """Make one run of runs that go on from each other, as if training had never been interrupted.
+
+    The log is that of each up to where the next goes on. Checkpoints, scores and samples come along. Settings and
+    newest weights are those of the last; `run.json` keeps the earlier settings as `pieces`.
+
+    Raises:
+        ValueError: if something is there, or a run is damaged or in use.
+        lineage.NotALine: if they are not one line.
+    """
+    with _locked(runs):
+        line = lineage.line(runs)
+        first, last = line[0], line[-1]
+        record = {key: value for key, value in last.record.items() if key != "format"}
+        earlier = [
+            {"id": p.id, "name": p.name, "start": p.start, "stop": p.stop, "record": p.record} for p in line[:-1]
+        ]
+        record |= {"parent": first.record["parent"]} | ({"pieces": earlier} if earlier else {})
+        with making(out, record, last.run.preparation.to_json()) as folder:
+            _write(
+                folder / "log.jsonl", (row for piece in line for row in piece.run.log_lines(piece.start, piece.stop))
+            )
+            for name in ("clock.jsonl", "evaluation.jsonl"):
+                _write(folder / name, (row for piece in line for row in _rows_of(piece, name, piece is first)))
+            for piece in line:
+                _copy_checkpoints(piece, folder / "checkpoints")
+                _copy_samples(piece, folder / "samples", piece is first)
+    return Run(out)
+
+
+@contextmanager
+def _locked(runs: Sequence[Run]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for run in runs:
+            stack.enter_context(run.lock())
+        yield
+
+
+def _write(path: Path, lines: Iterator[bytes]) -> None:
+    if content := b"".join(lines):
+        storage.write(path, content)
+
+
+def _rows_of(piece: Piece, name: str, first: bool) -> Iterator[bytes]:
+    path = piece.run.path / name
+    for line, row in zip(jsonl.lines(path), jsonl.rows(path), strict=True):
+        if piece.start - first < row["step"] <= piece.stop:
+            yield line
+
+
+def _copy_checkpoints(piece: Piece, folder: Path) -> None:
+    """Copy the whole checkpoints of a piece; where it begins, its own replaces that of the piece before."""
+    for step in checkpoints.steps(piece.run.checkpoints):
+        if piece.start <= step <= piece.stop:
+            try:
+                content = checkpoints.read(checkpoints.at(piece.run.checkpoints, step))
+            except checkpoints.DamagedCheckpoint as error:
+                log.warning("%s; it is left out", error)
+                continue
+            piece.run.verify_log(json.loads(content["state.json"]))
+            checkpoints.write(folder, step, content)
+
+
+def _copy_samples(piece: Piece, folder: Path, first: bool) -> None:
+    for file in piece.run.samples():
+        if piece.start - first < int(file.name[:8]) <= piece.stop:
+            folder.mkdir(exist_ok=True)
+            storage.copy(file, folder / file.name)
+
+
+def average(runs: Sequence[Run], out: str | Path) -> Run:
+    """Make a run whose networks are the mean of those of siblings, weight by weight.
+
+    A "model soup" (Wortsman et al. 2022, arXiv 2203.05482). It is a branch of the run trained longest, at its newest
+    step and with its settings; optimisers start anew, since their moments belong to the weights they had.
+
+    Raises:
+        ValueError: if there is one run only, they differ in preparation or generator, or something is at `out`.
+    """
+    if len(runs) < 2:
+        raise ValueError("an average needs at least two runs")
+    with _locked(runs):
+        newest = [run.newest() for run in runs]
+        longest = max(range(len(runs)), key=lambda j: newest[j][1]["step"])
+        leading = runs[longest]
+        for run in runs:
+            if run.record["networks"]["generator"] != leading.record["networks"]["generator"]:
+                raise ValueError(f"{run.path} and {leading.path} have different generators; weights cannot be averaged")
+            if run.preparation.to_json() != leading.preparation.to_json():
+                raise ValueError(f"{run.path} and {leading.path} encode their data differently; they are no siblings")
+        tensors, state = newest[longest]
+        networks = {
+            name: _mean(value, [other[0]["networks"].get(name, value) for other in newest])
+            for name, value in tensors["networks"].items()
+        }
+        optimizers = {name: {**part, "plain": {}} for name, part in state["optimizers"].items()}
+        origin = [
+            {"id": run.record["id"], "name": run.name, "step": other[1]["step"]}
+            for run, other in zip(runs, newest, strict=True)
+        ]
+        record = {key: value for key, value in leading.record.items() if key not in ("format", "id", "pieces")}
+        record |= {"parent": origin[longest], "averaged": origin}
+        step = state["step"]
+        with making(out, record, leading.preparation.to_json()) as folder:
+            checkpoints.save(
+                folder / "checkpoints",
+                step,
+                {"networks": networks, "optimizers": {}},
+                {**state, "optimizers": optimizers, "log": log_state(step)},
+            )
+    return Run(out)
+
+
+def _mean(own: torch.Tensor, all_of_them: list[torch.Tensor]) -> torch.Tensor:
+    """Return the mean of weights; a run's own where the others' are no numbers, or of another shape."""
+    if not all(each.shape == own.shape and each.is_floating_point() for each in all_of_them):
+        return own
+    return torch.stack([each.double() for each in all_of_them]).mean(dim=0).to(own.dtype)
+
+
+def archive(runs: Sequence[Run], folder: str | Path) -> list[Path]:
+    """Move runs into a folder, each whole or not at all.
+
+    Raises:
+        ValueError: if something of a run's name is there.
+    """
+    places = [Path(folder) / run.name for run in runs]
+    for place in places:
+        storage.refuse_existing(place, "the originals stay where they are")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for run, place in zip(runs, places, strict=True):
+        try:
+            run.path.rename(place)
+            storage.sync_folder(place.parent)
+        except OSError:  # on another file system
+            with storage.atomic_folder(place) as copy:
+                shutil.copytree(run.path, copy, dirs_exist_ok=True)
+            storage.remove(run.path)
+    return places

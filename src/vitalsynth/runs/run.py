@@ -1,0 +1,379 @@
+"""One run, and how runs are found."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import platform
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from .. import checkpoints, components, sources
+from ..preparation import Preparation
+from ..sequences import Sequences
+from ..storage import atomic_folder, atomic_path, expand, sha256, write
+from . import jsonl
+
+FORMAT = 1
+State = Literal["waiting", "running", "dead", "done"]
+
+
+class Run:
+    """A run on disk.
+
+    Args:
+        path: Its folder.
+
+    Raises:
+        ValueError: if there is no run at `path`, it was changed, or it is of a format this version does not know.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            if links := [entry.name for entry in os.scandir(self.path) if entry.is_symlink()]:
+                raise ValueError(f"{links[0]} is a symbolic link, which a run never has")
+            self.record: dict[str, Any] = json.loads((self.path / "run.json").read_bytes())
+            content = (self.path / "preparation.json").read_bytes()
+            if self.record.get("format") == FORMAT:
+                _verify(self.record, content)
+                self.preparation = Preparation.from_json(json.loads(content))
+        except (FileNotFoundError, NotADirectoryError):
+            raise ValueError(f"{self.path} is not a run (it has no run.json and preparation.json)") from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
+            raise ValueError(f"{self.path}: run.json or preparation.json is damaged ({error})") from None
+        if self.record["format"] != FORMAT:
+            raise ValueError(f"{self.path} has run format {self.record['format']}; this version reads {FORMAT}")
+
+    @classmethod
+    def create(cls, path: str | Path, record: Mapping[str, Any], preparation: Preparation) -> Run:
+        """Make a new run folder, whole or not at all.
+
+        Raises:
+            ValueError: if something is there already.
+        """
+        with making(path, record, preparation.to_json()):
+            pass
+        return cls(path)
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def start(self) -> int:
+        """The step after which its log begins: where it branched off, or 0."""
+        pieces, parent = self.record.get("pieces"), self.record["parent"]
+        return pieces[0]["start"] if pieces else parent["step"] if parent else 0
+
+    def settings_at(self, step: int) -> dict[str, Any]:
+        """Return the record that was valid at a step; a merged run has had several."""
+        return next((p["record"] for p in self.record.get("pieces", []) if step < p["stop"]), self.record)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from changing this run; the lock goes with the process that holds it.
+
+        Raises:
+            ValueError: if another process holds it.
+        """
+        handle = self._lock_file()
+        if handle is None:  # somebody else's run that we can only read
+            yield
+            return
+        try:
+            for attempt in range(5):  # whoever only looks whether it is held lets go at once
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if attempt == 4:
+                        who = os.pread(handle, 200, 0).decode(errors="replace").strip() or "another process"
+                        raise ValueError(f"{self.path} is in use by {who}; wait for it, or stop it") from None
+                    time.sleep(0.1)
+            with suppress(OSError):  # a full disk, or a run that we can only read: nobody is told, but it is held
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
+            yield
+        finally:
+            os.close(handle)
+
+    def _lock_file(self) -> int | None:
+        for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
+            try:
+                return os.open(self.path / ".lock", flags | os.O_NOFOLLOW, 0o644)
+            except (PermissionError, FileNotFoundError):
+                continue
+            except OSError as error:
+                if error.errno != errno.EROFS:
+                    raise
+        return None
+
+    def state(self) -> State:
+        """Say whether it waits to be trained (on), is being trained, died on the way, or got to where it should."""
+        if (handle := self._lock_file()) is not None:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return "running"
+            finally:
+                os.close(handle)
+        clock = jsonl.rows(self.path / "clock.jsonl")
+        target = next((row["target"] for row in reversed(clock) if "target" in row), None)
+        if target is None:
+            return "waiting"
+        if (checkpoints.steps(self.checkpoints) or [0])[-1] >= target:
+            return "done"
+        return "waiting" if clock[-1]["event"] == "end" else "dead"
+
+    def data(self, data: str | Sequences = "") -> tuple[Sequences, Sequences]:
+        """Return the sequences it was trained on, and those held out, reading them again from their source.
+
+        Args:
+            data: The whole data, if they were given in memory, or where they lie now, if they were moved.
+
+        Raises:
+            ValueError: if they cannot be read, or are not what the run was trained on.
+        """
+        asked = self.record["data"]
+        sequences = self.like(data) if isinstance(data, Sequences) else self.read(data or None)
+        if sequences.digest() != asked["digest"]:
+            where = (isinstance(data, str) and data) or asked["source"] or "in memory"
+            raise ValueError(
+                f"the data of {self.path} ({where}) are not what it was trained on: "
+                f"{len(sequences)} sequences now, {asked['count']} then, or other values"
+            )
+        return part(sequences, asked["cut"], asked["seed"])
+
+    def read(self, data: str | None = None, settings: dict[str, Any] | None = None) -> Sequences:
+        """Read the data of its source again, or others in the same way, as sequences of its schema.
+
+        Args:
+            data: Another source or file.
+            settings: Of that source; by default those that the run's own had, but for the place.
+
+        Raises:
+            ValueError: if they cannot be read, or are of another schema.
+        """
+        asked = self.record["data"]
+        if data is None:
+            if self.record.get("generator_only"):
+                raise ValueError(f"{self.path} holds a generator only, and nothing of the data it was trained on")
+            if (data := asked["source"]) is None:
+                raise ValueError(f"{self.path} was trained on data in memory; give them again (--data, or from Python)")
+            if sources.is_code(data):
+                components.check_trusted(data, known=())
+            settings = asked["settings"]
+        elif settings is None:
+            settings = {key: value for key, value in asked["settings"].items() if key not in sources.PLACES}
+        return self.like(sources.read(data, **(settings or {})))
+
+    def like(self, sequences: Sequences) -> Sequences:
+        """Leave out the columns that the run was to leave out, and bring the others into its schema.
+
+        Raises:
+            ValueError: with the differences, if they are of another schema.
+        """
+        there = {column.name for column in sequences.schema.columns}
+        rest = sequences.drop(name for name in self.record["data"]["drop"] if name in there)
+        return rest.like(self.preparation.schema, self.preparation.length)
+
+    def log(self) -> pd.DataFrame:
+        """Return the training log, a row a step."""
+        return pd.DataFrame(jsonl.rows(self.path / "log.jsonl"))
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """Return all scores, a row a score, oldest first."""
+        return jsonl.rows(self.path / "evaluation.jsonl")
+
+    def add_evaluations(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append scores."""
+        jsonl.append(self.path / "evaluation.jsonl", rows)
+
+    def log_lines(self, start: int, stop: int) -> list[bytes]:
+        """Return the lines of the log for steps start+1 to stop.
+
+        Raises:
+            ValueError: if it does not hold them all.
+        """
+        found = jsonl.lines(self.path / "log.jsonl")[max(start - self.start, 0) : stop - self.start]
+        if start < self.start or len(found) < stop - start:
+            raise ValueError(
+                f"{self.path / 'log.jsonl'} lacks rows of steps {start + 1} to {stop}; was it cut or damaged?"
+            )
+        return found
+
+    def cut_log(self, step: int) -> None:
+        """Drop what the log holds beyond a step: rows of steps that no checkpoint has, and a torn last line.
+
+        Raises:
+            ValueError: if it holds fewer rows than that.
+        """
+        path = self.path / "log.jsonl"
+        if not path.exists() and step == self.start:
+            return
+        kept = b"".join(self.log_lines(self.start, step))
+        if len(kept) != path.stat().st_size:
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(kept)
+
+    def verify_log(self, state: Mapping[str, Any]) -> None:
+        """Compare the log with what the state of a checkpoint says of the rows since the one before.
+
+        Raises:
+            ValueError: if rows are missing, or not those that were written.
+        """
+        after, step = state["log"]["after"], state["step"]
+        if log_state(after, b"".join(self.log_lines(after, step))) != state["log"]:
+            raise ValueError(f"{self.path / 'log.jsonl'}: rows of steps {after + 1} to {step} were changed")
+
+    def samples(self) -> list[Path]:
+        """Return the cohorts that were drawn into the run's own folder, by step."""
+        found = sorted((self.path / "samples").glob("[0-9]" * 8 + "-*"))
+        return [file for file in found if file.is_file() and not file.is_symlink()]
+
+    def newest(self) -> tuple[dict[str, checkpoints.Tensors], dict[str, Any]]:
+        """Return the newest whole checkpoint.
+
+        Raises:
+            ValueError: if it has none.
+        """
+        found = checkpoints.newest(self.checkpoints)
+        if found is None:
+            raise ValueError(f"{self.path} has no checkpoint; train it with 'vitalsynth continue {self.path}'")
+        return found
+
+    @property
+    def step(self) -> int:
+        """The step of the newest whole checkpoint."""
+        return self.newest()[1]["step"]
+
+    def checkpoint(self, step: int) -> Path:
+        """Return where the checkpoint of a step lies.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        there = checkpoints.steps(self.checkpoints)
+        if step not in there:
+            raise ValueError(
+                f"{self.path} has no checkpoint at step {step}; there are {', '.join(map(str, there)) or 'none'}"
+            )
+        return checkpoints.at(self.checkpoints, step)
+
+
+def log_state(after: int, content: bytes = b"") -> dict[str, Any]:
+    """Return what a checkpoint keeps of the rows of the log since the checkpoint before it."""
+    return {"after": after, "sha256": sha256(content)}
+
+
+def _verify(record: dict[str, Any], preparation: bytes) -> None:
+    """Compare digests, and take that of the record itself out of it.
+
+    Raises:
+        ValueError: if either file was changed.
+    """
+    digest = record.pop("digest")
+    if digest != _digest(record) or record.pop("preparation_sha256") != sha256(preparation):
+        raise ValueError("it was changed after it was written")
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(record, sort_keys=True).encode())
+
+
+def sealed(record: Mapping[str, Any], preparation: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return run.json and preparation.json with their digests; a record that names no `id` gets a new one."""
+    prepared = json.dumps(preparation, indent=1, allow_nan=False).encode()
+    whole = {"format": FORMAT, "id": secrets.token_hex(8), **record, "preparation_sha256": sha256(prepared)}
+    written = json.dumps({**whole, "digest": _digest(whole)}, indent=1, allow_nan=False).encode()
+    return {"run.json": written, "preparation.json": prepared}
+
+
+@contextmanager
+def making(path: str | Path, record: Mapping[str, Any], preparation: Mapping[str, Any]) -> Iterator[Path]:
+    """Give the folder of a new run to put more into; when the block ends well, the run is at `path`.
+
+    Raises:
+        ValueError: if something is there already.
+    """
+    advice = f"carry it on with 'vitalsynth continue {path}', or choose another --out"
+    with atomic_folder(path, advice) as folder:
+        for name, content in sealed(record, preparation).items():
+            write(folder / name, content)
+        yield folder
+
+
+def cut(sequences: Sequences, held_out: float, seed: int) -> str | None:
+    """Return the mark up to which subjects are held out; None if nobody is.
+
+    Raises:
+        ValueError: if the share is not in [0, 1), or there is one subject only.
+    """
+    if not 0 <= held_out < 1:
+        raise ValueError(f"--held_out must lie in [0, 1), got {held_out}")
+    return sequences.cut(held_out, seed) if held_out else None
+
+
+def part(sequences: Sequences, cut: str | None, seed: int) -> tuple[Sequences, Sequences]:
+    """Return what is trained on and what is held out; with no cut, both are everything."""
+    return (sequences, sequences) if cut is None else sequences.split_at(cut, seed)
+
+
+def find(patterns: str | Path | Iterable[str | Path]) -> list[Run]:
+    """Open runs by path or glob, each once, in the order given.
+
+    Raises:
+        ValueError: if a pattern matches no run.
+    """
+    runs: dict[Path, Run] = {}
+    for pattern in [patterns] if isinstance(patterns, str | Path) else patterns:
+        matches = expand(pattern)
+        found = [Path(match) for match in matches if (Path(match) / "run.json").exists()]
+        if not found:
+            raise ValueError(f"no run matches {str(pattern)!r}" + (f" ({matches[0]} is not a run)" if matches else ""))
+        runs |= {path.resolve(): Run(path) for path in found if path.resolve() not in runs}
+    return list(runs.values())
+
+
+def below(folders: Iterable[str | Path]) -> Iterator[Path]:
+    """Yield the folders of all runs at or below some folders, without looking into runs or hidden folders.
+
+    Raises:
+        ValueError: if a folder is not there.
+    """
+    for folder in folders:
+        matches = expand(folder)
+        if not matches:
+            raise ValueError(f"no folder matches {str(folder)!r}")
+        for match in matches:
+            for path, names, files in os.walk(match):
+                if "run.json" in files:
+                    names.clear()
+                    yield Path(path)
+                names[:] = sorted(name for name in names if not name.startswith("."))
+
+
+def destinations(out: str, found: list[Run]) -> list[Path]:
+    """Return where to write for each run: `out`, in which {run} stands for a run's name.
+
+    Raises:
+        ValueError: if several runs would be written to one place.
+    """
+    places = [Path(out.replace("{run}", run.name)) for run in found]
+    if len(set(places)) < len(places):
+        what = "runs of one name" if "{run}" in out else f"{len(found)} runs"
+        raise ValueError(f"--out {out} is one place for {what}; write {{run}} in it where the run's name shall stand")
+    return places
