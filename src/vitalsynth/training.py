@@ -208,8 +208,9 @@ class Learner:
     def _restrict(self, trains: Mapping[str, Iterable[str]]) -> None:
         """Let each player train the parameters of these names, and nothing else."""
         everything = {name: p for player, network in self.networks.items() for name, p in _named(player, network)}
-        for parameter in everything.values():
-            parameter.requires_grad_(False)
+        trained = {name for names in trains.values() for name in names}
+        for name, parameter in everything.items():
+            parameter.requires_grad_(name in trained)
         self.trains = {player: {name: everything[name] for name in names} for player, names in trains.items()}
 
     def resume(self, run: Run) -> None:
