@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ class Pruning:
         steps: Checkpoints to remove.
         kept: Checkpoints to keep, and why.
         rows: Rows of the log beyond the newest checkpoint.
-        left_over: Hidden folders of dead processes.
+        left_over: Hidden files and folders of dead processes.
         bytes: What all that takes up.
     """
 
@@ -63,7 +64,8 @@ def plan(run: Run, keep_last: int = 1, keep_every: int = 0, keep_best: str = "")
     log = run.path / "log.jsonl"
     lines = log.read_bytes().splitlines(keepends=True) if log.exists() else []
     beyond = lines[newest - run.start :]
-    left_over = tuple(path for folder in (run.path, run.checkpoints) for path in folder.glob(f".*{storage.HALF}"))
+    hidden = (path for folder in (run.path, run.checkpoints) for path in folder.glob(".*"))
+    left_over = tuple(path for path in hidden if path.name != ".lock")
     paths = [checkpoints.at(run.checkpoints, step) for step in going] + list(left_over)
     freed = sum(map(storage.size, paths)) + sum(map(len, beyond))
     return Pruning(run, going, dict(sorted(kept.items())), len(beyond), left_over, freed)
@@ -115,5 +117,5 @@ def prune(planned: Pruning) -> None:
         run.cut_log(newest)
         for step in planned.steps:
             storage.remove(checkpoints.at(run.checkpoints, step))
-        for folder in (run.path, run.checkpoints):
-            storage.clear(folder)
+        for path in planned.left_over:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
