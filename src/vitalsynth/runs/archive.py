@@ -16,9 +16,9 @@ import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from .. import checkpoints, sources, storage
 from ..storage import sha256
@@ -179,7 +179,7 @@ def unpack(file: str | Path, out: str | Path = "{run}") -> Run:
                 for name, about in manifest["files"].items():
                     (folder / name).parent.mkdir(parents=True, exist_ok=True)
                     with archive.open(name) as source:
-                        _receive(source, folder / name, about)
+                        _receive(source.read, folder / name, about)
                 try:
                     Run(folder).newest()
                 except ValueError as error:
@@ -222,11 +222,11 @@ def _manifest(archive: zipfile.ZipFile) -> dict[str, Any]:
     return manifest
 
 
-def _receive(source: IO[bytes], target: Path, about: Mapping[str, Any]) -> None:
+def _receive(read: Callable[[int], bytes], target: Path, about: Mapping[str, Any]) -> None:
     """Write a member, reading no more than the manifest says, and compare its digest."""
     sha, left = hashlib.sha256(), about["size"]
     with storage.naming(target), target.open("xb") as file:
-        while block := source.read(min(2**20, left + 1)):
+        while block := read(min(2**20, left + 1)):
             left -= len(block)
             if left < 0:
                 break
