@@ -2,7 +2,8 @@
 
 A normaliser is fitted on training values `(n, length)` in which NaN is not measured. `encode` gives values of roughly
 unit scale, still `(n, length)` with the same NaN, and `(n, k)` statics: what was taken out of each sequence and has to
-be generated beside it (its level, its scale), k being `width`. `decode` undoes it.
+be generated beside it (its level, its scale), k being `width`. `decode` undoes it, in operations on float64 tensors, so
+that a generator can be exported together with the way back to physical units.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Float64
 from numpy import ndarray
 from scipy.special import ndtri
+from torch import Tensor
 
 from .sequences import nearest
 
 Values = Float[ndarray, "n length"]
 Statics = Float[ndarray, "n k"]
 One = Float[ndarray, "n 1"]
+Decoded = Float64[Tensor, "n length"]
+DecodedStatics = Float64[Tensor, "n k"]
 
 
 class Normaliser(ABC):
@@ -39,7 +44,7 @@ class Normaliser(ABC):
         """Normalise."""
 
     @abstractmethod
-    def decode(self, values: Values, statics: Statics) -> Values:
+    def decode(self, values: Decoded, statics: DecodedStatics) -> Decoded:
         """Undo `encode`."""
 
 
@@ -65,7 +70,7 @@ class MinMax(Normaliser):
     def encode(self, values: Values) -> tuple[Values, Statics]:
         return (values - self.low) / self._half - 1, _none(values)
 
-    def decode(self, values: Values, statics: Statics) -> Values:
+    def decode(self, values: Decoded, statics: DecodedStatics) -> Decoded:
         return self.low + (values + 1) * self._half
 
 
@@ -83,7 +88,7 @@ class Standard(Normaliser):
     def encode(self, values: Values) -> tuple[Values, Statics]:
         return (values - self.mean) / self.scale, _none(values)
 
-    def decode(self, values: Values, statics: Statics) -> Values:
+    def decode(self, values: Decoded, statics: DecodedStatics) -> Decoded:
         return self.mean + values * self.scale
 
 
@@ -111,18 +116,24 @@ class Quantile(Normaliser):
                 kept.append(int(position))
         return cls(tuple(unique[kept].tolist()), tuple(ndtri(middle[kept]).tolist()))
 
-    @staticmethod
-    def _map(values: Values, source: tuple[float, ...], target: tuple[float, ...]) -> Values:
-        x, y = np.array(source), np.array(target)
-        slope = (y[-1] - y[0]) / (x[-1] - x[0]) if len(x) > 1 else 1.0
-        inside = np.interp(values, x, y)
-        return inside + slope * (np.minimum(values - x[0], 0) + np.maximum(values - x[-1], 0))
-
     def encode(self, values: Values) -> tuple[Values, Statics]:
-        return self._map(values, self.knots, self.scores), _none(values)
+        x, y = np.array(self.knots), np.array(self.scores)
+        slope = (y[-1] - y[0]) / (x[-1] - x[0]) if len(x) > 1 else 1.0
+        beyond = np.minimum(values - x[0], 0) + np.maximum(values - x[-1], 0)
+        return np.interp(values, x, y) + slope * beyond, _none(values)
 
-    def decode(self, values: Values, statics: Statics) -> Values:
-        return self._map(values, self.scores, self.knots)
+    def decode(self, values: Decoded, statics: DecodedStatics) -> Decoded:
+        x, y = (torch.tensor(knots, dtype=torch.float64, device=values.device) for knots in (self.scores, self.knots))
+        if len(x) == 1:
+            return y + (values - x)
+        if torch.compiler.is_exporting():  # ONNX has no search
+            bin = (values[..., None] >= x).sum(dim=-1)
+        else:
+            bin = torch.searchsorted(x, values.contiguous(), right=True)
+        bin = bin.clamp(1, len(x) - 1) - 1
+        within = values.clamp(x[0], x[-1])
+        inside = y[bin] + (within - x[bin]) * (y.diff() / x.diff())[bin]
+        return inside + (y[-1] - y[0]) / (x[-1] - x[0]) * (values - within)
 
 
 @dataclass(frozen=True)
@@ -158,9 +169,9 @@ class Local(Normaliser):
         statics = [self.level.encode(level)[0], self.log_scale.encode(np.log(scale))[0]]
         return (values - level) / scale, np.concatenate(statics, axis=1)
 
-    def decode(self, values: Values, statics: Statics) -> Values:
+    def decode(self, values: Decoded, statics: DecodedStatics) -> Decoded:
         level = self.level.decode(statics[:, :1], statics)
-        scale = np.exp(self.log_scale.decode(statics[:, 1:], statics))
+        scale = torch.exp(self.log_scale.decode(statics[:, 1:], statics))
         return level + values * scale
 
 
@@ -187,8 +198,8 @@ class LocalMax(Normaliser):
         scale = self._scale(values, self.floor)
         return values / scale, self.log_scale.encode(np.log(scale))[0]
 
-    def decode(self, values: Values, statics: Statics) -> Values:
-        return values * np.exp(self.log_scale.decode(statics, statics))
+    def decode(self, values: Decoded, statics: DecodedStatics) -> Decoded:
+        return values * torch.exp(self.log_scale.decode(statics, statics))
 
 
 @dataclass(frozen=True)
@@ -227,11 +238,11 @@ class Integrated(Normaliser):
         values = values.astype(np.float64)
         return self._differences(values) / self.scale, self.first.encode(self._first(values))[0]
 
-    def decode(self, values: Values, statics: Statics) -> Values:
-        measured = ~np.isnan(values)
-        later = measured & (np.cumsum(measured, axis=1) > 1)
-        walked = np.cumsum(np.where(later, values * self.scale, 0.0), axis=1)
-        return np.where(measured, self.first.decode(statics, statics) + walked, np.nan)
+    def decode(self, values: Decoded, statics: DecodedStatics) -> Decoded:
+        measured = ~torch.isnan(values)
+        later = measured & (torch.cumsum(measured.long(), dim=1) > 1)
+        walked = torch.cumsum(torch.where(later, values * self.scale, 0.0), dim=1)
+        return torch.where(measured, self.first.decode(statics, statics) + walked, torch.nan)
 
 
 def _spread(values: Values) -> float:

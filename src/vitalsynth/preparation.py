@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Float64, Int64, Shaped
 from numpy import ndarray
 from torch import Tensor
 
@@ -72,19 +72,20 @@ class Part:
         return np.where(np.isnan(values)[..., None], np.nan, hot), nothing
 
     def decode(
-        self, encoded: Float[ndarray, "n length width"], statics: ndarray, within_extremes: bool = False
-    ) -> Float[ndarray, "n length"]:
+        self, encoded: Float64[Tensor, "n length width"], statics: Float64[Tensor, "n k"], within_extremes: bool = False
+    ) -> Float64[Tensor, "n length"]:
         """Undo `encode`, onto the column's resolution and within its bounds or the extremes seen in training."""
-        missing = np.isnan(encoded[..., 0])
+        missing = torch.isnan(encoded[..., 0])
         if self.column.kind == "categorical":
-            return np.where(missing, np.nan, encoded.argmax(axis=-1))
+            return torch.where(missing, torch.nan, encoded.argmax(dim=-1).double())
         if self.column.kind == "binary":
-            return np.where(missing, np.nan, encoded[..., 0] > 0.5)
+            return torch.where(missing, torch.nan, (encoded[..., 0] > 0.5).double())
         assert self.normaliser is not None
         values = self.normaliser.decode(encoded[..., 0], statics)
         if (step := self.column.resolution) is not None:
-            values = np.round(values / step) / (1 / step) + 0.0  # no -0
-        return np.clip(values, *(self.extremes if within_extremes else (self.column.low, self.column.high)))
+            values = torch.round(values / step) / (1 / step) + 0.0  # no -0
+        low, high = self.extremes if within_extremes else (self.column.low, self.column.high)
+        return values if low is None and high is None else values.clamp(low, high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,41 +240,45 @@ class Preparation:
             subject: Whose sequences they are; numbered from 0 by default.
             within_extremes: Keep generated numbers between the smallest and the largest that training saw.
         """
-        x, s, condition = (part.detach().cpu().double().numpy() for part in (encoded.x, encoded.s, encoded.condition))
-        n = len(x)
-        offset = first_mask = sum(part.width for part in self.channels)
-        lengths = np.full(n, self.length)
+        cpu = Encoded(*(part.detach().cpu() for part in (encoded.x, encoded.s, encoded.condition)))
+        values, lengths, static = (part.numpy() for part in self.physical(cpu, within_extremes))
+        return Sequences(values, self.schema, lengths, static, np.arange(len(values)) if subject is None else subject)
+
+    def physical(
+        self, encoded: Encoded, within_extremes: bool = False
+    ) -> tuple[Float64[Tensor, "n length channels"], Int64[Tensor, " n"], Float64[Tensor, "n statics"]]:
+        """Return values, lengths and statics in physical units: what `decode` does, on tensors alone."""
+        x, s, condition = (part.double() for part in (encoded.x, encoded.s, encoded.condition))
+        first_mask = sum(part.width for part in self.channels)
+        lengths = torch.full_like(x[:, 0, 0], self.length, dtype=torch.int64)
         if self.varying:
-            ended = x[:, :, -1] < 0.5
-            lengths = np.where(ended.any(axis=1), ended.argmax(axis=1), self.length).clip(1)
-        alive = np.arange(self.length) < lengths[:, None]
+            ended = (x[:, :, -1] < 0.5).long()
+            lengths = torch.where(ended.amax(dim=1) > 0, ended.argmax(dim=1), lengths).clamp(min=1)
+        alive = torch.arange(self.length, device=x.device) < lengths[:, None]
 
         columns = _Reader(s)
         own = {part.column.name: self._decode_static(part, columns, within_extremes) for part in self.generated}
         reader = _Reader(condition)
         own |= {part.column.name: self._decode_static(part, reader, False) for part in self.given}
-        values = np.empty((n, self.length, len(self.channels)))
+        values = []
         offset = 0
-        for j, part in enumerate(self.channels):
+        for part in self.channels:
             measured = alive
             if part.gaps:
                 measured = alive & (x[:, :, first_mask] > 0.5)
                 first_mask += 1
-            taken_out = (
-                columns.take(part.normaliser.width, part.statics_gaps, fill=0.0) if part.normaliser else s[:, :0]
-            )
-            block = np.where(measured[..., None], x[:, :, offset : offset + part.width], np.nan)
-            values[:, :, j] = part.decode(block, taken_out, within_extremes)
+            width = part.normaliser.width if part.normaliser else 0
+            taken_out = columns.take(width, part.statics_gaps and width > 0, fill=0.0)
+            block = torch.where(measured[..., None], x[:, :, offset : offset + part.width], torch.nan)
+            values.append(part.decode(block, taken_out, within_extremes))
             offset += part.width
-        static = (
-            np.stack([own[c.name] for c in self.schema.statics], axis=1) if self.schema.statics else np.zeros((n, 0))
-        )
-        return Sequences(values, self.schema, lengths, static, np.arange(n) if subject is None else subject)
+        static = [own[column.name] for column in self.schema.statics]
+        return torch.stack(values, dim=2), lengths, torch.stack(static, dim=1) if static else x[:, 0, :0]
 
     @staticmethod
-    def _decode_static(part: Part, reader: _Reader, within_extremes: bool) -> Float[ndarray, " n"]:
-        block = reader.take(part.width, part.gaps, fill=np.nan)
-        return part.decode(block[:, None], np.zeros((len(block), 0)), within_extremes)[:, 0]
+    def _decode_static(part: Part, reader: _Reader, within_extremes: bool) -> Float64[Tensor, " n"]:
+        block = reader.take(part.width, part.gaps, fill=torch.nan)
+        return part.decode(block[:, None], block[:, :0], within_extremes)[:, 0]
 
     def conditions(
         self, count: int, given: Mapping[str, Any] | None = None, seed: int = 0
@@ -374,16 +379,16 @@ class Preparation:
 class _Reader:
     """Walks through encoded statics from left to right."""
 
-    def __init__(self, columns: Float[ndarray, "n k"]) -> None:
+    def __init__(self, columns: Float64[Tensor, "n k"]) -> None:
         self.columns, self.position = columns, 0
 
-    def take(self, width: int, gated: bool, fill: float) -> ndarray:
+    def take(self, width: int, gated: bool, fill: float) -> Tensor:
         block = self.columns[:, self.position : self.position + width]
         self.position += width
         if gated:
             gate = self.columns[:, self.position : self.position + 1]
             self.position += 1
-            block = np.where(gate > 0.5, block, fill)
+            block = torch.where(gate > 0.5, block, fill)
         return block
 
 
