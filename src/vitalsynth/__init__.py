@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .commands.continue_ import continue_
     from .commands.data import data
     from .commands.evaluate import evaluate
+    from .commands.export import export
     from .commands.list_ import list_
     from .commands.merge import merge
     from .commands.pack import pack, unpack
@@ -48,6 +49,7 @@ _HOMES = {
     "continue_": "commands.continue_",
     "data": "commands.data",
     "evaluate": "commands.evaluate",
+    "export": "commands.export",
     "from_frame": "frames",
     "list_": "commands.list_",
     "merge": "commands.merge",
@@ -77,6 +79,7 @@ __all__ = [
     "continue_",
     "data",
     "evaluate",
+    "export",
     "from_frame",
     "list_",
     "merge",

@@ -24,6 +24,7 @@ COMMANDS = {
     "prune": "prune.prune",
     "pack": "pack.pack",
     "unpack": "pack.unpack",
+    "export": "export.export",
     "sample": "sample.sample",
     "evaluate": "evaluate.evaluate",
     "report": "report.report",

@@ -82,7 +82,11 @@ def _straight_through(hard: Tensor, soft: Tensor) -> Tensor:
 
 def _end(columns: Float[Tensor, "n length columns"], alive: int) -> Float[Tensor, "n length columns"]:
     first = torch.ones_like(columns[:, :1, alive])
-    still = torch.cumprod(torch.cat([first, columns[:, 1:, alive]], dim=1), dim=1)
+    steps = torch.cat([first, columns[:, 1:, alive]], dim=1)
+    if torch.compiler.is_exporting():  # ONNX has no product along an axis; the column is 0 or 1
+        still = (torch.cumsum(1 - steps, dim=1) < 0.5).to(steps.dtype)
+    else:
+        still = torch.cumprod(steps, dim=1)
     ended = columns * still[..., None]
     return torch.cat([ended[..., :alive], still[..., None], ended[..., alive + 1 :]], dim=-1)
 

@@ -306,10 +306,20 @@ class Preparation:
         chosen = rows[np.random.default_rng(seed).choice(len(rows), size=count, p=weights / weights.sum())]
         for name, code in fixed.items():
             chosen[:, self.condition.index(name)] = code
+        return self._encode_conditions(chosen)
+
+    def condition_table(
+        self,
+    ) -> tuple[Float[ndarray, "m columns"], Float[Tensor, "m condition"], Shaped[ndarray, " m"]]:
+        """Return the combinations of conditions that the training set had: codes, encoded, and how often."""
+        return self.combinations, self._encode_conditions(self.combinations), self.counts
+
+    def _encode_conditions(self, codes: Float[ndarray, "m columns"]) -> Float[Tensor, "m condition"]:
         encoded = [
-            _with_gate(part.encode(chosen[:, j : j + 1])[0][:, 0], part.gaps) for j, part in enumerate(self.given)
+            _with_gate(part.encode(codes[:, j : j + 1])[0][:, 0], part.gaps) for j, part in enumerate(self.given)
         ]
-        return torch.from_numpy(np.concatenate(encoded, axis=1).astype(np.float32))
+        nothing = np.zeros((len(codes), 0))
+        return torch.from_numpy(np.concatenate([*encoded, nothing], axis=1).astype(np.float32))
 
     def _part(self, name: str) -> Part:
         return self.given[self.condition.index(name)]

@@ -34,8 +34,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name[: -len(path.suffix) or None]}.{secrets.token_hex(4)}{path.suffix}")
     try:
         yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
+        sync_file(temporary)
         temporary.replace(path)
     except BaseException as error:
         with suppress(OSError):
@@ -118,6 +117,12 @@ def write(path: Path, content: bytes) -> None:
     with naming(path), path.open("xb") as file:
         file.write(content)
         file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of a file survive a power cut."""
+    with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
