@@ -68,7 +68,7 @@ def export(run: Run, out: str | Path, format: Format = "onnx", checkpoint: int |
     with storage.atomic_folder(out) as folder:
         storage.write(folder / "generator.safetensors", tensor_bytes(generator.state_dict()))
         storage.write(folder / "about.json", json.dumps(_about(run, generator, step), indent=1).encode())
-        storage.write(folder / "sample.py", files(__package__).joinpath("sample.py").read_bytes())
+        storage.write(folder / "sample.py", files("vitalsynth.exporting").joinpath("sample.py").read_bytes())
         target = folder / ("generator.onnx" if format == "onnx" else "generator.pt2")
         try:
             _write(Physical(generator, preparation).eval(), preparation.conditions(2), target)
@@ -88,9 +88,16 @@ def _write(model: Physical, condition: Tensor, target: Path) -> None:
         if target.suffix == ".pt2":
             torch.export.save(torch.export.export(model, inputs, dynamic_shapes=sizes), target)
         else:
-            names = {"input_names": ["noise", "condition"], "output_names": ["values", "lengths", "static"]}
             torch.onnx.export(
-                model, inputs, target, dynamo=True, external_data=False, verbose=False, dynamic_shapes=sizes, **names
+                model,
+                inputs,
+                target,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+                dynamic_shapes=sizes,
+                input_names=["noise", "condition"],
+                output_names=["values", "lengths", "static"],
             )
 
 
