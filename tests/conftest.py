@@ -1,6 +1,7 @@
 """Shared by all tests: types are checked at run time, everything random is seeded, one thread."""
 
 import os
+import subprocess
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -35,3 +36,17 @@ def shared_data(*parts: str) -> Path:
             pytest.fail(f"{path} is missing, and CI must have it")
         pytest.skip(f"{path} is not on this machine; set VITALSYNTH_DATA to a folder that has it")
     return path
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real file system of half a MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        if os.environ.get("CI"):
+            pytest.fail("a small file system cannot be mounted, and CI must be able to")
+        pytest.skip("a small file system cannot be mounted here (needs root on Linux)")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)

@@ -1,6 +1,6 @@
 """Runs every kind of change to a run into a fault at a random system call; see test_faults.py.
 
-Started with faults.c in LD_PRELOAD: python faults.py FOLDER POINTS. Prints a JSON line for every point.
+Started with faults.c in LD_PRELOAD: python faults.py FOLDER. Prints a JSON line for every fault.
 """
 
 import ctypes
@@ -44,7 +44,7 @@ def merge(work):
     originals = [work / name for name in "ab" if (work / name).exists()]
     if not (work / "m").exists():
         merging.merge([Run(path) for path in originals], work / "m")
-    merging.archive([Run(path) for path in originals], work / "old")
+    merging.move([Run(path) for path in originals], [work / "old" / path.name for path in originals])
 
 
 def prune(work):
@@ -64,6 +64,7 @@ def make(work):
 
 
 OPERATIONS = (save, merge, prune, pack, unpack, make)
+ROUNDS = {save: 10, merge: 10, prune: 10, pack: 10, unpack: 4, make: 4}  # how often each fault strikes it
 
 
 def in_child(task, *arguments):
@@ -143,7 +144,7 @@ def trees_of(work):
     return {path.name: files_of(path) for path in below([work])}
 
 
-def main(folder, points):
+def main(folder):
     folder = Path(folder).resolve()
     assert in_child(lambda: base((folder / "base").mkdir() or folder / "base")) == 0
     before = trees_of(folder / "base")
@@ -156,9 +157,7 @@ def main(folder, points):
         after[operation] = trees_of(work)
         shutil.rmtree(work)
     draw = random.Random(0)
-    for number in range(points):
-        operation = OPERATIONS[number % len(OPERATIONS)]
-        mode = list(MODES)[number // len(OPERATIONS) % len(MODES)]
+    for operation, mode in ((op, mode) for op in OPERATIONS for mode in MODES for _ in range(ROUNDS[op])):
         point, seed = draw.randint(1, calls[operation]), draw.randrange(2**30)
         shutil.copytree(folder / "base", work)
         code = in_child(armed, operation, work, point, MODES[mode], seed)
@@ -182,4 +181,4 @@ def finish(operation, work, after):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1])

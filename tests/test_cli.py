@@ -388,20 +388,6 @@ def test_everything_the_package_promises_is_there_and_imported_late():
         vitalsynth.Sequence  # noqa: B018
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A real file system of half a MiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
-        if os.environ.get("CI"):
-            pytest.fail("a small file system cannot be mounted, and CI must be able to")
-        pytest.skip("a small file system cannot be mounted here (needs root on Linux)")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
 def test_a_full_disk_is_one_line_and_nothing_is_lost(small_disk, capsys):
     """Training, and then sampling, run out of room: what was there before is still whole."""
     run = small_disk / "run"

@@ -39,6 +39,8 @@ def run(good, tmp_path, monkeypatch):
 
 
 class Exploit:
+    """What executes code when it is unpickled; here it is only ever written, to see it refused."""
+
     def __reduce__(self):
         return os.system, ("touch pwned",)
 
@@ -92,6 +94,12 @@ def sparse(run):
         file.truncate(10**12)
 
 
+def pipe(run):
+    file = run / "checkpoints" / "00000003" / "networks.safetensors"
+    file.unlink()
+    os.mkfifo(file)
+
+
 def code_of(path):
     return lambda run: reseal(run, lambda r: r["networks"]["generator"].update({"class_path": path, "init_args": {}}))
 
@@ -117,6 +125,8 @@ TAMPERED = {
     "1 TB file": (sparse, "is damaged: MemoryError"),
     "nested": (lambda run: (run / "run.json").write_text("[" * 200_000), "damaged"),
     "no object": (lambda run: (run / "run.json").write_text("[]"), "damaged"),
+    "pipe": (lambda run: (run / "log.jsonl").unlink() or os.mkfifo(run / "log.jsonl"), "neither a file nor a folder"),
+    "pipe for tensors": (pipe, "neither a file nor a folder"),
     "link to the log": (link("log.jsonl", "outside.safetensors"), "log.jsonl is a symbolic link"),
     "link to scores": (link("evaluation.jsonl", "outside.safetensors"), "evaluation.jsonl is a symbolic link"),
     "link to the lock": (link(".lock", "outside.safetensors"), ".lock is a symbolic link"),
@@ -167,6 +177,29 @@ def test_settings_of_a_branch_come_from_no_code(run, capsys):
     reseal(run, lambda record: record.update(objective={"class_path": "evil.Boom", "init_args": {}}))
     assert main(["branch", "run", "--out", "x"]) == 2
     assert "names code that is not of vitalsynth, evil.Boom" in capsys.readouterr().err
+    assert_unharmed(run.parent)
+
+
+def test_settings_of_a_part_are_no_code(run, capsys):
+    """A class within the settings of a part, which a command line that knows types would import."""
+    nested = {"class_path": "evil.Boom", "init_args": {}}
+    reseal(run, lambda record: record["optimizers"]["generator"]["init_args"].update(lr=nested))
+    assert main(["branch", "run", "--out", "x"]) == 2
+    assert "names code that is not of vitalsynth, evil.Boom" in capsys.readouterr().err
+    assert_unharmed(run.parent)
+
+
+@pytest.mark.parametrize("command", ["sample", "continue", "merge", "list", "branch"])
+@pytest.mark.parametrize("missing", ["networks", "data", "optimizers", "parent", "shape"])
+def test_a_record_that_lacks_something_is_no_traceback(missing, command, run, capsys):
+    reseal(run, lambda record: record.pop(missing))
+    more = {"sample": ["--count", "3", "--out", "x.csv"], "continue": ["--steps", "3"], "list": []}
+    code = main([command, "run", *more.get(command, ["--out", "x"])])
+    said = capsys.readouterr().err
+    assert said.count("\n") <= 1 and "Traceback" not in said
+    assert code == 0 or said.startswith(f"vitalsynth {command}: ")
+    shutil.rmtree(run.parent / "x", ignore_errors=True)
+    (run.parent / "x.csv").unlink(missing_ok=True)
     assert_unharmed(run.parent)
 
 
@@ -224,6 +257,7 @@ ARCHIVES = {
     "climbing within": (repack(adding("checkpoints/00000003/../../../evil.py")), "which is no file of a run"),
     "absolute": (repack(adding("/tmp/evil.py")), "it holds '/tmp/evil.py', which is no file of a run"),
     "backslashes": (repack(adding("samples\\..\\evil.py")), "which is no file of a run"),
+    "script": (repack(adding("report.html")), "it holds 'report.html', which is no file of a run"),
     "code": (repack(adding("sitecustomize.py")), "it holds 'sitecustomize.py', which is no file of a run"),
     "link": (repack(linking), "log.jsonl in it is no plain file"),
     "1 TB": (repack(claiming("log.jsonl", 10**12)), "it claims to hold 1.0 TB, and"),
@@ -265,7 +299,7 @@ def test_a_packed_run_is_the_run_with_no_path_of_the_machine(good, tmp_path, mon
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
     with zipfile.ZipFile("one.zip") as archive:
         everything = b"".join(archive.read(name) for name in archive.namelist())
-        assert "samples/00000003-5-seed0.parquet" in archive.namelist() and "report.html" in archive.namelist()
+        assert "samples/00000003-5-seed0.parquet" in archive.namelist()
     for secret in (str(tmp_path), "ward-seven-pc", os.path.expanduser("~") + "/"):
         assert secret.encode() not in everything, secret
     (tmp_path / "there").mkdir()

@@ -27,6 +27,7 @@ from vitalsynth.commands.sample import sample
 from vitalsynth.commands.train import train
 from vitalsynth.discriminators import LSTM as Judge
 from vitalsynth.discriminators import Convolutional
+from vitalsynth.frames import to_frame
 from vitalsynth.generators import LSTM
 from vitalsynth.runs import Run, find, lineage, merging, pruning
 from vitalsynth.runs.lineage import NotALine
@@ -265,6 +266,22 @@ def test_the_command_line_of_a_branch_starts_from_its_parents_settings(tmp_path,
     assert "is one place for 2 runs; write {run} in it" in capsys.readouterr().err
 
 
+def test_a_branch_reads_other_data_as_its_parent_read_its_own(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = to_frame(DATA).rename(columns={"id": "stay", "time": "hour"})
+    table.to_csv("ward1.csv", index=False)
+    table[table.stay < 50].to_csv("ward2.csv", index=False)
+    tiny = ["--batch", "8", "--generator.hidden", "4", "--discriminator.width", "4", "--steps", "2", "--quiet"]
+    assert main(["train", "ward1.csv", "--source.id", "stay", "--source.time", "hour", "--out", "a", *tiny]) == 0
+    assert main(["branch", "a", "--out", "b", "--data", "ward2.csv", "--steps", "3", "--quiet"]) == 0
+    about = Run("b").record["data"]
+    assert about["count"] == 50 and about["source"] == str(tmp_path / "ward2.csv")
+    assert main(["continue", "b", "--steps", "4", "--quiet"]) == 0
+    table.rename(columns={"stay": "case"}).to_csv("ward3.csv", index=False)
+    assert main(["branch", "a", "--out", "c", "--data", "ward3.csv", "--source.id", "case"]) == 0
+    assert Run("c").record["data"]["settings"]["time"] == "hour"
+
+
 @pytest.fixture(scope="module")
 def family(tmp_path_factory):
     """A run of 15 steps, a branch of it at 10 to 20, a branch of that at 15 to 20, and a sibling at 5 to 10."""
@@ -351,7 +368,37 @@ def test_originals_can_be_moved_to_an_archive(family, tmp_path):
     assert files_of(again.path) == files_of(tmp_path / "merged")
 
 
-def test_the_average_of_siblings_is_the_mean_of_their_weights(tmp_path, capsys):
+def test_originals_go_to_an_archive_on_another_file_system(family, small_disk, tmp_path, capsys):
+    shutil.copytree(family / "a", tmp_path / "a")
+    merge(str(tmp_path / "a"), out=str(tmp_path / "m"), archive=str(small_disk / "old"), quiet=True)
+    assert files_of(small_disk / "old" / "a") == files_of(family / "a")
+    assert sorted(path.name for path in tmp_path.iterdir() if path != small_disk) == ["m"]
+
+
+def test_an_archive_that_cannot_be_is_refused_before_anything_is_done(family, tmp_path):
+    for folder in ("one", "two"):
+        shutil.copytree(family / "a", tmp_path / folder / "a")
+    with pytest.raises(ValueError, match="is one place for runs of one name"):
+        merge([str(tmp_path / "*" / "a")], out=str(tmp_path / "m"), archive=str(tmp_path / "old"), quiet=True)
+    (tmp_path / "old" / "a").mkdir(parents=True)
+    with pytest.raises(ValueError, match="the originals cannot be moved there"):
+        merge([str(tmp_path / "one" / "a")], out=str(tmp_path / "m"), archive=str(tmp_path / "old"), quiet=True)
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_merged_run_stands_where_its_last_piece_stood(tmp_path):
+    begin(tmp_path / "a", 10)
+    fork(tmp_path / "a", tmp_path / "b", 10, 15)
+    clock = tmp_path / "b" / "clock.jsonl"
+    for target, state in ((15, "done"), (90, "dead")):
+        clock.write_text(clock.read_text().replace('"target": 15', f'"target": {target}'))
+        if state == "dead":
+            clock.write_text("".join(line for line in clock.open() if '"event": "end"' not in line))
+        assert Run(tmp_path / "b").state() == state
+        assert merging.merge(find([tmp_path / "a", tmp_path / "b"]), tmp_path / state).state() == state
+
+
+def test_the_average_of_siblings_is_the_mean_of_their_weights(tmp_path, caplog):
     begin(tmp_path / "a", 5)
     fork(tmp_path / "a", tmp_path / "b", 5, 15, seed=1)
     fork(tmp_path / "a", tmp_path / "c", 5, 10, seed=2)
@@ -365,6 +412,15 @@ def test_the_average_of_siblings_is_the_mean_of_their_weights(tmp_path, capsys):
     line = merging.merge(find([tmp_path / "a", tmp_path / "b", run.path]), tmp_path / "line")
     assert line.log().step.tolist() == list(range(1, 21))
     begin(tmp_path / "other", 5, generator=partial(LSTM, hidden=5))
+    begin(tmp_path / "stranger", 5, seed=9)
+    merging.average(find([tmp_path / "b", tmp_path / "c"]), tmp_path / "again")
+    assert "common parent" not in caplog.text
+    stranger = [Run(tmp_path / "b"), Run(tmp_path / "stranger")]
+    with pytest.raises(ValueError, match="encode their data differently"):
+        merging.average(stranger, tmp_path / "x")
+    begin(tmp_path / "twin", 5)
+    merging.average(find([tmp_path / "b", tmp_path / "twin"]), tmp_path / "y")
+    assert "twin and" in caplog.text and "have a common parent; is their mean of use?" in caplog.text
     with pytest.raises(ValueError, match="different generators"):
         merging.average(find([tmp_path / "b", tmp_path / "other"]), tmp_path / "x")
 
@@ -387,6 +443,8 @@ def test_prune_keeps_what_was_asked_and_says_what_goes(tmp_path, capsys):
         run.add_evaluations([{"metric": "AUROC", "step": step, "value": value, "floor": 0.5, "better": "near floor"}])
     with (run.path / "log.jsonl").open("ab") as log:
         log.write(b'{"step": 51}\n{"step": 5')
+    (run.path / ".notes").write_text("mine")
+    (run.path / ".log.jsonl.0a1b2c3d.half.jsonl").write_text("left by a dead process")
     before = files_of(run.path)
     assert main(["prune", str(run.path), "--keep-every", "20", "--keep-best", "AUROC", "--dry-run"]) == 0
     assert files_of(run.path) == before
@@ -401,6 +459,7 @@ def test_prune_keeps_what_was_asked_and_says_what_goes(tmp_path, capsys):
     assert size - sum(len(content) for content in after.values()) == planned.bytes
     assert after.items() <= {**before, "log.jsonl": after["log.jsonl"]}.items()
     assert checkpoints.steps(run.checkpoints) == [20, 25, 40, 45, 50]
+    assert ".notes" in after and not any("half" in name for name in after)
     assert run.log().step.tolist() == list(range(1, 51))
     carry_on(run.path, 52)
     with pytest.raises(ValueError, match="no score 'AURC'; did you mean 'AUROC'"):

@@ -31,6 +31,18 @@ def trust(path: str) -> None:
     _named_here.add(path)
 
 
+def check_parts(record: Any) -> None:
+    """Refuse a record that names, at any depth, a class that is not to be trusted.
+
+    Raises:
+        ValueError: with what to do.
+    """
+    for inner in record.values() if isinstance(record, dict) else record if isinstance(record, list) else ():
+        check_parts(inner)
+    if isinstance(record, dict) and "class_path" in record:
+        check_trusted(str(record["class_path"]))
+
+
 def check_trusted(path: str, known: tuple[str, ...] = ("vitalsynth", "torch.optim")) -> None:
     """Refuse to import what a run names and the user did not.
 

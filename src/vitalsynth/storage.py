@@ -17,21 +17,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-HALF = ".half"
-"""How hidden folders that are being made or removed end."""
+HALF = ".*.half*"
+"""What the names match of hidden files and folders that are being made or removed."""
+
+
+def _hidden(path: Path) -> Path:
+    """Return another name in the same folder, with the suffix kept, which writers go by."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.half{path.suffix}")
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path in the same folder; when the block ends well, it becomes `path`, else it is removed.
 
-    The temporary name is hidden and keeps the suffix, which writers go by. What was at `path` is replaced.
+    What was at `path` is replaced.
 
     Raises:
         OSError: as the block raised it, with the name of the file where the system gave none (a full disk).
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name[: -len(path.suffix) or None]}.{secrets.token_hex(4)}{path.suffix}")
+    temporary = _hidden(path)
     try:
         yield temporary
         sync_file(temporary)
@@ -61,8 +66,8 @@ def atomic_folder(path: str | Path, advice: str = "remove it or choose another p
     path = Path(path)
     refuse_existing(path, advice)
     path.parent.mkdir(parents=True, exist_ok=True)
-    clear(path.parent, f".{glob.escape(path.name)}.*{HALF}")
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}{HALF}"
+    clear(path.parent, f".{glob.escape(path.name)}{HALF[1:]}")
+    temporary = _hidden(path)
     temporary.mkdir()
     handle = os.open(temporary, os.O_RDONLY)
     try:
@@ -80,14 +85,14 @@ def atomic_folder(path: str | Path, advice: str = "remove it or choose another p
     sync_folder(path.parent)
 
 
-def clear(folder: Path, pattern: str = f".*{HALF}") -> None:
-    """Remove what dead processes left half made or half removed in a folder."""
+def clear(folder: Path, pattern: str = HALF) -> None:
+    """Remove what dead processes left half made or half removed in a folder; folders that are being made are locked."""
     for left_over in folder.glob(pattern):
         with suppress(OSError):
-            handle = os.open(left_over, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            handle = os.open(left_over, os.O_RDONLY | os.O_NOFOLLOW)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(left_over, ignore_errors=True)
+                shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
             finally:
                 os.close(handle)
 
@@ -106,7 +111,7 @@ def refuse_existing(path: str | Path, advice: str = "remove it or choose another
 
 def remove(folder: Path) -> None:
     """Remove a folder: first its name, for good, then what is in it."""
-    hidden = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{HALF}")
+    hidden = _hidden(folder)
     folder.rename(hidden)
     sync_folder(folder.parent)
     shutil.rmtree(hidden, ignore_errors=True)
@@ -132,6 +137,34 @@ def copy(source: Path, target: Path) -> None:
         shutil.copyfileobj(old, new, 2**20)
         new.flush()
         os.fsync(new.fileno())
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy what is in a folder, but for hidden files, into a new one, synced file by file.
+
+    Raises:
+        ValueError: if there is anything but plain files and folders.
+    """
+    for folder, names, files in os.walk(source):
+        names[:] = [name for name in names if not name.startswith(".")]
+        here = target / Path(folder).relative_to(source)
+        here.mkdir(exist_ok=True)
+        for name in files:
+            if not name.startswith("."):
+                refuse_special(Path(folder, name))
+                copy(Path(folder, name), here / name)
+
+
+def refuse_special(path: Path) -> None:
+    """Refuse what is neither a plain file nor a folder, as it may lead elsewhere, or never end.
+
+    Raises:
+        ValueError: if it is a symbolic link, a pipe or a device.
+    """
+    if path.is_symlink():
+        raise ValueError(f"{path} is a symbolic link, which a run never has")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError(f"{path} is neither a file nor a folder")
 
 
 def sha256(content: bytes) -> str:

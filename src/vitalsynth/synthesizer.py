@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from .commands.train import Stopped, train
 from .runs import Run
 from .sampling import parse_condition
 from .sequences import Sequences, nearest
-from .storage import atomic_folder
+from .storage import atomic_folder, copy_folder
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +96,7 @@ class Synthesizer:
             ValueError: if something is there already, or nothing has been learned.
         """
         with self.run.lock(), atomic_folder(path) as folder:
-            shutil.copytree(self.run.path, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
+            copy_folder(self.run.path, folder)
         return Run(path)
 
     @classmethod

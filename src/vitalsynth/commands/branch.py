@@ -125,8 +125,13 @@ def _changed(
     return record | provenance()
 
 
-def inherited(run: Run, at: int | None) -> dict[str, Any]:
+def inherited(run: Run, at: int | None, data: str = "") -> dict[str, Any]:
     """Return the settings that a branch of a run has if nothing else is said, as the command line writes them.
+
+    Args:
+        run: The parent.
+        at: Step of the checkpoint; the newest by default.
+        data: Other data, if there are any, whose source takes those settings of the parent's source that it can.
 
     Raises:
         ValueError: if the run names code that is not to be trusted.
@@ -135,10 +140,10 @@ def inherited(run: Run, at: int | None) -> dict[str, Any]:
     chosen = {
         setting.format(player): part for kind, setting in PARTS.items() for player, part in record[kind].items()
     } | {"objective": record["objective"]}
-    for part in chosen.values():
-        components.check_trusted(part["class_path"])
+    components.check_parts(chosen)
     plain = {key: record[key] for key in ("seed", "batch", "average", "checkpoint_every", "precision")}
-    return {**chosen, **plain, "frozen": ",".join(record["frozen"])}
+    source = sources.accepted(data, record["data"]["settings"]) if data else {}
+    return {**chosen, **plain, "frozen": ",".join(record["frozen"]), **{f"source.{k}": v for k, v in source.items()}}
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,11 @@ def run(command: str, function: Function, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         say(f"vitalsynth {command}: interrupted")
         return 130
+    except Exception as error:  # a mistake of ours, or a run made to fail
+        if os.environ.get("VITALSYNTH_DEBUG"):
+            raise
+        say(f"vitalsynth {command}: {type(error).__name__}: {one_line(error)} (VITALSYNTH_DEBUG=1 shows where)")
+        return 1
     return 0
 
 
@@ -81,7 +86,7 @@ def _invocations(function: Function, arguments: list[str]) -> Iterator[tuple[dic
     runs.destinations(options.get("out", ""), found)
     for run in found:
         at = options.get("at", "")
-        yield {"run": [str(run.path)]}, inherited(run, int(at) if at.isdigit() else None)
+        yield {"run": [str(run.path)]}, inherited(run, int(at) if at.isdigit() else None, options.get("data", ""))
 
 
 def build(title: str, function: Function, source: Function | None = None) -> jsonargparse.ArgumentParser:

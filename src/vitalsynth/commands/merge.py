@@ -8,6 +8,7 @@ import sys
 from .. import runs
 from ..runs import Run, merging
 from ..runs.lineage import NotALine
+from ..storage import refuse_existing
 from .evaluate import evaluate
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,9 @@ def merge(
         ValueError: if the runs are not one line, or something is at `out`; nothing is left behind.
     """
     found = runs.find(run)
+    places = runs.destinations(f"{archive}/{{run}}", found) if archive else []
+    for place in places:
+        refuse_existing(place, "the originals cannot be moved there")
     try:
         merged = merging.average(found, out) if average else merging.merge(found, out)
     except NotALine as error:
@@ -55,5 +59,5 @@ def merge(
         else:
             log.warning("nobody was held out, so the average is not judged")
     if archive:
-        merging.archive(found, archive)
+        merging.move(found, places)
     return merged

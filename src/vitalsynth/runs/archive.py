@@ -28,10 +28,10 @@ from .run import Run, sealed
 FORMAT = 1
 SUFFIX = ".zip"
 MEMBER = re.compile(
-    r"(run|preparation)\.json|(log|clock|evaluation)\.jsonl|report\.html|samples/[0-9]{8}-[^/\\]+"
+    r"(run|preparation)\.json|(log|clock|evaluation)\.jsonl|samples/[0-9]{8}-[\w.=+-]+"
     r"|checkpoints/[0-9]{8}/([a-z]+\.safetensors|state\.json)"
 )
-"""What a packed run may hold."""
+"""What a packed run may hold; no report, which is a page that could execute a stranger's script."""
 
 
 def pack(run: Run, out: str | Path, generator_only: bool = False) -> Path:
@@ -79,8 +79,6 @@ def _everything(run: Run) -> Iterator[tuple[str, bytes | Path]]:
             yield f"checkpoints/{folder.name}/{name}", folder / name
     for file in run.samples():
         yield f"samples/{file.name}", file
-    if (page := run.path / "report.html").is_file():
-        yield "report.html", page
 
 
 def _generator(run: Run) -> Iterator[tuple[str, bytes | Path]]:

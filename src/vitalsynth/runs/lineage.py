@@ -63,6 +63,12 @@ def pieces(run: Run) -> list[Piece]:
     return [*found, Piece(run.record["id"], run.name, above, start, run.step, own, run)]
 
 
+def related(one: Run, other: Run) -> bool:
+    """Say whether two runs have a line in common, as far as they know themselves."""
+    ours, theirs = ({id for piece in pieces(run) for id in (piece.id, piece.parent) if id} for run in (one, other))
+    return bool(ours & theirs)
+
+
 def line(runs: Sequence[Run]) -> list[Piece]:
     """Put runs in order of time: each goes on from the one before, which is cut where it does.
 

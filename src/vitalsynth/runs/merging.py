@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -42,7 +42,7 @@ def merge(runs: Sequence[Run], out: str | Path) -> Run:
                 folder / "log.jsonl", (row for piece in line for row in piece.run.log_lines(piece.start, piece.stop))
             )
             for name in ("clock.jsonl", "evaluation.jsonl"):
-                _write(folder / name, (row for piece in line for row in _rows_of(piece, name, piece is first)))
+                _write(folder / name, (row for p in line for row in _rows_of(p, name, p is first, p is last)))
             for piece in line:
                 _copy_checkpoints(piece, folder / "checkpoints")
                 _copy_samples(piece, folder / "samples", piece is first)
@@ -62,10 +62,12 @@ def _write(path: Path, lines: Iterator[bytes]) -> None:
         storage.write(path, content)
 
 
-def _rows_of(piece: Piece, name: str, first: bool) -> Iterator[bytes]:
+def _rows_of(piece: Piece, name: str, first: bool, last: bool) -> Iterator[bytes]:
+    """Yield the lines of a file that belong to a piece; that training began at a step belongs to what came of it."""
     path = piece.run.path / name
     for line, row in zip(jsonl.lines(path), jsonl.rows(path), strict=True):
-        if piece.start - first < row["step"] <= piece.stop:
+        step = row["step"] + (row.get("event") == "begin")
+        if piece.start - first < step and (last or step <= piece.stop):
             yield line
 
 
@@ -109,6 +111,12 @@ def average(runs: Sequence[Run], out: str | Path) -> Run:
                 raise ValueError(f"{run.path} and {leading.path} have different generators; weights cannot be averaged")
             if run.preparation.to_json() != leading.preparation.to_json():
                 raise ValueError(f"{run.path} and {leading.path} encode their data differently; they are no siblings")
+        if strangers := [run for run in runs if run is not leading and not lineage.related(run, leading)]:
+            log.warning(
+                "nothing shows that %s and %s have a common parent; is their mean of use?",
+                strangers[0].path,
+                leading.path,
+            )
         tensors, state = newest[longest]
         networks = {
             name: _mean(value, [other[0]["networks"].get(name, value) for other in newest])
@@ -139,22 +147,23 @@ def _mean(own: torch.Tensor, all_of_them: list[torch.Tensor]) -> torch.Tensor:
     return torch.stack([each.double() for each in all_of_them]).mean(dim=0).to(own.dtype)
 
 
-def archive(runs: Sequence[Run], folder: str | Path) -> list[Path]:
-    """Move runs into a folder, each whole or not at all.
+def move(runs: Sequence[Run], places: Sequence[Path]) -> None:
+    """Move runs, each whole or not at all, also to another file system.
 
     Raises:
-        ValueError: if something of a run's name is there.
+        ValueError: if something is there.
     """
-    places = [Path(folder) / run.name for run in runs]
-    for place in places:
-        storage.refuse_existing(place, "the originals stay where they are")
-    Path(folder).mkdir(parents=True, exist_ok=True)
     for run, place in zip(runs, places, strict=True):
+        storage.refuse_existing(place)
+        place.parent.mkdir(parents=True, exist_ok=True)
         try:
             run.path.rename(place)
-            storage.sync_folder(place.parent)
-        except OSError:  # on another file system
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
             with storage.atomic_folder(place) as copy:
-                shutil.copytree(run.path, copy, dirs_exist_ok=True)
+                storage.copy_folder(run.path, copy)
             storage.remove(run.path)
-    return places
+        else:
+            for folder in (place.parent, run.path.parent):
+                storage.sync_folder(folder)

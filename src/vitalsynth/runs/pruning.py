@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,8 +63,7 @@ def plan(run: Run, keep_last: int = 1, keep_every: int = 0, keep_best: str = "")
     log = run.path / "log.jsonl"
     lines = log.read_bytes().splitlines(keepends=True) if log.exists() else []
     beyond = lines[newest - run.start :]
-    hidden = (path for folder in (run.path, run.checkpoints) for path in folder.glob(".*"))
-    left_over = tuple(path for path in hidden if path.name != ".lock")
+    left_over = tuple(path for folder in (run.path, run.checkpoints) for path in folder.glob(storage.HALF))
     paths = [checkpoints.at(run.checkpoints, step) for step in going] + list(left_over)
     freed = sum(map(storage.size, paths)) + sum(map(len, beyond))
     return Pruning(run, going, dict(sorted(kept.items())), len(beyond), left_over, freed)
@@ -117,5 +115,5 @@ def prune(planned: Pruning) -> None:
         run.cut_log(newest)
         for step in planned.steps:
             storage.remove(checkpoints.at(run.checkpoints, step))
-        for path in planned.left_over:
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        for folder in (run.path, run.checkpoints):
+            storage.clear(folder)

@@ -19,7 +19,7 @@ import pandas as pd
 from .. import checkpoints, components, sources
 from ..preparation import Preparation
 from ..sequences import Sequences
-from ..storage import atomic_folder, atomic_path, expand, sha256, write
+from ..storage import atomic_folder, atomic_path, expand, refuse_special, sha256, write
 from . import jsonl
 
 FORMAT = 1
@@ -39,8 +39,8 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            if links := [entry.name for entry in os.scandir(self.path) if entry.is_symlink()]:
-                raise ValueError(f"{links[0]} is a symbolic link, which a run never has")
+            for name in os.listdir(self.path):
+                refuse_special(self.path / name)
             self.record: dict[str, Any] = json.loads((self.path / "run.json").read_bytes())
             content = (self.path / "preparation.json").read_bytes()
             if self.record.get("format") == FORMAT:
@@ -162,7 +162,7 @@ class Run:
 
         Args:
             data: Another source or file.
-            settings: Of that source; by default those that the run's own had, but for the place.
+            settings: Of that source; by default those of the run's own that it takes, but for the place.
 
         Raises:
             ValueError: if they cannot be read, or are of another schema.
@@ -177,7 +177,7 @@ class Run:
                 components.check_trusted(data, known=())
             settings = asked["settings"]
         elif settings is None:
-            settings = {key: value for key, value in asked["settings"].items() if key not in sources.PLACES}
+            settings = sources.accepted(data, asked["settings"])
         return self.like(sources.read(data, **(settings or {})))
 
     def like(self, sequences: Sequences) -> Sequences:
