@@ -20,6 +20,7 @@ from results import record
 
 from vitalsynth import discriminators, generators, objectives, sources, training
 from vitalsynth.commands.train import Adam, train
+from vitalsynth.learner import Learner
 from vitalsynth.objectives import Batch
 
 CASES = {
@@ -63,7 +64,7 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             run = train(sequences, out=f"{folder}/run", steps=20, condition="died", quiet=True, **settings)
             plan, data = training.Plan.of(run.record), run.preparation.encode(run.data(sequences)[0])
-            learner = training.Learner.build(run.record, torch.device("cpu"))
+            learner = Learner.build(run.record, torch.device("cpu"))
             learner.resume(run)
             networks = deepcopy(learner.networks)
             optimizers = {name: Adam(network.parameters()) for name, network in networks.items()}

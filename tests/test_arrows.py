@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "vitalsynth"
-LEARNING = {"layers", "generators", "discriminators", "objectives", "schedules"}
+LEARNING = {
+    "layers",
+    "generators",
+    "discriminators",
+    "objectives",
+    "schedules",
+    "seeds",
+    "learner",
+    "training",
+    "sampling",
+}
 # What each room may import, besides itself.
 DATA = {"sequences", "normalisation", "preparation", "storage", "components", "frames", "sources"}
 ALLOWED = {
@@ -24,33 +34,15 @@ ALLOWED = {
     "objectives": {"sequences"},
     "checkpoints": {"storage"},
     "runs": {*DATA, "checkpoints"},
-    "training": {
-        "sequences",
-        "storage",
-        "components",
-        "checkpoints",
-        "runs",
-        "generators",
-        "discriminators",
-        "objectives",
-        "schedules",
-    },
-    "sampling": {"sequences", "components", "checkpoints", "runs", "generators", "training"},
+    "seeds": set(),
+    "learner": {"sequences", "components", "checkpoints", "runs", "generators", "discriminators", "seeds"},
+    "training": {"sequences", "storage", "components", "runs", "objectives", "schedules", "seeds", "learner"},
+    "sampling": {"sequences", "components", "checkpoints", "runs", "generators", "seeds", "training"},
     "exporting": {"sequences", "preparation", "storage", "runs", "generators", "sampling"},
     "evaluation": {"sequences", "preparation"},
     "reporting": {"sequences", "preparation", "storage", "evaluation"},
-    "synthesizer": {*DATA, "runs", "training", "sampling", "evaluation", "reporting", "commands"},
-    "commands": {
-        *DATA,
-        *LEARNING,
-        "checkpoints",
-        "runs",
-        "training",
-        "sampling",
-        "exporting",
-        "evaluation",
-        "reporting",
-    },
+    "synthesizer": {*DATA, "runs", "sampling", "commands"},
+    "commands": {*DATA, *LEARNING, "checkpoints", "runs", "exporting", "evaluation", "reporting"},
     "cli": {"commands"},
     "__init__": {"commands", "synthesizer", "runs", *DATA, *LEARNING},
     "__main__": {"cli"},

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from safetensors.torch import load_file
 
 from families import cohort
-from vitalsynth import checkpoints, training
+from vitalsynth import checkpoints
 from vitalsynth.cli import main
 from vitalsynth.commands.branch import branch
 from vitalsynth.commands.continue_ import continue_
@@ -29,6 +29,7 @@ from vitalsynth.discriminators import LSTM as Judge
 from vitalsynth.discriminators import Convolutional
 from vitalsynth.frames import to_frame
 from vitalsynth.generators import LSTM
+from vitalsynth.learner import Learner
 from vitalsynth.runs import Run, find, lineage, merging, pruning
 from vitalsynth.runs.lineage import NotALine
 from vitalsynth.sequences import Column
@@ -176,13 +177,13 @@ def test_what_is_frozen_stays_and_the_rest_moves(tmp_path):
 def test_what_trains_what_is_read_from_the_checkpoint(tmp_path):
     """A relation that differs from how the networks were built is carried on as it was."""
     run = begin(tmp_path / "a", 5)
-    learner = training.Learner.build(run.record, torch.device("cpu"))
+    learner = Learner.build(run.record, torch.device("cpu"))
     learner.resume(run)
     names = [name for name in learner.trains["generator"] if "recurrence" in name]
     learner._restrict({"generator": names, "discriminator": list(learner.trains["discriminator"])})
     learner.step = 6
     learner.save(run.checkpoints, {"after": 5, "sha256": ""})
-    again = training.Learner.build(run.record, torch.device("cpu"))
+    again = Learner.build(run.record, torch.device("cpu"))
     again.load(*run.newest(), run.record)
     assert list(again.trains["generator"]) == names
     assert [p for p in again.networks["generator"].parameters() if p.requires_grad] == [

@@ -17,12 +17,13 @@ import torch
 from safetensors.torch import load_file
 
 from families import cohort
-from vitalsynth import checkpoints, objectives, storage, training
+from vitalsynth import checkpoints, objectives, seeds, storage, training
 from vitalsynth.commands.continue_ import continue_
 from vitalsynth.commands.train import train
 from vitalsynth.discriminators import LSTM as Judge
 from vitalsynth.discriminators import Convolutional
 from vitalsynth.generators import GRU, LSTM
+from vitalsynth.learner import Learner
 from vitalsynth.runs import Run, rows
 from vitalsynth.sequences import Encoded
 
@@ -166,7 +167,7 @@ def test_training_leaves_the_callers_random_numbers_alone(tmp_path):
 def test_the_average_starts_short_and_ends_long():
     network, average = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
     optimizer = torch.optim.SGD(network.parameters())
-    learner = training.Learner({"generator": network}, average, {"generator": optimizer})
+    learner = Learner({"generator": network}, average, {"generator": optimizer})
     for value, step, decay in ((1.0, 0, 0.1), (5.0, 10, 11 / 20), (7.0, 100_000, 0.99)):
         with torch.no_grad():
             network.weight.fill_(value)
@@ -178,18 +179,18 @@ def test_the_average_starts_short_and_ends_long():
 def test_an_epoch_shows_every_sequence_once():
     count, batch = 23, 5
     for turn in (0, 1):
-        seen = torch.cat([training.batch_index(3, step, turn, batch, count) for step in range(23)])
+        seen = torch.cat([seeds.batch_index(3, step, turn, batch, count) for step in range(23)])
         for epoch in range(5):
             part = seen[epoch * count : (epoch + 1) * count]
             assert torch.equal(part.sort().values, torch.arange(count))
-    assert not torch.equal(training.batch_index(3, 0, 0, 23, 23), training.batch_index(3, 0, 1, 23, 23))
-    assert len(training.batch_index(3, 0, 0, 50, 23)) == 50  # a batch larger than the data runs through it again
+    assert not torch.equal(seeds.batch_index(3, 0, 0, 23, 23), seeds.batch_index(3, 0, 1, 23, 23))
+    assert len(seeds.batch_index(3, 0, 0, 50, 23)) == 50  # a batch larger than the data runs through it again
 
 
 def test_derived_seeds_are_the_same_everywhere():
-    assert training.derive(0, 1, 0, 0) == 6015636589008938256
-    seeds = {training.derive(seed, step, turn) for seed in range(20) for step in range(50) for turn in range(2)}
-    assert len(seeds) == 2000
+    assert seeds.derive(0, 1, 0, 0) == 6015636589008938256
+    drawn = {seeds.derive(seed, step, turn) for seed in range(20) for step in range(50) for turn in range(2)}
+    assert len(drawn) == 2000
 
 
 class Exploding(objectives.Relativistic):

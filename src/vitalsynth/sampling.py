@@ -15,8 +15,9 @@ import torch
 from . import checkpoints, components
 from .generators import Generator
 from .runs import Run
+from .seeds import derive
 from .sequences import Sequences, listed
-from .training import derive, pick_device
+from .training import pick_device
 
 CHUNK = 1024
 

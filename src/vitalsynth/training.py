@@ -18,25 +18,21 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from copy import deepcopy
-from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from . import checkpoints, components
-from .discriminators import Discriminator
-from .generators import Generator
+from . import components
+from .learner import Learner
 from .objectives import Batch, Objective
 from .runs import Run, append
 from .schedules import Schedule
-from .sequences import Encoded, Shape, nearest
+from .seeds import batch_index, derive
+from .sequences import Encoded
 from .storage import naming
 
 Precision = Literal["float32", "bfloat16"]
@@ -44,12 +40,6 @@ Precision = Literal["float32", "bfloat16"]
 
 class Diverged(Exception):
     """Training produced a number that is not finite."""
-
-
-def derive(seed: int, *parts: int | str) -> int:
-    """Return a 63-bit seed that depends on all parts, by SHA-256 (unlike `hash`, the same in every process)."""
-    text = "/".join(map(str, (seed, *parts)))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 @dataclass(frozen=True)
@@ -78,195 +68,6 @@ class Plan:
         schedules = {player: components.construct(r, Schedule) for player, r in record["schedules"].items()}
         objective = components.construct(record["objective"], Objective)
         return cls(objective, schedules, record["seed"], record["batch"], record["average"], record["precision"])
-
-
-@dataclass
-class Learner:
-    """The state of training: networks by name, the averaged generator, an optimiser per network, and the step.
-
-    Args:
-        networks: `generator` and whatever else plays.
-        average: The generator averaged over the steps, which is the one to sample from.
-        optimizers: One for each network.
-        step: How many steps have been taken.
-        trains: Which parameters each player trains, by name; the others stay as they are.
-    """
-
-    networks: dict[str, Any]
-    average: nn.Module
-    optimizers: dict[str, Optimizer]
-    step: int = 0
-    trains: dict[str, dict[str, nn.Parameter]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.trains = {
-            player: {name: parameter for name, parameter in _named(player, network) if parameter.requires_grad}
-            for player, network in self.networks.items()
-        }
-
-    @classmethod
-    def build(cls, record: Mapping[str, Any], device: torch.device) -> Learner:
-        """Build the state before the first step, as the seed says."""
-        shape = Shape.from_json(record["shape"])
-        with torch.random.fork_rng(devices=[]):
-            networks = {}
-            for name, part in record["networks"].items():
-                torch.manual_seed(derive(record["seed"], "weights", name))
-                family = Generator if name == "generator" else Discriminator
-                networks[name] = components.construct(part, family, shape).to(device)
-        _freeze(networks, record["frozen"])
-        optimizers = {
-            name: components.construct(record["optimizers"][name], Optimizer, list(network.parameters()))
-            for name, network in networks.items()
-        }
-        for optimizer in optimizers.values():
-            for group in optimizer.param_groups:
-                group["initial_lr"] = group["lr"]
-        return cls(networks, deepcopy(networks["generator"]).requires_grad_(False), optimizers)
-
-    def save(self, folder: Path, log: Mapping[str, Any]) -> None:
-        """Write a checkpoint.
-
-        Args:
-            folder: Where checkpoints lie.
-            log: What it keeps of the rows of the log since the checkpoint before, from `runs.log_state`.
-        """
-        networks = {**self.networks, "average": self.average}
-        weights = {f"{name}.{key}": v for name, network in networks.items() for key, v in network.state_dict().items()}
-        slots, state = {}, {}
-        for name, optimizer in self.optimizers.items():
-            tensors, state[name] = checkpoints.split_optimizer(optimizer)
-            slots |= {f"{name}.{key}": value for key, value in tensors.items()}
-        trains = {player: list(parameters) for player, parameters in self.trains.items()}
-        tensors = {"networks": weights, "optimizers": slots}
-        checkpoints.save(folder, self.step, tensors, {"optimizers": state, "trains": trains, "log": log})
-
-    def load(
-        self, tensors: Mapping[str, checkpoints.Tensors], state: Mapping[str, Any], record: Mapping[str, Any]
-    ) -> None:
-        """Take over a checkpoint.
-
-        Raises:
-            ValueError: if a network's class has changed since.
-        """
-        for name, network in {**self.networks, "average": self.average}.items():
-            part = record["networks"]["generator" if name == "average" else name]
-            components.fill(network, _below(name, tensors["networks"]), part)
-        for name, optimizer in self.optimizers.items():
-            checkpoints.join_optimizer(optimizer, _below(name, tensors["optimizers"]), state["optimizers"][name])
-        self._restrict(state["trains"])
-        self.step = state["step"]
-
-    def inherit(
-        self,
-        tensors: Mapping[str, checkpoints.Tensors],
-        state: Mapping[str, Any],
-        parent: Mapping[str, Any],
-        record: Mapping[str, Any],
-    ) -> list[str]:
-        """Take over a checkpoint of a parent with other settings; what does not fit starts anew.
-
-        Args:
-            tensors: Of the checkpoint.
-            state: Of the checkpoint.
-            parent: The record that the checkpoint was trained with.
-            record: The record that this state was built with.
-
-        Returns:
-            What starts anew, in words.
-
-        Raises:
-            ValueError: if the generator does not fit.
-        """
-        anew: list[str] = []
-        for name, network in {**self.networks, "average": self.average}.items():
-            part = record["networks"]["generator" if name == "average" else name]
-            try:
-                components.fill(network, _below(name, tensors["networks"]), part)
-            except ValueError:
-                if name in ("generator", "average"):
-                    sizes = ", ".join(f"{key} {value}" for key, value in part["init_args"].items())
-                    raise ValueError(
-                        f"the weights of step {state['step']} do not fit a generator {part['class_path']} ({sizes}); "
-                        "a branch keeps its parent's, another needs a run of its own"
-                    ) from None
-                anew.append(f"the {name}")
-        for name, optimizer in self.optimizers.items():
-            if f"the {name}" in anew:
-                continue
-            if record["optimizers"][name]["class_path"] != parent["optimizers"][name]["class_path"]:
-                anew.append(f"the optimiser of the {name}")
-                continue
-            groups = optimizer.state_dict()["param_groups"]
-            plain = {**state["optimizers"][name], "groups": groups}
-            checkpoints.join_optimizer(optimizer, _below(name, tensors["optimizers"]), plain)
-        if not anew and record["frozen"] == parent["frozen"] and record["networks"] == parent["networks"]:
-            self._restrict(state["trains"])
-        self.step = state["step"]
-        return anew
-
-    def _restrict(self, trains: Mapping[str, Iterable[str]]) -> None:
-        """Let each player train the parameters of these names, and nothing else."""
-        everything = {name: p for player, network in self.networks.items() for name, p in _named(player, network)}
-        trained = {name for names in trains.values() for name in names}
-        for name, parameter in everything.items():
-            parameter.requires_grad_(name in trained)
-        self.trains = {player: {name: everything[name] for name in names} for player, names in trains.items()}
-
-    def resume(self, run: Run) -> None:
-        """Take over the newest whole checkpoint, if there ever was one, and drop log rows beyond it.
-
-        Raises:
-            ValueError: if there were checkpoints, but none is whole.
-        """
-        if found := checkpoints.newest(run.checkpoints):
-            self.load(*found, run.record)
-            run.verify_log(found[1])
-        elif run.start or len(run.log()) > run.record["checkpoint_every"]:
-            raise ValueError(f"{run.path} has been trained, but its checkpoints are gone; it is left as it is")
-        run.cut_log(self.step)
-
-
-def _named(player: str, network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    for name, parameter in network.named_parameters():
-        yield f"{player}.{name}", parameter
-
-
-def _freeze(networks: Mapping[str, nn.Module], frozen: Iterable[str]) -> None:
-    """Let nobody train the parameters whose names begin so.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    named = {name: parameter for player, network in networks.items() for name, parameter in _named(player, network)}
-    for beginning in frozen:
-        chosen = [name for name in named if f"{name}.".startswith(f"{beginning}.")]
-        if not chosen:
-            raise ValueError(f"--frozen: no parameter {beginning!r}; {nearest(beginning, named)}")
-        for name in chosen:
-            named[name].requires_grad_(False)
-
-
-def _below(prefix: str, tensors: checkpoints.Tensors) -> checkpoints.Tensors:
-    return {key.removeprefix(f"{prefix}."): value for key, value in tensors.items() if key.startswith(f"{prefix}.")}
-
-
-@lru_cache(maxsize=8)
-def _order(seed: int, count: int) -> np.ndarray:
-    return np.random.default_rng(seed).permutation(count)
-
-
-def batch_index(seed: int, step: int, turn: int, batch: int, count: int) -> Tensor:
-    """Return which sequences a turn sees: the data in an order shuffled anew each epoch, cut into batches.
-
-    Every turn of a step has its own order, so that what one player has seen does not depend on the others.
-    """
-    positions = np.arange(step * batch, (step + 1) * batch)
-    epochs = positions // count
-    parts = [
-        _order(derive(seed, "order", turn, int(e)), count)[positions[epochs == e] % count] for e in np.unique(epochs)
-    ]
-    return torch.from_numpy(np.concatenate(parts))
 
 
 def take_step(learner: Learner, data: Encoded, plan: Plan) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import Any
 from .. import checkpoints, components, runs, sources, training
 from ..discriminators import Discriminator
 from ..generators import Generator
+from ..learner import Learner
 from ..objectives import Objective
 from ..runs import Run
 from ..schedules import Schedule
@@ -163,7 +164,7 @@ class _Start:
         origin = {"id": _line_at(parent, step), "name": parent.name, "step": step}
         record = {**self.record, "data": about, "parent": origin}
         chosen = training.pick_device(device)
-        learner = training.Learner.build(record, chosen)
+        learner = Learner.build(record, chosen)
         anew = learner.inherit(tensors, state, parent.settings_at(step), record)
         part, _ = runs.part(sequences, about["cut"], about["seed"])
         encoded = parent.preparation.encode(part).to(chosen)

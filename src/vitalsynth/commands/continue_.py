@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from .. import runs, training
+from ..learner import Learner
 from ..runs import Run
 from ..sequences import Sequences
 from .train import run_to
@@ -41,7 +42,7 @@ def _carry_on(run: Run, steps: int, device: str, quiet: bool, data: str | Sequen
     if run.record.get("generator_only"):
         raise ValueError(f"{run.path} holds a generator only, which can be sampled but not trained")
     with run.lock():
-        learner = training.Learner.build(run.record, chosen)
+        learner = Learner.build(run.record, chosen)
         learner.resume(run)
         if learner.step >= steps:
             log.warning("%s is at step %d already, of the %d asked for in all", run.path, learner.step, steps)

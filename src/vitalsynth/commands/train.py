@@ -16,6 +16,7 @@ import torch
 from .. import components, frames, runs, schedules, sources, training
 from ..discriminators import Convolutional, Discriminator
 from ..generators import LSTM, Generator
+from ..learner import Learner
 from ..objectives import Objective, Relativistic
 from ..preparation import Preparation
 from ..runs import Run
@@ -135,7 +136,7 @@ def train(
         "parent": None,
         **provenance(),
     }
-    learner = training.Learner.build(record, chosen_device)
+    learner = Learner.build(record, chosen_device)
     encoded = preparation.encode(training_part).to(chosen_device)
     training.rehearse(record, encoded)
     say_what_is_trained(learner, training_part, sequences, chosen_device, quiet)
@@ -144,7 +145,7 @@ def train(
         return run_to(run, learner, encoded, steps, quiet)
 
 
-def run_to(run: Run, learner: training.Learner, encoded: Any, steps: int, quiet: bool) -> Run:
+def run_to(run: Run, learner: Learner, encoded: Any, steps: int, quiet: bool) -> Run:
     """Train with a progress bar.
 
     Raises:
@@ -211,9 +212,7 @@ def _git_commit() -> str | None:
     return done.stdout.strip()
 
 
-def say_what_is_trained(
-    learner: training.Learner, part: Sequences, whole: Sequences, device: torch.device, quiet: bool
-) -> None:
+def say_what_is_trained(learner: Learner, part: Sequences, whole: Sequences, device: torch.device, quiet: bool) -> None:
     if quiet:
         return
     sizes = ", ".join(f"{name} {sum(p.numel() for p in ps.values()):,}" for name, ps in learner.trains.items())

@@ -1,0 +1,190 @@
+"""The state of training: networks, the averaged generator, optimisers, which player trains what, and the step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from . import checkpoints, components
+from .discriminators import Discriminator
+from .generators import Generator
+from .runs import Run
+from .seeds import derive
+from .sequences import Shape, nearest
+
+
+@dataclass
+class Learner:
+    """The state of training: networks by name, the averaged generator, an optimiser per network, and the step.
+
+    Args:
+        networks: `generator` and whatever else plays.
+        average: The generator averaged over the steps, which is the one to sample from.
+        optimizers: One for each network.
+        step: How many steps have been taken.
+        trains: Which parameters each player trains, by name; the others stay as they are.
+    """
+
+    networks: dict[str, Any]
+    average: nn.Module
+    optimizers: dict[str, Optimizer]
+    step: int = 0
+    trains: dict[str, dict[str, nn.Parameter]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.trains = {
+            player: {name: parameter for name, parameter in _named(player, network) if parameter.requires_grad}
+            for player, network in self.networks.items()
+        }
+
+    @classmethod
+    def build(cls, record: Mapping[str, Any], device: torch.device) -> Learner:
+        """Build the state before the first step, as the seed says."""
+        shape = Shape.from_json(record["shape"])
+        with torch.random.fork_rng(devices=[]):
+            networks = {}
+            for name, part in record["networks"].items():
+                torch.manual_seed(derive(record["seed"], "weights", name))
+                family = Generator if name == "generator" else Discriminator
+                networks[name] = components.construct(part, family, shape).to(device)
+        _freeze(networks, record["frozen"])
+        optimizers = {
+            name: components.construct(record["optimizers"][name], Optimizer, list(network.parameters()))
+            for name, network in networks.items()
+        }
+        for optimizer in optimizers.values():
+            for group in optimizer.param_groups:
+                group["initial_lr"] = group["lr"]
+        return cls(networks, deepcopy(networks["generator"]).requires_grad_(False), optimizers)
+
+    def save(self, folder: Path, log: Mapping[str, Any]) -> None:
+        """Write a checkpoint.
+
+        Args:
+            folder: Where checkpoints lie.
+            log: What it keeps of the rows of the log since the checkpoint before, from `runs.log_state`.
+        """
+        weights = {f"{name}.{key}": v for name, network in self._saved() for key, v in network.state_dict().items()}
+        slots, state = {}, {}
+        for name, optimizer in self.optimizers.items():
+            tensors, state[name] = checkpoints.split_optimizer(optimizer)
+            slots |= {f"{name}.{key}": value for key, value in tensors.items()}
+        trains = {player: list(parameters) for player, parameters in self.trains.items()}
+        tensors = {"networks": weights, "optimizers": slots}
+        checkpoints.save(folder, self.step, tensors, {"optimizers": state, "trains": trains, "log": log})
+
+    def _saved(self) -> Iterator[tuple[str, nn.Module]]:
+        yield from {**self.networks, "average": self.average}.items()
+
+    def load(
+        self, tensors: Mapping[str, checkpoints.Tensors], state: Mapping[str, Any], record: Mapping[str, Any]
+    ) -> None:
+        """Take over a checkpoint.
+
+        Raises:
+            ValueError: if a network's class has changed since.
+        """
+        for name, network in self._saved():
+            part = record["networks"]["generator" if name == "average" else name]
+            components.fill(network, _below(name, tensors["networks"]), part)
+        for name, optimizer in self.optimizers.items():
+            checkpoints.join_optimizer(optimizer, _below(name, tensors["optimizers"]), state["optimizers"][name])
+        self._restrict(state["trains"])
+        self.step = state["step"]
+
+    def inherit(
+        self,
+        tensors: Mapping[str, checkpoints.Tensors],
+        state: Mapping[str, Any],
+        parent: Mapping[str, Any],
+        record: Mapping[str, Any],
+    ) -> list[str]:
+        """Take over a checkpoint of a parent with other settings; what does not fit starts anew.
+
+        Args:
+            tensors: Of the checkpoint.
+            state: Of the checkpoint.
+            parent: The record that the checkpoint was trained with.
+            record: The record that this state was built with.
+
+        Returns:
+            What starts anew, in words.
+
+        Raises:
+            ValueError: if the generator does not fit.
+        """
+        strangers: list[str] = []
+        for name, network in self._saved():
+            part = record["networks"]["generator" if name == "average" else name]
+            try:
+                components.fill(network, _below(name, tensors["networks"]), part)
+            except ValueError:
+                if part is record["networks"]["generator"]:
+                    sizes = ", ".join(f"{key} {value}" for key, value in part["init_args"].items())
+                    raise ValueError(
+                        f"the weights of step {state['step']} do not fit a generator {part['class_path']} ({sizes}); "
+                        "a branch keeps its parent's, another needs a run of its own"
+                    ) from None
+                strangers.append(name)
+        classes = [{name: part["class_path"] for name, part in r["optimizers"].items()} for r in (parent, record)]
+        others = [name for name in self.optimizers if name not in strangers and classes[0][name] != classes[1][name]]
+        for name, optimizer in self.optimizers.items():
+            if name not in (*strangers, *others):
+                settings = {**state["optimizers"][name], "groups": optimizer.state_dict()["param_groups"]}
+                checkpoints.join_optimizer(optimizer, _below(name, tensors["optimizers"]), settings)
+        if all(record[key] == parent[key] for key in ("networks", "frozen")):
+            self._restrict(state["trains"])
+        self.step = state["step"]
+        return [f"the {name}" for name in strangers] + [f"the optimiser of the {name}" for name in others]
+
+    def _restrict(self, trains: Mapping[str, Iterable[str]]) -> None:
+        """Let each player train the parameters of these names, and nothing else."""
+        everything = {name: p for player, network in self.networks.items() for name, p in _named(player, network)}
+        trained = {name for names in trains.values() for name in names}
+        for name, parameter in everything.items():
+            parameter.requires_grad_(name in trained)
+        self.trains = {player: {name: everything[name] for name in names} for player, names in trains.items()}
+
+    def resume(self, run: Run) -> None:
+        """Take over the newest whole checkpoint, if there ever was one, and drop log rows beyond it.
+
+        Raises:
+            ValueError: if there were checkpoints, but none is whole.
+        """
+        if found := checkpoints.newest(run.checkpoints):
+            self.load(*found, run.record)
+            run.verify_log(found[1])
+        elif run.start or len(run.log()) > run.record["checkpoint_every"]:
+            raise ValueError(f"{run.path} has been trained, but its checkpoints are gone; it is left as it is")
+        run.cut_log(self.step)
+
+
+def _named(player: str, network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    for name, parameter in network.named_parameters():
+        yield f"{player}.{name}", parameter
+
+
+def _freeze(networks: Mapping[str, nn.Module], frozen: Iterable[str]) -> None:
+    """Let nobody train the parameters whose names begin so.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    named = {name: parameter for player, network in networks.items() for name, parameter in _named(player, network)}
+    for beginning in frozen:
+        chosen = [name for name in named if f"{name}.".startswith(f"{beginning}.")]
+        if not chosen:
+            raise ValueError(f"--frozen: no parameter {beginning!r}; {nearest(beginning, named)}")
+        for name in chosen:
+            named[name].requires_grad_(False)
+
+
+def _below(prefix: str, tensors: checkpoints.Tensors) -> checkpoints.Tensors:
+    return {key.removeprefix(f"{prefix}."): value for key, value in tensors.items() if key.startswith(f"{prefix}.")}
