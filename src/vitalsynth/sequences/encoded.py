@@ -1,0 +1,88 @@
+"""The networks' world: dense tensors, and what a network must know of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from .schema import Kind
+
+
+@dataclass(frozen=True)
+class Block:
+    """Neighbouring encoded columns that belong together.
+
+    Args:
+        kind: `continuous` (any number), `binary` (one column of 0 and 1) or `categorical` (one-hot).
+        width: Number of columns.
+        gate: Position of the 0/1 column that says whether this block was measured (it is 0 where not); None if always.
+    """
+
+    kind: Kind
+    width: int = 1
+    gate: int | None = None
+
+
+@dataclass(frozen=True)
+class Shape:
+    """All that a network must know of the data; nobody configures it.
+
+    Args:
+        length: Time steps.
+        x: What the encoded channels are, in order.
+        s: What the encoded statics are, in order.
+        condition: Width of the condition, 0 if there is none.
+        alive: Position of the 0/1 channel that is 1 until the sequence ends; None if all have full length.
+    """
+
+    length: int
+    x: tuple[Block, ...]
+    s: tuple[Block, ...] = ()
+    condition: int = 0
+    alive: int | None = None
+
+    @property
+    def channels(self) -> int:
+        return sum(block.width for block in self.x)
+
+    @property
+    def statics(self) -> int:
+        return sum(block.width for block in self.s)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Shape:
+        blocks = {part: tuple(Block(**block) for block in record[part]) for part in ("x", "s")}
+        return cls(**{**record, **blocks})
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Dense sequences of roughly unit scale: what networks emit and see.
+
+    Args:
+        x: `(n, length, channels)`, no NaN.
+        s: `(n, statics)`, no NaN.
+        condition: `(n, condition)`, what was conditioned on.
+    """
+
+    x: Float[Tensor, "n length channels"]
+    s: Float[Tensor, "n statics"]
+    condition: Float[Tensor, "n condition"]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, index: Int[Tensor, " k"] | slice) -> Encoded:
+        """Select sequences by position."""
+        return Encoded(self.x[index], self.s[index], self.condition[index])
+
+    def to(self, target: torch.device | torch.dtype) -> Encoded:
+        """Move to a device, or convert to a dtype."""
+        return Encoded(self.x.to(target), self.s.to(target), self.condition.to(target))

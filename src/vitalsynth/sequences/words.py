@@ -1,0 +1,20 @@
+"""Lists and near misses in what a user writes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Say which known word was probably meant: the end of an error message."""
+    known = list(known)
+    if close := difflib.get_close_matches(word, known, n=1, cutoff=0.5):
+        return f"did you mean {close[0]!r}?"
+    return f"there are: {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}" if known else "there are none"
+
+
+def listed(text: str | list[str]) -> list[str]:
+    """Read a comma-separated list."""
+    parts = text.split(",") if isinstance(text, str) else text
+    return [part.strip() for part in parts if part.strip()]
