@@ -51,20 +51,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: str | Path, advice: str = "remove it or choose another place") -> Iterator[Path]:
+def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Give a hidden folder beside `path`; when the block ends well, it becomes `path`, else it is removed.
 
     Folders that lead there are made. What a process left that died while it made the same folder is removed.
-
-    Args:
-        path: Where the folder shall be.
-        advice: What to do if something is there.
 
     Raises:
         ValueError: if something is there already.
     """
     path = Path(path)
-    refuse_existing(path, advice)
+    refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     clear(path.parent, f".{glob.escape(path.name)}{HALF[1:]}")
     temporary = _hidden(path)
@@ -75,7 +71,7 @@ def atomic_folder(path: str | Path, advice: str = "remove it or choose another p
         yield temporary
         for folder, _, _ in os.walk(temporary):
             sync_folder(folder)
-        refuse_existing(path, advice)
+        refuse_existing(path)
         temporary.rename(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

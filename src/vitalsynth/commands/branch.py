@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from .. import checkpoints, components, runs, sources, training
-from ..discriminators import Discriminator
-from ..generators import Generator
+from .. import checkpoints, runs, sources, training
 from ..learner import Learner
-from ..objectives import Objective
 from ..runs import Run
-from ..schedules import Schedule
-from ..sequences import Sequences, Shape, listed
-from ..storage import refuse_existing
-from .train import PARTS, OptimizerFactory, check_numbers, provenance, run_to, say_what_is_trained
+from ..sequences import Encoded, Sequences, nearest
+from . import settings
+from .train import run_to, say_what_is_trained, train
 
 log = logging.getLogger(__name__)
 
 
+@settings.taken_from(train)
 def branch(
     run: str | list[str],
     *,
@@ -28,28 +25,17 @@ def branch(
     at: int | None = None,
     steps: int = 0,
     data: str | Sequences = "",
-    seed: int | None = None,
-    generator: Callable[[Shape], Generator] | None = None,
-    discriminator: Callable[[Shape], Discriminator] | None = None,
-    objective: Callable[[], Objective] | None = None,
-    generator_optimizer: OptimizerFactory | None = None,
-    discriminator_optimizer: OptimizerFactory | None = None,
-    generator_schedule: Callable[[], Schedule] | None = None,
-    discriminator_schedule: Callable[[], Schedule] | None = None,
-    batch: int | None = None,
-    average: float | None = None,
-    checkpoint_every: int | None = None,
-    frozen: str | list[str] | None = None,
-    precision: training.Precision | None = None,
     device: str = "auto",
     source: dict[str, Any] | None = None,
     quiet: bool = False,
+    **changed: Any,
 ) -> list[Run]:
     """Make a run that goes on from a checkpoint of another with changed settings, or on other data.
 
     What is not said stays as it was; with nothing changed, a branch trains as its parent would have. Its preparation,
     condition and who is held out are the parent's. A discriminator or optimiser that cannot take over what its
-    predecessor learned starts anew, and that is said; the generator must take over its weights.
+    predecessor learned starts anew, and that is said; the generator must take over its weights. Schedules count from
+    the start of the first run.
 
     Args:
         run: Folders of runs; globs are expanded.
@@ -59,20 +45,6 @@ def branch(
             made, and 'vitalsynth continue' trains it.
         data: Other data of the same schema: a source's name or a file. Its settings are the parent's, or follow as
             --source.NAME.
-        seed: Of batches and noise.
-        generator: Class of the generator, or settings of it that leave its weights as they are.
-        discriminator: Class of the discriminator.
-        objective: What the players minimise.
-        generator_optimizer: Any optimiser of torch.optim.
-        discriminator_optimizer: Any optimiser of torch.optim.
-        generator_schedule: Learning rate by step, counted from the start of the first run.
-        discriminator_schedule: Learning rate by step, counted from the start of the first run.
-        batch: Sequences in one player's turn.
-        average: Decay of the averaged generator.
-        checkpoint_every: Steps between checkpoints.
-        frozen: Parameters that stay as they are, by the beginnings of their names, comma separated, such as
-            generator.recurrence.
-        precision: float32, or bfloat16 autocast for the forward passes.
         device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
         source: Settings of the source of --data, as --source.NAME on the command line.
         quiet: No progress bar.
@@ -83,47 +55,61 @@ def branch(
     Raises:
         ValueError: if anything asked for is impossible; nothing is left behind.
     """
-    asked = {
-        "generator": generator,
-        "discriminator": discriminator,
-        "generator_optimizer": generator_optimizer,
-        "discriminator_optimizer": discriminator_optimizer,
-        "generator_schedule": generator_schedule,
-        "discriminator_schedule": discriminator_schedule,
-    }
-    plain = {"seed": seed, "batch": batch, "average": average, "checkpoint_every": checkpoint_every}
-    plain |= {"precision": precision, "frozen": None if frozen is None else listed(frozen)}
+    if unknown := [name for name in changed if name not in settings.NAMES]:
+        raise ValueError(f"no setting {unknown[0]!r} that a branch may change; {nearest(unknown[0], settings.NAMES)}")
     found = runs.find(run)
-    places = runs.destinations(out, found)
+    chosen = training.pick_device(device)
     made = []
-    for parent, place in zip(found, places, strict=True):
-        refuse_existing(place)
+    for parent, place in zip(found, runs.destinations(out, found), strict=True):
+        runs.refuse_existing(place)
         step = parent.step if at is None else at
         if 0 < steps <= step:
             raise ValueError(f"--steps is the total and must exceed {step}, where the branch begins; got {steps}")
-        record = _changed(parent.settings_at(step), asked, objective, plain)
-        start = _Start(parent, step, record, data, source)
-        made.append(start.train(str(place), steps, device, quiet))
+        before = parent.settings_at(step)
+        about, sequences = _data(parent, data, source)
+        record = {key: value for key, value in before.items() if key not in ("format", "id", "pieces", "averaged")}
+        record |= {"data": about, "parent": {"id": before["id"], "name": parent.name, "step": step}}
+        record |= settings.to_record(changed, before) | settings.provenance()
+        part, _ = runs.part(sequences, about["cut"], about["seed"])
+        encoded = parent.preparation.encode(part).to(chosen)
+        branched, learner = _make(place, parent, step, record, encoded)
+        if steps:
+            say_what_is_trained(learner, part, sequences, chosen, quiet)
+            with branched.lock():
+                run_to(branched, learner, encoded, steps, quiet)
+        made.append(branched)
     return made
 
 
-def _changed(
-    settings: Mapping[str, Any],
-    parts: Mapping[str, Callable[..., Any] | None],
-    objective: Callable[..., Any] | None,
-    plain: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Return the parent's settings with those that were asked for in their place."""
-    record = {key: value for key, value in settings.items() if key not in ("format", "id", "pieces", "averaged")}
-    players = [player for player in ("generator", "discriminator") if player in record["networks"] or parts[player]]
-    for kind, setting in PARTS.items():
-        chosen = {player: parts[setting.format(player)] for player in players}
-        record[kind] = {**record[kind], **{p: components.describe(f) for p, f in chosen.items() if f is not None}}
-    if objective is not None:
-        record["objective"] = components.describe(objective)
-    record |= {key: value for key, value in plain.items() if value is not None}
-    check_numbers(record["average"], batch=record["batch"], checkpoint_every=record["checkpoint_every"])
-    return record | provenance()
+def _make(place: Path, parent: Run, step: int, record: Mapping[str, Any], encoded: Encoded) -> tuple[Run, Learner]:
+    """Write the run, with a checkpoint of where it begins; return it, and the state there."""
+    tensors, state = checkpoints.load(parent.checkpoint(step))
+    learner = Learner.build(record, encoded.x.device)
+    anew = learner.inherit(tensors, state, parent.settings_at(step), record)
+    training.rehearse(record, encoded)
+    if anew:
+        log.warning("%s: these do not fit what the parent learned, and start anew: %s", place, ", ".join(anew))
+    with runs.making(place, record, parent.preparation.to_json()) as folder:
+        learner.save(folder / "checkpoints", runs.log_state(step))
+    return Run(place), learner
+
+
+def _data(parent: Run, data: str | Sequences, source: dict[str, Any] | None) -> tuple[dict[str, Any], Sequences]:
+    """Return the record of the data, and the data: the parent's, or others of its schema."""
+    about = parent.record["data"]
+    if isinstance(data, Sequences):
+        origin, sequences = {"source": None, "settings": {}}, parent.like(data)
+    elif data:
+        named, pinned = sources.pinned(data, sources.accepted(data, about["settings"]) if source is None else source)
+        origin, sequences = {"source": named, "settings": pinned}, parent.read(named, pinned)
+    else:
+        origin, sequences = {}, parent.read()
+    digest = sequences.digest()
+    if digest != about["digest"] and not origin:
+        raise ValueError(f"the data of {parent.path} are not what it was trained on; name them with --data")
+    if digest == about["digest"] and isinstance(data, Sequences):
+        origin = {}  # they can still be read where the parent read them, if it could
+    return {**about, **origin, "digest": digest, "count": len(sequences)}, sequences
 
 
 def inherited(run: Run, at: int | None, data: str = "") -> dict[str, Any]:
@@ -138,72 +124,5 @@ def inherited(run: Run, at: int | None, data: str = "") -> dict[str, Any]:
         ValueError: if the run names code that is not to be trusted.
     """
     record = run.record if at is None else run.settings_at(at)
-    chosen = {
-        setting.format(player): part for kind, setting in PARTS.items() for player, part in record[kind].items()
-    } | {"objective": record["objective"]}
-    components.check_parts(chosen)
-    plain = {key: record[key] for key in ("seed", "batch", "average", "checkpoint_every", "precision")}
     source = sources.accepted(data, record["data"]["settings"]) if data else {}
-    return {**chosen, **plain, "frozen": ",".join(record["frozen"]), **{f"source.{k}": v for k, v in source.items()}}
-
-
-@dataclass(frozen=True)
-class _Start:
-    """Where a branch begins, and how it goes on."""
-
-    parent: Run
-    step: int
-    record: dict[str, Any]
-    data: str | Sequences
-    source: dict[str, Any] | None
-
-    def train(self, out: str, steps: int, device: str, quiet: bool) -> Run:
-        parent, step = self.parent, self.step
-        tensors, state = checkpoints.load(parent.checkpoint(step))
-        about, sequences = self._data()
-        origin = {"id": _line_at(parent, step), "name": parent.name, "step": step}
-        record = {**self.record, "data": about, "parent": origin}
-        chosen = training.pick_device(device)
-        learner = Learner.build(record, chosen)
-        anew = learner.inherit(tensors, state, parent.settings_at(step), record)
-        part, _ = runs.part(sequences, about["cut"], about["seed"])
-        encoded = parent.preparation.encode(part).to(chosen)
-        training.rehearse(record, encoded)
-        if anew:
-            log.warning("%s: these do not fit what the parent learned, and start anew: %s", out, ", ".join(anew))
-        with runs.making(out, record, parent.preparation.to_json()) as folder:
-            learner.save(folder / "checkpoints", runs.log_state(step))
-        made = Run(out)
-        if not steps:
-            return made
-        say_what_is_trained(learner, part, sequences, chosen, quiet)
-        with made.lock():
-            return run_to(made, learner, encoded, steps, quiet)
-
-    def _data(self) -> tuple[dict[str, Any], Sequences]:
-        """Return the record of the data, and the data: the parent's, or others of its schema."""
-        about, data = self.record["data"], self.data
-        if isinstance(data, str) and not data:
-            sequences = self.parent.read()
-        elif isinstance(data, Sequences):
-            sequences = self.parent.like(data)
-            if sequences.digest() != about["digest"]:
-                about = {**about, "source": None, "settings": {}}
-        else:
-            named, settings = sources.pinned(data, self.source if self.source is not None else self._settings(data))
-            sequences = self.parent.read(named, settings)
-            about = {**about, "source": named, "settings": settings}
-        if self.data:
-            about = {**about, "digest": sequences.digest(), "count": len(sequences)}
-        elif sequences.digest() != about["digest"]:
-            raise ValueError(f"the data of {self.parent.path} are not what it was trained on; name them with --data")
-        return about, sequences
-
-    def _settings(self, data: str) -> dict[str, Any]:
-        """Return those of the parent's settings of its source that another source takes."""
-        return sources.accepted(data, self.record["data"]["settings"])
-
-
-def _line_at(run: Run, step: int) -> str:
-    """Return the id of the line that a step of a run belongs to."""
-    return next((p["id"] for p in run.record.get("pieces", []) if step < p["stop"]), run.record["id"])
+    return settings.from_record(record) | {f"source.{name}": value for name, value in source.items()}

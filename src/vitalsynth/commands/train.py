@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 import pandas as pd
 import torch
 
-from .. import components, frames, runs, schedules, sources, training
+from .. import frames, runs, schedules, sources, training
 from ..discriminators import Convolutional, Discriminator
 from ..generators import LSTM, Generator
 from ..learner import Learner
@@ -22,7 +19,7 @@ from ..preparation import Preparation
 from ..runs import Run
 from ..schedules import Schedule
 from ..sequences import Sequences, Shape, listed
-from ..storage import refuse_existing
+from . import settings
 from .progress import Progress
 
 OptimizerFactory = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
@@ -96,8 +93,10 @@ def train(
         ValueError: if anything asked for is impossible; nothing is left behind.
         training.Diverged: if a loss stops being finite; the run stays at its last checkpoint.
     """
-    refuse_existing(out, f"carry it on with 'vitalsynth continue {out}', or choose another --out")
-    check_numbers(average, steps=steps, batch=batch, checkpoint_every=checkpoint_every)
+    asked = {name: value for name, value in locals().items() if name in settings.NAMES}
+    runs.refuse_existing(out)
+    settings.check_at_least_one(steps=steps)
+    chosen = settings.to_record(asked)
     chosen_device = training.pick_device(device)
     sequences, origin = _read(data, source or {})
     sequences = sequences.drop(listed(drop))
@@ -114,27 +113,13 @@ def train(
             "digest": sequences.digest(),
             "count": len(sequences),
         },
-        "seed": seed,
         "condition": listed(condition),
         "normalise": normalise,
-        **describe(
-            generator=generator,
-            discriminator=discriminator,
-            objective=objective,
-            generator_optimizer=generator_optimizer,
-            discriminator_optimizer=discriminator_optimizer,
-            generator_schedule=generator_schedule,
-            discriminator_schedule=discriminator_schedule,
-        ),
-        "batch": batch,
-        "average": average,
-        "frozen": listed(frozen),
-        "precision": precision,
+        **chosen,
         "threads": torch.get_num_threads(),
-        "checkpoint_every": checkpoint_every,
         "shape": preparation.shape.to_json(),
         "parent": None,
-        **provenance(),
+        **settings.provenance(),
     }
     learner = Learner.build(record, chosen_device)
     encoded = preparation.encode(training_part).to(chosen_device)
@@ -162,54 +147,13 @@ class Stopped(Exception):
     """A signal asked to stop; all is saved."""
 
 
-def _read(data: str | Sequences | pd.DataFrame, settings: Mapping[str, Any]) -> tuple[Sequences, dict[str, Any]]:
+def _read(data: str | Sequences | pd.DataFrame, source: Mapping[str, Any]) -> tuple[Sequences, dict[str, Any]]:
     if isinstance(data, pd.DataFrame):
-        data = frames.from_frame(data, **settings)
+        data = frames.from_frame(data, **source)
     if isinstance(data, Sequences):
         return data, {"source": None, "settings": {}}
-    named, pinned = sources.pinned(data, settings)
+    named, pinned = sources.pinned(data, source)
     return sources.read(named, **pinned), {"source": named, "settings": pinned}
-
-
-def check_numbers(average: float, **numbers: int) -> None:
-    """Refuse settings that are out of their range.
-
-    Raises:
-        ValueError: which, and the range.
-    """
-    for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"--{name} must be at least 1, got {number}")
-    if not 0 <= average < 1:
-        raise ValueError(f"--average must lie in [0, 1), got {average}")
-
-
-PARTS = {"networks": "{}", "optimizers": "{}_optimizer", "schedules": "{}_schedule"}
-"""Where the record keeps the parts of each player, and the settings that choose them."""
-
-
-def describe(objective: Callable[..., Any], **parts: Callable[..., Any] | None) -> dict[str, Any]:
-    """Return the part of a record that says of what a run is made, from the settings that choose it."""
-    players = [player for player in ("generator", "discriminator") if parts[player] is not None]
-    record = {
-        kind: {player: components.describe(parts[setting.format(player)]) for player in players}  # type: ignore[arg-type]
-        for kind, setting in PARTS.items()
-    }
-    return record | {"objective": components.describe(objective)}
-
-
-def provenance() -> dict[str, Any]:
-    """Return what a record says of the code that made it."""
-    versions = {"vitalsynth": version("vitalsynth"), "torch": torch.__version__, "python": platform.python_version()}
-    return {"versions": versions, "git_commit": _git_commit()}
-
-
-def _git_commit() -> str | None:
-    try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
 
 
 def say_what_is_trained(learner: Learner, part: Sequences, whole: Sequences, device: torch.device, quiet: bool) -> None:

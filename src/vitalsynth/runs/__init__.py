@@ -17,6 +17,19 @@ one file of a run.
 from __future__ import annotations
 
 from .jsonl import append, rows
-from .run import FORMAT, Run, below, cut, destinations, find, log_state, making, part
+from .run import FORMAT, Run, below, cut, destinations, find, log_state, making, part, refuse_existing
 
-__all__ = ["FORMAT", "Run", "append", "below", "cut", "destinations", "find", "log_state", "making", "part", "rows"]
+__all__ = [
+    "FORMAT",
+    "Run",
+    "append",
+    "below",
+    "cut",
+    "destinations",
+    "find",
+    "log_state",
+    "making",
+    "part",
+    "refuse_existing",
+    "rows",
+]

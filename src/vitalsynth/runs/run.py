@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from .. import checkpoints, components, sources
+from .. import checkpoints, components, sources, storage
 from ..preparation import Preparation
 from ..sequences import Sequences
 from ..storage import atomic_folder, atomic_path, expand, refuse_special, sha256, write
@@ -302,6 +302,15 @@ def sealed(record: Mapping[str, Any], preparation: Mapping[str, Any]) -> dict[st
     return {"run.json": written, "preparation.json": prepared}
 
 
+def refuse_existing(path: str | Path) -> None:
+    """Refuse to make a run where something is.
+
+    Raises:
+        ValueError: with what to do.
+    """
+    storage.refuse_existing(path, f"carry it on with 'vitalsynth continue {path}', or choose another --out")
+
+
 @contextmanager
 def making(path: str | Path, record: Mapping[str, Any], preparation: Mapping[str, Any]) -> Iterator[Path]:
     """Give the folder of a new run to put more into; when the block ends well, the run is at `path`.
@@ -309,8 +318,8 @@ def making(path: str | Path, record: Mapping[str, Any], preparation: Mapping[str
     Raises:
         ValueError: if something is there already.
     """
-    advice = f"carry it on with 'vitalsynth continue {path}', or choose another --out"
-    with atomic_folder(path, advice) as folder:
+    refuse_existing(path)
+    with atomic_folder(path) as folder:
         for name, content in sealed(record, preparation).items():
             write(folder / name, content)
         yield folder

@@ -1,0 +1,110 @@
+"""The settings of a learner: declared once, by `train`; written to a run's record, and read back for a branch."""
+
+from __future__ import annotations
+
+import inspect
+import platform
+import re
+import subprocess
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from .. import components
+from ..sequences import listed
+
+PLAYERS = ("generator", "discriminator")
+PARTS = {"networks": "{}", "optimizers": "{}_optimizer", "schedules": "{}_schedule"}
+"""Where a record keeps the parts of each player, and the settings that choose them."""
+PLAIN = ("seed", "batch", "average", "checkpoint_every", "frozen", "precision")
+NAMES = (*(setting.format(player) for setting in PARTS.values() for player in PLAYERS), "objective", *PLAIN)
+
+
+def to_record(given: Mapping[str, Any], parent: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what a run's record says of settings.
+
+    Args:
+        given: Settings by name; None for a player that there is not, or for what stays as it was.
+        parent: The record whose settings those are that are not given.
+
+    Raises:
+        ValueError: if a number is out of its range, or a part cannot be recorded.
+    """
+    before = parent or {kind: {} for kind in PARTS}
+    record: dict[str, Any] = {}
+    for kind, setting in PARTS.items():
+        chosen = {player: given.get(setting.format(player)) for player in PLAYERS}
+        known = {player: components.describe(factory) for player, factory in chosen.items() if factory is not None}
+        record[kind] = {
+            p: part for p, part in {**before[kind], **known}.items() if p in record.get("networks", PLAYERS)
+        }
+    objective = given.get("objective")
+    record["objective"] = components.describe(objective) if objective is not None else before["objective"]
+    record |= {name: before[name] if given.get(name) is None else given[name] for name in PLAIN}
+    record["frozen"] = listed(record["frozen"])
+    check_at_least_one(batch=record["batch"], checkpoint_every=record["checkpoint_every"])
+    if not 0 <= record["average"] < 1:
+        raise ValueError(f"--average must lie in [0, 1), got {record['average']}")
+    return record
+
+
+def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as the command line writes them.
+
+    Raises:
+        ValueError: if the record names code that is not to be trusted.
+    """
+    parts = {setting.format(p): part for kind, setting in PARTS.items() for p, part in record[kind].items()}
+    parts["objective"] = record["objective"]
+    components.check_parts(parts)
+    return {**parts, **{name: record[name] for name in PLAIN}, "frozen": ",".join(record["frozen"])}
+
+
+def check_at_least_one(**numbers: int) -> None:
+    """Refuse numbers below 1.
+
+    Raises:
+        ValueError: which.
+    """
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"--{name} must be at least 1, got {number}")
+
+
+def taken_from(declaring: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a function that takes any keyword the settings that another declares, with None for what is not said.
+
+    Signature, annotations and documentation are those of the other, so the command line shows them in full.
+    """
+    theirs, hints = inspect.signature(declaring).parameters, inspect.get_annotations(declaring, eval_str=True)
+    documented = inspect.getdoc(declaring) or ""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(function)
+        own = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+        optional = {name: hints[name] | None for name in NAMES}
+        added = [theirs[name].replace(default=None, annotation=optional[name]) for name in NAMES]
+        function.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+        function.__annotations__ |= optional
+        about = [re.search(rf"^    {name}: .*(?:\n        .*)*", documented, re.MULTILINE) for name in NAMES]
+        lines = "\n".join(found[0] for found in about if found)
+        function.__doc__ = (inspect.getdoc(function) or "").replace("\n\nReturns:", f"\n{lines}\n\nReturns:", 1)
+        return function
+
+    return decorate
+
+
+def provenance() -> dict[str, Any]:
+    """Return what a record says of the code that made it."""
+    versions = {"vitalsynth": version("vitalsynth"), "torch": torch.__version__, "python": platform.python_version()}
+    return {"versions": versions, "git_commit": _git_commit()}
+
+
+def _git_commit() -> str | None:
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
