@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -76,21 +77,23 @@ STYLES = {"running": "green", "dead": "red", "waiting": "yellow", "done": ""}
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table()
-    for title in ("run", "data", "networks"):
-        table.add_column(title, overflow="fold")
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("run", overflow="fold")
+    table.add_column("data, networks", no_wrap=True)
     table.add_column("step", justify="right")
     table.add_column("state")
-    table.add_column("last scores")
-    table.add_column("size", justify="right")
-    table.add_column("parent")
+    table.add_column("last scores", no_wrap=True)
+    table.add_column("size", justify="right", no_wrap=True)
     for row in rows:
-        networks = "\n".join(path.rpartition(".")[2] for path in row["networks"].values())
-        scores = ", ".join(f"{name} {number(value)}" for name, value in list(row["scores"].items())[:3])
+        parent = f"\nfrom {row['parent']['name']} at {row['parent']['step']:,}" if row["parent"] else ""
+        networks = [path.rpartition(".")[2] for path in row["networks"].values()]
+        made_of = "\n".join([Path(row["data"] or "in memory").name, *networks])
+        scores = [f"{name} {number(value)}" for name, value in list(row["scores"].items())[:3]]
         if scores and row["scored_at"] != row["step"]:
-            scores += f" (at {row['scored_at']})"
-        parent = f"{row['parent']['name']} at {row['parent']['step']:,}" if row["parent"] else ""
-        cells = [row["path"], Path(row["data"] or "in memory").name, networks, f"{row['step']:,}"]
+            scores.append(f"(at step {row['scored_at']:,})")
         state = Text(row["state"], style=STYLES[row["state"]])
-        table.add_row(*map(Text, cells), state, Text(scores), storage.in_words(row["bytes"]), Text(parent))
+        size = storage.in_words(row["bytes"])
+        table.add_row(
+            Text(row["path"] + parent), Text(made_of), f"{row['step']:,}", state, Text("\n".join(scores)), size
+        )
     return table

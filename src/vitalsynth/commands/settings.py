@@ -35,11 +35,9 @@ def to_record(given: Mapping[str, Any], parent: Mapping[str, Any] | None = None)
     before = parent or {kind: {} for kind in PARTS}
     record: dict[str, Any] = {}
     for kind, setting in PARTS.items():
-        chosen = {player: given.get(setting.format(player)) for player in PLAYERS}
+        chosen = {player: given.get(setting.format(player)) for player in record.get("networks", PLAYERS)}
         known = {player: components.describe(factory) for player, factory in chosen.items() if factory is not None}
-        record[kind] = {
-            p: part for p, part in {**before[kind], **known}.items() if p in record.get("networks", PLAYERS)
-        }
+        record[kind] = {**before[kind], **known}
     objective = given.get("objective")
     record["objective"] = components.describe(objective) if objective is not None else before["objective"]
     record |= {name: before[name] if given.get(name) is None else given[name] for name in PLAIN}
