@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -119,19 +120,15 @@ def load(path: Path) -> tuple[dict[str, Tensors], dict[str, Any]]:
     return tensors, state
 
 
-class _damaged:
-    """Turns whatever goes wrong while a checkpoint is read into `DamagedCheckpoint`."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        odd = (OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError, MemoryError)
-        if isinstance(error, odd) and not isinstance(error, DamagedCheckpoint):
-            raise DamagedCheckpoint(f"{self.path} is damaged: {type(error).__name__}: {error}") from None
+@contextmanager
+def _damaged(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while a checkpoint is read into `DamagedCheckpoint`."""
+    try:
+        yield
+    except DamagedCheckpoint:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError, MemoryError) as error:
+        raise DamagedCheckpoint(f"{path} is damaged: {type(error).__name__}: {error}") from None
 
 
 def _plain_file(path: Path) -> bytes:
@@ -143,6 +140,15 @@ def _plain_file(path: Path) -> bytes:
 def steps(folder: Path) -> list[int]:
     """Return the steps at which there are checkpoints, whole or not, in order."""
     return sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit())
+
+
+def whole(folder: Path) -> Iterator[tuple[int, dict[str, bytes]]]:
+    """Yield step and files of the whole checkpoints, oldest first, warning of damaged ones left out."""
+    for step in steps(folder):
+        try:
+            yield step, read(at(folder, step))
+        except DamagedCheckpoint as error:
+            log.warning("%s; it is left out", error)
 
 
 def newest(folder: Path) -> tuple[dict[str, Tensors], dict[str, Any]] | None:

@@ -14,6 +14,8 @@ import importlib.util
 import json
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -83,8 +85,7 @@ def _write(model: Physical, condition: Tensor, target: Path) -> None:
     inputs = (torch.randn(2, model.generator.noise), condition)
     any_number = torch.export.Dim("n", min=1)
     sizes = ({0: any_number}, {0: any_number})
-    with warnings.catch_warnings(), torch.no_grad(), _quiet():
-        warnings.simplefilter("ignore")  # of torch's own deprecated parts
+    with torch.no_grad(), _quiet():
         if target.suffix == ".pt2":
             torch.export.save(torch.export.export(model, inputs, dynamic_shapes=sizes), target)
         else:
@@ -101,15 +102,16 @@ def _write(model: Physical, condition: Tensor, target: Path) -> None:
             )
 
 
-class _quiet:
-    """Keeps torch's exporters from logging what they do."""
-
-    def __enter__(self) -> None:
-        self.before = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-
-    def __exit__(self, *_: object) -> None:
-        logging.disable(self.before)
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch's exporters from logging and warning of what they do."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _about(run: Run, generator: Generator, step: int) -> dict[str, Any]:

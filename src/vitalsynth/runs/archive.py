@@ -69,14 +69,9 @@ def _everything(run: Run) -> Iterator[tuple[str, bytes | Path]]:
     clock = [{key: v for key, v in row.items() if key not in ("host", "process")} for row in _rows(run, "clock.jsonl")]
     yield "clock.jsonl", _lines(clock)
     yield "evaluation.jsonl", _lines(_rows(run, "evaluation.jsonl"))
-    for step in checkpoints.steps(run.checkpoints):
-        try:
-            files = checkpoints.read(folder := checkpoints.at(run.checkpoints, step))
-        except checkpoints.DamagedCheckpoint as error:
-            checkpoints.log.warning("%s; it is left out", error)
-            continue
+    for step, files in checkpoints.whole(run.checkpoints):
         for name in files:
-            yield f"checkpoints/{folder.name}/{name}", folder / name
+            yield f"checkpoints/{step:08d}/{name}", checkpoints.at(run.checkpoints, step) / name
     for file in run.samples():
         yield f"samples/{file.name}", file
 

@@ -52,15 +52,17 @@ class NotALine(ValueError):
 
 def pieces(run: Run) -> list[Piece]:
     """Return what a run consists of, oldest first: one piece, if it was not merged."""
-    found: list[Piece] = []
-    parent = run.record["parent"]
-    above = parent["id"] if parent else None
-    for part in run.record.get("pieces", []):
-        found.append(Piece(part["id"], part["name"], above, part["start"], part["stop"], part["record"], run))
-        above = part["id"]
-    start = found[-1].stop if found else run.start
     own = {key: value for key, value in run.record.items() if key != "pieces"}
-    return [*found, Piece(run.record["id"], run.name, above, start, run.step, own, run)]
+    earlier = run.record.get("pieces", [])
+    start = earlier[-1]["stop"] if earlier else run.start
+    parts = [*earlier, {"name": run.name, "start": start, "stop": run.step, "record": own}]
+    above = run.record["parent"]["id"] if run.record["parent"] else None
+    found = []
+    for part in parts:
+        id = part["record"]["id"]
+        found.append(Piece(id, part["name"], above, part["start"], part["stop"], part["record"], run))
+        above = id
+    return found
 
 
 def related(one: Run, other: Run) -> bool:
@@ -77,6 +79,7 @@ def line(runs: Sequence[Run]) -> list[Piece]:
     """
     everything = [piece for run in runs for piece in pieces(run)]
     longest = _longest(everything)
+    _check_copies(everything, longest)
     parents = {piece.parent for piece in longest.values()}
     tips = [id for id in longest if id not in parents]
     ordered = [longest[tips[0]]]
@@ -95,33 +98,31 @@ def line(runs: Sequence[Run]) -> list[Piece]:
     return [replace(piece, stop=stop) for piece, stop in zip(ordered, stops, strict=True)]
 
 
-def _longest(everything: list[Piece]) -> dict[str, Piece]:
-    """Return the longest piece of each line; copies must agree on the steps that both have."""
+def _longest(everything: Sequence[Piece]) -> dict[str, Piece]:
+    """Return the longest piece of each line."""
     longest: dict[str, Piece] = {}
     for piece in everything:
-        other = longest.setdefault(piece.id, piece)
-        if other is piece:
-            continue
-        short, long = sorted((piece, other), key=lambda one: one.stop)
-        ours, theirs = (one.run.log_lines(short.start, short.stop) for one in (short, long))
-        if ours != theirs:
-            step = short.start + next(
-                j for j, pair in enumerate(zip(ours, theirs, strict=True), 1) if pair[0] != pair[1]
-            )
-            reason = (
-                f"{short.run.path} and {long.run.path} are copies of one run that went different ways at step {step}"
-            )
-            raise NotALine(reason, tree([short.run, long.run]))
-        longest[piece.id] = long
+        if piece.id not in longest or longest[piece.id].stop < piece.stop:
+            longest[piece.id] = piece
     return longest
+
+
+def _check_copies(everything: Sequence[Piece], longest: dict[str, Piece]) -> None:
+    """Refuse copies of a line that do not agree on the steps that both have."""
+    for copy in everything:
+        other = longest[copy.id]
+        if other is copy:
+            continue
+        ours, theirs = (one.run.log_lines(copy.start, copy.stop) for one in (copy, other))
+        for step, pair in enumerate(zip(ours, theirs, strict=True), copy.start + 1):
+            if pair[0] != pair[1]:
+                what = f"{copy.run.path} and {other.run.path} are copies of one run"
+                raise NotALine(f"{what} that went different ways at step {step}", tree([copy.run, other.run]))
 
 
 def tree(runs: Sequence[Run]) -> str:
     """Draw how runs hang together."""
-    longest: dict[str, Piece] = {}
-    for piece in (piece for run in runs for piece in pieces(run)):
-        if piece.id not in longest or longest[piece.id].stop < piece.stop:
-            longest[piece.id] = piece
+    longest = _longest([piece for run in runs for piece in pieces(run)])
     roots = [piece for piece in longest.values() if piece.parent not in longest]
     return "\n".join(row for root in roots for row in _drawn(root, longest, "", ""))
 

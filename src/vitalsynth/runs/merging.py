@@ -33,9 +33,7 @@ def merge(runs: Sequence[Run], out: str | Path) -> Run:
         line = lineage.line(runs)
         first, last = line[0], line[-1]
         record = {key: value for key, value in last.record.items() if key != "format"}
-        earlier = [
-            {"id": p.id, "name": p.name, "start": p.start, "stop": p.stop, "record": p.record} for p in line[:-1]
-        ]
+        earlier = [{"name": p.name, "start": p.start, "stop": p.stop, "record": p.record} for p in line[:-1]]
         record |= {"parent": first.record["parent"]} | ({"pieces": earlier} if earlier else {})
         with making(out, record, last.run.preparation.to_json()) as folder:
             _write(
@@ -72,16 +70,11 @@ def _rows_of(piece: Piece, name: str, first: bool, last: bool) -> Iterator[bytes
 
 
 def _copy_checkpoints(piece: Piece, folder: Path) -> None:
-    """Copy the whole checkpoints of a piece; where it begins, its own replaces that of the piece before."""
-    for step in checkpoints.steps(piece.run.checkpoints):
+    """Copy the checkpoints of a piece; where it begins, its own replaces that of the piece before."""
+    for step, files in checkpoints.whole(piece.run.checkpoints):
         if piece.start <= step <= piece.stop:
-            try:
-                content = checkpoints.read(checkpoints.at(piece.run.checkpoints, step))
-            except checkpoints.DamagedCheckpoint as error:
-                log.warning("%s; it is left out", error)
-                continue
-            piece.run.verify_log(json.loads(content["state.json"]))
-            checkpoints.write(folder, step, content)
+            piece.run.verify_log(json.loads(files["state.json"]))
+            checkpoints.write(folder, step, files)
 
 
 def _copy_samples(piece: Piece, folder: Path, first: bool) -> None:
