@@ -9,6 +9,8 @@ ROOT = Path(__file__).parents[1] / "src" / "vitalsynth"
 LEARNING = {
     "layers",
     "generators",
+    "autoregressive",
+    "flows",
     "discriminators",
     "objectives",
     "schedules",
@@ -30,6 +32,8 @@ ALLOWED = {
     "sources": {"sequences", "storage", "components", "frames"},
     "layers": {"sequences"},
     "generators": {"sequences", "layers"},
+    "autoregressive": {"sequences", "generators"},
+    "flows": {"sequences", "generators"},
     "discriminators": {"sequences", "layers"},
     "objectives": {"sequences"},
     "checkpoints": {"storage"},

@@ -47,6 +47,11 @@ class Normaliser(ABC):
     def decode(self, values: Decoded, statics: DecodedStatics) -> Decoded:
         """Undo `encode`."""
 
+    @property
+    def affine(self) -> tuple[float, float] | None:
+        """Level and scale of `(values - level) / scale`, if that is all that `encode` does."""
+        return None
+
 
 def _none(values: Values) -> Statics:
     return np.zeros((len(values), 0))
@@ -67,6 +72,10 @@ class MinMax(Normaliser):
     def _half(self) -> float:
         return (self.high - self.low) / 2 or 1.0
 
+    @property
+    def affine(self) -> tuple[float, float]:
+        return self.low + self._half, self._half
+
     def encode(self, values: Values) -> tuple[Values, Statics]:
         return (values - self.low) / self._half - 1, _none(values)
 
@@ -84,6 +93,10 @@ class Standard(Normaliser):
     @classmethod
     def fit(cls, values: Values) -> Standard:
         return cls(float(np.nanmean(values)), _spread(values))
+
+    @property
+    def affine(self) -> tuple[float, float]:
+        return self.mean, self.scale
 
     def encode(self, values: Values) -> tuple[Values, Statics]:
         return (values - self.mean) / self.scale, _none(values)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,15 @@ class Part:
     @property
     def width(self) -> int:
         return len(self.column.categories) if self.column.kind == "categorical" else 1
+
+    def block(self, gate: int | None) -> Block:
+        """Return what a network is told of the encoded column."""
+        if self.normaliser is None or self.normaliser.width:
+            return Block(self.column.kind, self.width, gate)
+        low, high = self.normaliser.encode(np.array([self.extremes]))[0][0].tolist()
+        step, affine = self.column.resolution, self.normaliser.affine
+        grid = None if step is None or affine is None else (step / affine[1], -affine[0] / affine[1])
+        return Block("continuous", 1, gate, grid, (low, high))
 
     @classmethod
     def fit(cls, column: Column, values: Float[ndarray, "n length"], alive: ndarray, kind: str) -> Part:
@@ -168,21 +177,21 @@ class Preparation:
         gaps = [part for part in self.channels if part.gaps]
         first_mask = sum(part.width for part in self.channels)
         gates = {part.column.name: first_mask + j for j, part in enumerate(gaps)}
-        x = [Block(part.column.kind, part.width, gates.get(part.column.name)) for part in self.channels]
+        x = [part.block(gates.get(part.column.name)) for part in self.channels]
         x += [Block("binary")] * (len(gaps) + self.varying)
         s: list[Block] = []
-        for kind, width, gated in self._static_blocks():
-            position = sum(block.width for block in s) + width
-            s += [Block(kind, width, position), Block("binary")] if gated else [Block(kind, width)]
+        for blocks, gated in self._static_blocks():
+            gate = sum(block.width for block in s) + sum(block.width for block in blocks)
+            s += [*(replace(block, gate=gate) for block in blocks), Block("binary")] if gated else blocks
         condition = sum(part.width + part.gaps for part in self.given)
         return Shape(self.length, tuple(x), tuple(s), condition, first_mask + len(gaps) if self.varying else None)
 
-    def _static_blocks(self) -> Iterator[tuple[Any, int, bool]]:
+    def _static_blocks(self) -> Iterator[tuple[list[Block], bool]]:
         for part in self.generated:
-            yield part.column.kind, part.width, part.gaps
+            yield [part.block(None)], part.gaps
         for part in self.channels:
             if part.normaliser is not None and part.normaliser.width:
-                yield "continuous", part.normaliser.width, part.statics_gaps
+                yield [Block("continuous")] * part.normaliser.width, part.statics_gaps
 
     def encode(self, sequences: Sequences) -> Encoded:
         """Encode sequences of the same schema.

@@ -11,7 +11,9 @@ import pandas as pd
 import torch
 
 from .. import frames, runs, schedules, sources, training
+from ..autoregressive import Autoregressive  # noqa: F401 (can be named)
 from ..discriminators import Convolutional, Discriminator
+from ..flows import Flow  # noqa: F401
 from ..generators import LSTM, Generator
 from ..learner import Learner
 from ..objectives import Objective, Relativistic

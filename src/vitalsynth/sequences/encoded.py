@@ -20,11 +20,20 @@ class Block:
         kind: `continuous` (any number), `binary` (one column of 0 and 1) or `categorical` (one-hot).
         width: Number of columns.
         gate: Position of the 0/1 column that says whether this block was measured (it is 0 where not); None if always.
+        grid: Spacing and origin of the values of a continuous column that was recorded in steps; None if it was not.
+        range: Smallest and largest value of a continuous column in the training set; None if not known.
     """
 
     kind: Kind
     width: int = 1
     gate: int | None = None
+    grid: tuple[float, float] | None = None
+    range: tuple[float, float] | None = None
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Block:
+        pairs = {name: tuple(record[name]) for name in ("grid", "range") if record.get(name) is not None}
+        return cls(**{**record, **pairs})
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class Shape:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Shape:
-        blocks = {part: tuple(Block(**block) for block in record[part]) for part in ("x", "s")}
+        blocks = {part: tuple(Block.from_json(block) for block in record[part]) for part in ("x", "s")}
         return cls(**{**record, **blocks})
 
 
