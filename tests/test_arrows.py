@@ -20,13 +20,14 @@ LEARNING = {
     "sampling",
 }
 # What each room may import, besides itself.
-DATA = {"sequences", "normalisation", "preparation", "storage", "components", "frames", "sources"}
+DATA = {"sequences", "normalisation", "mixing", "preparation", "storage", "components", "frames", "sources"}
 ALLOWED = {
     "sequences": set(),
     "storage": set(),
     "schedules": set(),
     "normalisation": {"sequences"},
-    "preparation": {"sequences", "normalisation"},
+    "mixing": set(),
+    "preparation": {"sequences", "normalisation", "mixing"},
     "components": {"sequences"},
     "frames": {"sequences", "storage"},
     "sources": {"sequences", "storage", "components", "frames"},

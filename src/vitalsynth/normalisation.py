@@ -155,7 +155,8 @@ class Local(Normaliser):
 
     A quiet sequence keeps its fine structure beside a restless one (the idea of per-sequence normalisation in
     DoppelGANger, Lin et al. 2020, there with minimum and maximum). The scale has a floor of a thousandth of the
-    training set's, so that a constant sequence stays finite.
+    training set's, so that a constant sequence stays finite. What is decoded is first brought to mean 0 and deviation
+    1, as every encoded sequence is, so that it has exactly the level and the scale that its statics say.
     """
 
     level: Standard
@@ -185,7 +186,12 @@ class Local(Normaliser):
     def decode(self, values: Decoded, statics: DecodedStatics) -> Decoded:
         level = self.level.decode(statics[:, :1], statics)
         scale = torch.exp(self.log_scale.decode(statics[:, 1:], statics))
-        return level + values * scale
+        measured = ~torch.isnan(values)
+        count = measured.sum(dim=1, keepdim=True).clamp(min=1)
+        centred = values - torch.where(measured, values, 0.0).sum(dim=1, keepdim=True) / count
+        spread = (torch.where(measured, centred, 0.0).square().sum(dim=1, keepdim=True) / count).sqrt()
+        quiet = (scale < 1.001 * self.floor) | (spread < 1e-6)  # its deviation was less than 1
+        return level + centred / torch.where(quiet, 1.0, spread) * scale
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ def train(
     condition: str | list[str] = "",
     drop: str | list[str] = "",
     normalise: str | dict[str, str] = "standard",
+    whiten: float = 0.0,
     held_out: float = 0.2,
     generator: Callable[[Shape], Generator] = LSTM,
     discriminator: Callable[[Shape], Discriminator] | None = Convolutional,
@@ -70,6 +71,8 @@ def train(
         drop: Columns to leave out, comma separated.
         normalise: Of continuous channels: standard, minmax, quantile, local (each sequence's level and scale become
             statics), local-max or integrated; by name with '{"hr": "local", "*": "standard"}'.
+        whiten: Learn what continuous channels without gaps have in common and what sets them apart, each at its own
+            scale: the floor of their eigenvalues, such as 0.001; 0 leaves channels as they are.
         held_out: Share of the subjects that training never sees, for honest scores; 0 trains on all.
         generator: Class of the generator: LSTM, GRU, or your own by import path, such as my_nets.Wave.
         discriminator: Class of the discriminator: Convolutional, LSTM, GRU, or your own by import path.
@@ -104,7 +107,7 @@ def train(
     sequences = sequences.drop(listed(drop))
     cut = runs.cut(sequences, held_out, seed)
     training_part, _ = runs.part(sequences, cut, seed)
-    preparation = Preparation.fit(training_part, normalise, listed(condition))
+    preparation = Preparation.fit(training_part, normalise, listed(condition), whiten)
     record = {
         "data": {
             **origin,
@@ -117,6 +120,7 @@ def train(
         },
         "condition": listed(condition),
         "normalise": normalise,
+        "whiten": whiten,
         **chosen,
         "threads": torch.get_num_threads(),
         "shape": preparation.shape.to_json(),
