@@ -25,6 +25,8 @@ from .sequences import Block, Encoded, Shape
 
 PATCH = 8
 """Columns that a patch should have: fewer make the recurrence long, more make the masked network wide."""
+FAR = 30.0
+"""Deviations from the mean beyond which a cell's mass is that of the tail, by its asymptotic form."""
 LOG_SCALE = (-7.0, 3.0)
 """Between what the logarithm of a component's deviation is kept."""
 
@@ -53,7 +55,7 @@ class Autoregressive(Generator):
             head: Hidden units that each column's law has of its own.
             components: Normal distributions in the mixture of a number.
             patch: Steps that the recurrence takes at once; 0 takes as many as make about 8 columns.
-            dropout: Share of hidden units that are silenced while training.
+            dropout: Share of the recurrence's outputs that are silenced while training.
         """
         super().__init__()
         self.length = shape.length
@@ -61,14 +63,14 @@ class Autoregressive(Generator):
         self.steps = -(-shape.length // self.patch)
         self.dropout, self.alive = dropout, shape.alive
         self.slots = _slots(shape.x, shape.alive)
-        self.static_laws = Laws(_slots(shape.s), shape.statics, shape.condition, 0, head, components, dropout)
+        self.static_laws = Laws(_slots(shape.s), shape.statics, shape.condition, 0, head, components)
         slots = [slot.at(step, shape.channels) for step in range(self.patch) for slot in self.slots]
         width = self.patch * shape.channels
         given = shape.statics + shape.condition
         sizes = [2 * width + given] + [hidden] * (layers - 1)
         self.recurrence = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
         self.place = nn.Parameter(0.1 * torch.randn(self.steps, hidden))
-        self.laws = Laws(slots, width, hidden + given, 2 * width, head, components, dropout)
+        self.laws = Laws(slots, width, hidden + given, 2 * width, head, components)
         self.channels = shape.channels
         self.gates = [(slot.columns, slot.gate) for slot in self.slots if slot.gate is not None]
         numbers = torch.zeros(shape.channels)
@@ -248,7 +250,6 @@ class Laws(nn.Module):
         direct: Width of what enters the means of numbers linearly.
         hidden: Hidden units of each slot.
         components: Of a mixture.
-        dropout: Share of hidden units that are silenced while training.
     """
 
     mask: Tensor
@@ -264,10 +265,9 @@ class Laws(nn.Module):
         direct: int,
         hidden: int,
         components: int,
-        dropout: float,
     ) -> None:
         super().__init__()
-        self.slots, self.columns, self.components, self.dropout = tuple(slots), columns, components, dropout
+        self.slots, self.columns, self.components = tuple(slots), columns, components
         count, outputs = len(slots), max([3 * components + 1, *(slot.width for slot in slots)])
         weights = lambda *size, fan: nn.Parameter(torch.randn(*size) / math.sqrt(max(1, fan)))  # noqa: E731
         self.context = weights(context, count, hidden, fan=context)
@@ -304,7 +304,7 @@ class Laws(nn.Module):
         return (context @ self.context.flatten(1)).unflatten(-1, self.bias.shape) + self.bias
 
     def _outputs(self, u: Float[Tensor, "m some hidden"], which: slice) -> Float[Tensor, "m some outputs"]:
-        u = dropout(silu(u), self.dropout, self.training).transpose(0, 1)
+        u = silu(u).transpose(0, 1)
         u = u + silu(torch.baddbmm(self.middle_bias[which, None], u, self.middle[which]))
         return torch.baddbmm(self.out_bias[which, None], u, self.out[which]).transpose(0, 1)
 
@@ -464,6 +464,9 @@ def _log_between(lower: Tensor, upper: Tensor, narrow: Tensor) -> Tensor:
     """Return log(Φ(upper) - Φ(lower)), in the lower tail, where it loses least; `narrow` where the two nearly agree."""
     flip = lower + upper > 0
     a, b = torch.where(flip, -upper, lower), torch.where(flip, -lower, upper)
-    log_b = torch.special.log_ndtr(b)
-    share = -torch.expm1((torch.special.log_ndtr(a) - log_b).clamp(max=-1e-6))
-    return torch.where(upper - lower < 1e-2, narrow, log_b + torch.log(share.clamp(min=1e-9)))
+    near = b.clamp(min=-FAR)
+    log_near = torch.special.log_ndtr(near)
+    share = -torch.expm1((torch.special.log_ndtr(a.clamp(min=-FAR - 10)) - log_near).clamp(max=-1e-6))
+    far = -0.5 * b.square() - torch.log(-b.clamp(max=-1.0)) - 0.5 * math.log(2 * math.pi)  # Mills' ratio
+    inside = torch.where(b < -FAR, far, log_near + torch.log(share.clamp(min=1e-9)))
+    return torch.where(upper - lower < 1e-2, narrow, inside)
