@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "vitalsynth"
 LEARNING = {
     "layers",
+    "recurrences",
     "generators",
     "discriminators",
     "objectives",
@@ -29,8 +30,9 @@ ALLOWED = {
     "frames": {"sequences", "storage"},
     "sources": {"sequences", "storage", "components", "frames"},
     "layers": {"sequences"},
-    "generators": {"sequences", "layers"},
-    "discriminators": {"sequences", "layers"},
+    "recurrences": {"layers"},
+    "generators": {"sequences", "layers", "recurrences"},
+    "discriminators": {"sequences", "layers", "recurrences"},
     "objectives": {"sequences"},
     "checkpoints": {"storage"},
     "runs": {*DATA, "checkpoints"},
