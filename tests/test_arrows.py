@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "vitalsynth"
 LEARNING = {
     "layers",
+    "recurrences",
     "generators",
     "autoregressive",
     "flows",
@@ -33,10 +34,11 @@ ALLOWED = {
     "frames": {"sequences", "storage"},
     "sources": {"sequences", "storage", "components", "frames"},
     "layers": {"sequences"},
-    "generators": {"sequences", "layers"},
+    "recurrences": {"layers"},
+    "generators": {"sequences", "layers", "recurrences"},
+    "discriminators": {"sequences", "layers", "recurrences"},
     "autoregressive": {"sequences", "generators"},
     "flows": {"sequences", "generators"},
-    "discriminators": {"sequences", "layers"},
     "objectives": {"sequences"},
     "checkpoints": {"storage"},
     "runs": {*DATA, "checkpoints"},

@@ -17,7 +17,7 @@ from vitalsynth.cli import main
 from vitalsynth.commands.export import export
 from vitalsynth.commands.train import train
 from vitalsynth.discriminators import Convolutional
-from vitalsynth.generators import GRU, LSTM
+from vitalsynth.generators import GRU, LSTM, MinGRU, RGLRU
 
 # Runs in a process that cannot import vitalsynth: from noise and condition in a file to sequences in a file.
 ELSEWHERE = """
@@ -60,8 +60,10 @@ def trained(out, generator, normalise, condition="died,age"):
             {"hr": "quantile", "temp": "integrated", "age": "quantile"},
         ),
         ("torch", partial(LSTM, hidden=8, layers=2), {"hr": "local-max", "*": "minmax"}),
+        ("onnx", partial(MinGRU, hidden=8, bidirectional=True, dropout=0.5, layers=2), "standard"),
+        ("torch", partial(RGLRU, hidden=8), "standard"),
     ],
-    ids=["onnx LSTM local", "onnx GRU quantile integrated", "torch LSTM"],
+    ids=["onnx LSTM local", "onnx GRU quantile integrated", "torch LSTM", "onnx MinGRU", "torch RGLRU"],
 )
 def test_an_exported_generator_gives_the_same_sequences_elsewhere(tmp_path, format, generator, normalise):
     run = trained(tmp_path / "run", generator, normalise)

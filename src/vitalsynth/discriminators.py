@@ -14,6 +14,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from . import recurrences
 from .layers import Score, every_step
 from .sequences import Encoded, Shape
 
@@ -33,7 +34,7 @@ class Recurrent(Discriminator):
 
     @property
     @abstractmethod
-    def cell(self) -> type[nn.LSTM | nn.GRU]:
+    def cell(self) -> recurrences.Cell:
         """The recurrent layer, set by the classes below."""
 
     def __init__(
@@ -43,6 +44,7 @@ class Recurrent(Discriminator):
         layers: int = 1,
         bidirectional: bool = True,
         conditioning: Conditioning = "both",
+        dropout: float = 0.0,
     ) -> None:
         """Build the network.
 
@@ -52,11 +54,12 @@ class Recurrent(Discriminator):
             layers: Recurrent layers on top of each other.
             bidirectional: Also run backwards in time.
             conditioning: How a condition enters.
+            dropout: Share of a recurrent layer's features dropped before the next, the same ones at every step.
         """
         super().__init__()
         self.concatenate = conditioning != "projection"
         width = shape.channels + shape.statics + (shape.condition if self.concatenate else 0)
-        self.recurrence = self.cell(width, hidden, layers, batch_first=True, bidirectional=bidirectional)
+        self.recurrence = recurrences.build(self.cell, width, hidden, layers, bidirectional, dropout)
         self.score = Score(hidden * (2 if bidirectional else 1), shape.condition, conditioning != "concatenation")
 
     def forward(self, encoded: Encoded, condition: Float[Tensor, "n condition"]) -> Float[Tensor, " n"]:
@@ -75,6 +78,18 @@ class GRU(Recurrent):
     """Gated recurrent unit."""
 
     cell = nn.GRU  # type: ignore[assignment]
+
+
+class MinGRU(Recurrent):
+    """Linear recurrences with the gates of a minimal GRU (Feng et al. 2024); penalties through them are cheap."""
+
+    cell = recurrences.MinGRU  # type: ignore[assignment]
+
+
+class RGLRU(Recurrent):
+    """Real-gated linear recurrent units (De et al. 2024)."""
+
+    cell = recurrences.RGLRU  # type: ignore[assignment]
 
 
 class Convolutional(Discriminator):

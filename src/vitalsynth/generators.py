@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from . import recurrences
 from .layers import Emission, every_step
 from .sequences import Block, Encoded, Shape
 
@@ -44,7 +45,7 @@ class Recurrent(Generator):
 
     @property
     @abstractmethod
-    def cell(self) -> type[nn.LSTM | nn.GRU]:
+    def cell(self) -> recurrences.Cell:
         """The recurrent layer, set by the classes below."""
 
     def __init__(
@@ -55,6 +56,7 @@ class Recurrent(Generator):
         bidirectional: bool = False,
         step_noise: int = 8,
         sequence_noise: int = 16,
+        dropout: float = 0.0,
     ) -> None:
         """Build the network.
 
@@ -65,14 +67,14 @@ class Recurrent(Generator):
             bidirectional: Also run backwards in time, so that a step knows what comes after it.
             step_noise: Normal numbers that are new at every step.
             sequence_noise: Normal numbers that are the same for the whole sequence.
+            dropout: Share of a recurrent layer's features dropped before the next, the same ones at every step.
         """
         super().__init__()
         self.length, self.step_noise, self.sequence_noise = shape.length, step_noise, sequence_noise
         given = sequence_noise + shape.condition
         self.statics = _Statics(given, hidden, shape.s) if shape.s else None
-        self.recurrence = self.cell(
-            step_noise + given + shape.statics, hidden, layers, batch_first=True, bidirectional=bidirectional
-        )
+        inputs = step_noise + given + shape.statics
+        self.recurrence = recurrences.build(self.cell, inputs, hidden, layers, bidirectional, dropout)
         self.channels = Emission(hidden * (2 if bidirectional else 1), shape.x, shape.alive)
         static_noise = self.statics.emission.noise if self.statics else 0
         self.parts = (sequence_noise, static_noise, shape.length * step_noise, shape.length * self.channels.noise)
@@ -113,3 +115,15 @@ class GRU(Recurrent):
     """Gated recurrent unit (Cho et al. 2014): three gates' worth of weights where an LSTM has four."""
 
     cell = nn.GRU  # type: ignore[assignment]
+
+
+class MinGRU(Recurrent):
+    """Linear recurrences with the gates of a minimal GRU (Feng et al. 2024), computed for all steps at once."""
+
+    cell = recurrences.MinGRU  # type: ignore[assignment]
+
+
+class RGLRU(Recurrent):
+    """Real-gated linear recurrent units (De et al. 2024), whose memory can be long from the beginning."""
+
+    cell = recurrences.RGLRU  # type: ignore[assignment]
