@@ -12,7 +12,7 @@ arXiv 2501.05441; Mescheder et al. 2018, arXiv 1801.04406).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, relu, softplus
+from torch.nn.functional import adaptive_avg_pool1d, binary_cross_entropy_with_logits, relu, softplus
 
 from .sequences import Encoded
 
@@ -69,7 +69,7 @@ class Adversarial(Objective):
         """Generate with the real batch's conditions, and play."""
         synthetic = networks["generator"](batch.noise, batch.real.condition)
         play = self.discriminator_loss if player == "discriminator" else self.generator_loss
-        return play(networks["discriminator"], batch.real, synthetic)
+        return play(networks["discriminator"], _resolved(batch.real, synthetic), synthetic)
 
     @abstractmethod
     def discriminator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
@@ -196,7 +196,7 @@ class Relativistic(Adversarial):
     def discriminator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
         """softplus(D(G(z)) - D(x)) and the two penalties."""
         estimate = squared_gradient if self.estimator == "exact" else squared_slope
-        scores, squared = estimate(discriminator, _joined(real, synthetic))
+        scores, squared = estimate(discriminator, Encoded.joined(real, synthetic))
         (on_real, on_synthetic), (at_real, at_synthetic) = scores.chunk(2), squared.chunk(2)
         return {
             "adversarial": softplus(on_synthetic - on_real).mean(),
@@ -211,12 +211,15 @@ class Relativistic(Adversarial):
 
 
 def squared_gradient(discriminator: nn.Module, encoded: Encoded) -> tuple[Scores, Scores]:
-    """Return scores and ‖∂D/∂(x, s)‖² of each sequence, differentiable once more (double backward)."""
-    inputs = Encoded(encoded.x.detach().requires_grad_(), encoded.s.detach().requires_grad_(), encoded.condition)
+    """Return scores and ‖∂D/∂(x, s)‖² of each sequence, differentiable once more (double backward).
+
+    Where sequences come at several temporal resolutions, the gradient is with respect to all of them.
+    """
+    inputs = encoded.replaced(part.detach().requires_grad_() for part in encoded.parts)
     with _twice_differentiable(inputs.x):
         scores = discriminator(inputs, inputs.condition)
-    gradients = torch.autograd.grad(scores.sum(), [inputs.x, inputs.s], create_graph=True, materialize_grads=True)
-    return scores, sum(gradient.flatten(1).square().sum(dim=1) for gradient in gradients)  # type: ignore[return-value]
+    gradients = torch.autograd.grad(scores.sum(), inputs.parts, create_graph=True, materialize_grads=True)
+    return scores, _squared_norm(gradients)
 
 
 def squared_slope(discriminator: nn.Module, encoded: Encoded, size: float = 1e-2) -> tuple[Scores, Scores]:
@@ -225,7 +228,7 @@ def squared_slope(discriminator: nn.Module, encoded: Encoded, size: float = 1e-2
     (D(e + h v) - D(e - h v))² / 4h² for a standard normal direction v has the mean ‖∇D‖² + O(h²), because
     E (v·∇D)² = ‖∇D‖²; its standard deviation is √2 ‖∇D‖² for one direction. Fused recurrent kernels can be used.
     """
-    direction = Encoded(torch.randn_like(encoded.x), torch.randn_like(encoded.s), encoded.condition)
+    direction = [torch.randn_like(part) for part in encoded.parts]
     scores = discriminator(encoded, encoded.condition)
     slope = _difference(discriminator, encoded, direction, size)
     return scores, slope.square()
@@ -243,15 +246,15 @@ def slope_between(discriminator: nn.Module, real: Encoded, synthetic: Encoded, s
     It is the component of ∇D along the unit vector u from synthetic to real, so a lower bound of its norm. The optimal
     critic's gradient is u itself (Gulrajani et al. 2017, proposition 1), where the two agree.
     """
-    x, s = real.x - synthetic.x, real.s - synthetic.s
-    distance = (x.square().sum(dim=(1, 2)) + s.square().sum(dim=1) + 1e-12).sqrt()
-    unit = Encoded(x / distance[:, None, None], s / distance[:, None], real.condition)
+    apart = [a - b for a, b in zip(real.parts, synthetic.parts, strict=True)]
+    distance = (_squared_norm(apart) + 1e-12).sqrt()
+    unit = [part / _beside(distance, part) for part in apart]
     return _difference(discriminator, _between(real, synthetic), unit, size)
 
 
-def _difference(discriminator: nn.Module, encoded: Encoded, direction: Encoded, size: float) -> Scores:
+def _difference(discriminator: nn.Module, encoded: Encoded, direction: Sequence[Tensor], size: float) -> Scores:
     ends = [
-        Encoded(encoded.x + sign * size * direction.x, encoded.s + sign * size * direction.s, encoded.condition)
+        encoded.replaced(part + sign * size * way for part, way in zip(encoded.parts, direction, strict=True))
         for sign in (1, -1)
     ]
     with torch.autocast(encoded.x.device.type, enabled=False):  # bfloat16 is coarser than the difference
@@ -260,19 +263,29 @@ def _difference(discriminator: nn.Module, encoded: Encoded, direction: Encoded, 
 
 
 def _between(real: Encoded, synthetic: Encoded) -> Encoded:
-    weight = torch.rand(len(real), 1, dtype=real.x.dtype, device=real.x.device)
-    x, s = torch.lerp(real.x, synthetic.x, weight[..., None]), torch.lerp(real.s, synthetic.s, weight)
-    return Encoded(x, s, real.condition)
+    weight = torch.rand(len(real), dtype=real.x.dtype, device=real.x.device)
+    pairs = zip(real.parts, synthetic.parts, strict=True)
+    return real.replaced(torch.lerp(ours, theirs, _beside(weight, ours)) for ours, theirs in pairs)
 
 
-def _joined(first: Encoded, second: Encoded) -> Encoded:
-    pairs = ((first.x, second.x), (first.s, second.s), (first.condition, second.condition))
-    return Encoded(*(torch.cat(pair) for pair in pairs))
+def _squared_norm(parts: Iterable[Tensor]) -> Scores:
+    return sum(part.flatten(1).square().sum(dim=1) for part in parts)  # type: ignore[return-value]
+
+
+def _beside(numbers: Float[Tensor, " n"], part: Tensor) -> Tensor:
+    """Give one number per sequence as many axes as a part has."""
+    return numbers.reshape(-1, *[1] * (part.dim() - 1))
+
+
+def _resolved(real: Encoded, synthetic: Encoded) -> Encoded:
+    """Give real sequences the coarser resolutions that synthetic ones come in, as means over time."""
+    pooled = (adaptive_avg_pool1d(real.x.transpose(1, 2), coarse.shape[1]) for coarse in synthetic.coarse)
+    return real.replaced((real.x, real.s, *(each.transpose(1, 2) for each in pooled))) if synthetic.coarse else real
 
 
 def _both(discriminator: nn.Module, first: Encoded, second: Encoded) -> tuple[Scores, Scores]:
     """Score two batches in one pass, which costs a recurrent network little more than one."""
-    joined = _joined(first, second)
+    joined = Encoded.joined(first, second)
     on_first, on_second = discriminator(joined, joined.condition).chunk(2)
     return on_first, on_second
 

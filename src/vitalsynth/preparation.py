@@ -175,7 +175,9 @@ class Preparation:
             position = sum(block.width for block in s) + width
             s += [Block(kind, width, position), Block("binary")] if gated else [Block(kind, width)]
         condition = sum(part.width + part.gaps for part in self.given)
-        return Shape(self.length, tuple(x), tuple(s), condition, first_mask + len(gaps) if self.varying else None)
+        alive = first_mask + len(gaps) if self.varying else None
+        colours = self.schema.image[2] if self.schema.image else 0
+        return Shape(self.length, tuple(x), tuple(s), condition, alive, colours)
 
     def _static_blocks(self) -> Iterator[tuple[Any, int, bool]]:
         for part in self.generated:
@@ -240,8 +242,8 @@ class Preparation:
             subject: Whose sequences they are; numbered from 0 by default.
             within_extremes: Keep generated numbers between the smallest and the largest that training saw.
         """
-        cpu = Encoded(*(part.detach().cpu() for part in (encoded.x, encoded.s, encoded.condition)))
-        values, lengths, static = (part.numpy() for part in self.physical(cpu, within_extremes))
+        x, s, condition = (part.detach().cpu() for part in (encoded.x, encoded.s, encoded.condition))
+        values, lengths, static = (part.numpy() for part in self.physical(Encoded(x, s, condition), within_extremes))
         return Sequences(values, self.schema, lengths, static, np.arange(len(values)) if subject is None else subject)
 
     def physical(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,6 +38,7 @@ class Shape:
         s: What the encoded statics are, in order.
         condition: Width of the condition, 0 if there is none.
         alive: Position of the 0/1 channel that is 1 until the sequence ends; None if all have full length.
+        colours: Of a pixel, where sequences are images read row by row, a pixel after the other; 0 elsewhere.
     """
 
     length: int
@@ -44,6 +46,7 @@ class Shape:
     s: tuple[Block, ...] = ()
     condition: int = 0
     alive: int | None = None
+    colours: int = 0
 
     @property
     def channels(self) -> int:
@@ -70,19 +73,38 @@ class Encoded:
         x: `(n, length, channels)`, no NaN.
         s: `(n, statics)`, no NaN.
         condition: `(n, condition)`, what was conditioned on.
+        coarse: The same channels at coarser temporal resolutions, finest first; only multi-scale generators fill it.
     """
 
     x: Float[Tensor, "n length channels"]
     s: Float[Tensor, "n statics"]
     condition: Float[Tensor, "n condition"]
+    coarse: tuple[Float[Tensor, "n _ _"], ...] = ()
 
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """All that is real or synthetic about it, and so all but the condition: x, s and what is coarse."""
+        return (self.x, self.s, *self.coarse)
+
+    def replaced(self, parts: Iterable[Tensor]) -> Encoded:
+        """Return other parts under the same condition."""
+        x, s, *coarse = parts
+        return Encoded(x, s, self.condition, tuple(coarse))
+
+    @staticmethod
+    def joined(*several: Encoded) -> Encoded:
+        """Set batches one after the other."""
+        x, s, *coarse = (torch.cat(same) for same in zip(*(each.parts for each in several), strict=True))
+        return Encoded(x, s, torch.cat([each.condition for each in several]), tuple(coarse))
+
     def take(self, index: Int[Tensor, " k"] | slice) -> Encoded:
         """Select sequences by position."""
-        return Encoded(self.x[index], self.s[index], self.condition[index])
+        return Encoded(self.x[index], self.s[index], self.condition[index], tuple(c[index] for c in self.coarse))
 
     def to(self, target: torch.device | torch.dtype) -> Encoded:
         """Move to a device, or convert to a dtype."""
-        return Encoded(self.x.to(target), self.s.to(target), self.condition.to(target))
+        coarse = tuple(c.to(target) for c in self.coarse)
+        return Encoded(self.x.to(target), self.s.to(target), self.condition.to(target), coarse)
