@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .runs import Run
     from .schedules import Schedule
     from .sequences import Column, Encoded, Schema, Sequences, Shape
+    from .stabilisers import Stabiliser
     from .synthesizer import Synthesizer
 
 _HOMES = {
@@ -44,6 +45,7 @@ _HOMES = {
     "Schema": "sequences",
     "Sequences": "sequences",
     "Shape": "sequences",
+    "Stabiliser": "stabilisers",
     "Synthesizer": "synthesizer",
     "branch": "commands.branch",
     "continue_": "commands.continue_",
@@ -74,6 +76,7 @@ __all__ = [
     "Schema",
     "Sequences",
     "Shape",
+    "Stabiliser",
     "Synthesizer",
     "branch",
     "continue_",

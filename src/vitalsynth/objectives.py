@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool1d, binary_cross_entropy_with_logits, relu, softplus
 
 from .sequences import Encoded
+from .stabilisers import Stabiliser
 
 Estimator = Literal["exact", "finite-difference"]
 Scores = Float[Tensor, " n"]
@@ -54,7 +55,13 @@ class Objective(ABC):
 
 
 class Adversarial(Objective):
-    """A game between a generator and a discriminator."""
+    """A game between a generator and a discriminator.
+
+    Attributes:
+        stabilisers: What changes the sequences that the discriminator is shown, or adds terms of its own to a loss.
+    """
+
+    stabilisers: tuple[Stabiliser, ...] = ()
 
     def __init__(self, discriminator_steps: int, generator_steps: int) -> None:
         if min(discriminator_steps, generator_steps) < 1:
@@ -66,17 +73,31 @@ class Adversarial(Objective):
         return self.turns
 
     def loss(self, player: str, networks: Mapping[str, nn.Module], batch: Batch, step: int) -> dict[str, Tensor]:
-        """Generate with the real batch's conditions, and play."""
+        """Generate with the real batch's conditions, show both to the discriminator, and play."""
         synthetic = networks["generator"](batch.noise, batch.real.condition)
+        real, synthetic = (self._shown(each, step) for each in (_resolved(batch.real, synthetic), synthetic))
         play = self.discriminator_loss if player == "discriminator" else self.generator_loss
-        return play(networks["discriminator"], _resolved(batch.real, synthetic), synthetic)
+        terms = play(networks["discriminator"], real, synthetic, step)
+        for stabiliser in self.stabilisers:
+            for name, term in stabiliser.terms(player, networks, real, synthetic, step).items():
+                terms[name] = terms[name] + term if name in terms else term
+        return terms
+
+    def _shown(self, encoded: Encoded, step: int) -> Encoded:
+        for stabiliser in self.stabilisers:
+            encoded = stabiliser.shown(encoded, step)
+        return encoded
 
     @abstractmethod
-    def discriminator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
+    def discriminator_loss(
+        self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
+    ) -> dict[str, Tensor]:
         """Return the discriminator's terms; real and synthetic have the same conditions."""
 
     @abstractmethod
-    def generator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
+    def generator_loss(
+        self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
+    ) -> dict[str, Tensor]:
         """Return the generator's terms."""
 
 
@@ -102,7 +123,9 @@ class NonSaturating(Adversarial):
             raise ValueError(f"label smoothing must lie in [0, 0.5), got {smoothing}")
         self.smoothing, self.noisy = smoothing, noisy
 
-    def discriminator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
+    def discriminator_loss(
+        self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
+    ) -> dict[str, Tensor]:
         """Cross-entropy of real against synthetic."""
         on_real, on_synthetic = _both(discriminator, real, synthetic)
         amount = torch.rand_like(on_real) if self.noisy else 1.0
@@ -110,7 +133,9 @@ class NonSaturating(Adversarial):
         cross_entropy = binary_cross_entropy_with_logits(on_real, labels) + softplus(on_synthetic).mean()
         return {"adversarial": cross_entropy}
 
-    def generator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
+    def generator_loss(
+        self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
+    ) -> dict[str, Tensor]:
         """-log D of what was generated."""
         return {"adversarial": softplus(-discriminator(synthetic, real.condition)).mean()}
 
@@ -127,12 +152,16 @@ class Hinge(Adversarial):
         """
         super().__init__(discriminator_steps, generator_steps)
 
-    def discriminator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
+    def discriminator_loss(
+        self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
+    ) -> dict[str, Tensor]:
         """max(0, 1 - D(x)) + max(0, 1 + D(G(z)))."""
         on_real, on_synthetic = _both(discriminator, real, synthetic)
         return {"adversarial": relu(1 - on_real).mean() + relu(1 + on_synthetic).mean()}
 
-    def generator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
+    def generator_loss(
+        self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
+    ) -> dict[str, Tensor]:
         """-D(G(z))."""
         return {"adversarial": -discriminator(synthetic, real.condition).mean()}
 
@@ -158,14 +187,18 @@ class Wasserstein(Adversarial):
         super().__init__(discriminator_steps, generator_steps)
         self.penalty, self.estimator = penalty, estimator
 
-    def discriminator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
+    def discriminator_loss(
+        self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
+    ) -> dict[str, Tensor]:
         """D(G(z)) - D(x) and the penalty."""
         on_real, on_synthetic = _both(discriminator, real, synthetic)
         between = gradient_norm_between if self.estimator == "exact" else slope_between
         excess = between(discriminator, real, synthetic) - 1
         return {"adversarial": (on_synthetic - on_real).mean(), "penalty": self.penalty * excess.square().mean()}
 
-    def generator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
+    def generator_loss(
+        self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
+    ) -> dict[str, Tensor]:
         """-D(G(z))."""
         return {"adversarial": -discriminator(synthetic, real.condition).mean()}
 
@@ -193,7 +226,9 @@ class Relativistic(Adversarial):
         super().__init__(discriminator_steps, generator_steps)
         self.r1, self.r2, self.estimator = r1, r2, estimator
 
-    def discriminator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
+    def discriminator_loss(
+        self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
+    ) -> dict[str, Tensor]:
         """softplus(D(G(z)) - D(x)) and the two penalties."""
         estimate = squared_gradient if self.estimator == "exact" else squared_slope
         scores, squared = estimate(discriminator, Encoded.joined(real, synthetic))
@@ -204,7 +239,9 @@ class Relativistic(Adversarial):
             "r2": self.r2 / 2 * at_synthetic.mean(),
         }
 
-    def generator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
+    def generator_loss(
+        self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
+    ) -> dict[str, Tensor]:
         """softplus(D(x) - D(G(z)))."""
         on_real, on_synthetic = _both(discriminator, real, synthetic)
         return {"adversarial": softplus(on_real - on_synthetic).mean()}
