@@ -186,6 +186,15 @@ def test_penalties_reach_every_resolution(estimator):
     assert float(terms["penalty"]) == pytest.approx(3 * (math.sqrt(7) / 2 - 1) ** 2, rel=1e-4)
 
 
+def test_real_sequences_are_halved_as_synthetic_ones_come():
+    """Three steps of images two pixels wide, in two colours: 3x2, 2x1, 1x1; what has no partner stays as it is."""
+    x = torch.tensor([[[1.0, 10.0, 3.0, 30.0], [5.0, 50.0, 7.0, 70.0], [9.0, 90.0, 11.0, 110.0]]])
+    real, none = Encoded(x, x[:, 0, :0], x[:, 0, :0]), x[:, :0]
+    coarse = objectives._resolved(real, Encoded(x, real.s, real.condition, (none, none)), row=2).coarse
+    assert coarse[0].tolist() == [[[4.0, 40.0], [10.0, 100.0]]]
+    assert coarse[1].tolist() == [[[7.0, 70.0]]]
+
+
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_player_trains_its_own_network_only(name):
     preparation, data = prepared(("died",))

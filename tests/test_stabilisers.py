@@ -226,7 +226,7 @@ def picture(n):
     return Encoded(x, torch.zeros(n, 0), torch.zeros(n, 0))
 
 
-IMAGE = Shape(6, (Block("continuous"),) * 15, colours=3)
+IMAGE = Shape(6, (Block("continuous"),) * 15, image=(6, 5, 3))
 
 
 def test_an_image_is_moved_along_both_axes_whole_pixels_together():

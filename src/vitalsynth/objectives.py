@@ -20,7 +20,7 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool1d, binary_cross_entropy_with_logits, relu, softplus
+from torch.nn.functional import binary_cross_entropy_with_logits, relu, softplus
 
 from .sequences import Encoded
 from .stabilisers import Stabiliser
@@ -59,9 +59,11 @@ class Adversarial(Objective):
 
     Attributes:
         stabilisers: What changes the sequences that the discriminator is shown, or adds terms of its own to a loss.
+        row: How many places a step has, `Shape.row`.
     """
 
     stabilisers: tuple[Stabiliser, ...] = ()
+    row: int = 1
 
     def __init__(self, discriminator_steps: int, generator_steps: int) -> None:
         if min(discriminator_steps, generator_steps) < 1:
@@ -75,7 +77,7 @@ class Adversarial(Objective):
     def loss(self, player: str, networks: Mapping[str, nn.Module], batch: Batch, step: int) -> dict[str, Tensor]:
         """Generate with the real batch's conditions, show both to the discriminator, and play."""
         synthetic = networks["generator"](batch.noise, batch.real.condition)
-        real, synthetic = (self._shown(each, step) for each in (_resolved(batch.real, synthetic), synthetic))
+        real, synthetic = (self._shown(each, step) for each in (_resolved(batch.real, synthetic, self.row), synthetic))
         play = self.discriminator_loss if player == "discriminator" else self.generator_loss
         terms = play(networks["discriminator"], real, synthetic, step)
         for stabiliser in self.stabilisers:
@@ -314,10 +316,22 @@ def _beside(numbers: Float[Tensor, " n"], part: Tensor) -> Tensor:
     return numbers.reshape(-1, *[1] * (part.dim() - 1))
 
 
-def _resolved(real: Encoded, synthetic: Encoded) -> Encoded:
-    """Give real sequences the coarser resolutions that synthetic ones come in, as means over time."""
-    pooled = (adaptive_avg_pool1d(real.x.transpose(1, 2), coarse.shape[1]) for coarse in synthetic.coarse)
-    return real.replaced((real.x, real.s, *(each.transpose(1, 2) for each in pooled))) if synthetic.coarse else real
+def _resolved(real: Encoded, synthetic: Encoded, row: int) -> Encoded:
+    """Give real sequences the coarser resolutions that synthetic ones come in: each the mean of pairs of the finer."""
+    grid, coarse = real.x.unflatten(2, (row, -1)), []
+    for _ in synthetic.coarse:
+        grid = _halved(_halved(grid, 1), 2)
+        coarse.append(grid.flatten(2))
+    return real.replaced((real.x, real.s, *coarse))
+
+
+def _halved(grid: Float[Tensor, "n length row _"], axis: int) -> Tensor:
+    """Average neighbouring pairs along an axis; a last one without a partner stays as it is."""
+    if grid.shape[axis] == 1:
+        return grid
+    if grid.shape[axis] % 2:
+        grid = torch.cat([grid, grid.narrow(axis, grid.shape[axis] - 1, 1)], dim=axis)
+    return grid.unflatten(axis, (-1, 2)).mean(dim=axis + 1)
 
 
 def _both(discriminator: nn.Module, first: Encoded, second: Encoded) -> tuple[Scores, Scores]:

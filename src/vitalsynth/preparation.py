@@ -176,8 +176,15 @@ class Preparation:
             s += [Block(kind, width, position), Block("binary")] if gated else [Block(kind, width)]
         condition = sum(part.width + part.gaps for part in self.given)
         alive = first_mask + len(gaps) if self.varying else None
-        colours = self.schema.image[2] if self.schema.image else 0
-        return Shape(self.length, tuple(x), tuple(s), condition, alive, colours)
+        return Shape(self.length, tuple(x), tuple(s), condition, alive, self._image(x))
+
+    def _image(self, x: Sequence[Block]) -> tuple[int, int, int] | None:
+        """Return the size of the images, if their encoded columns are still the pixels of a row, each like the next."""
+        image = self.schema.image
+        if image is None or self.varying or any(part.gaps for part in self.channels):
+            return None
+        height, width, colours = image
+        return image if height == self.length and list(x) == width * list(x[:colours]) else None
 
     def _static_blocks(self) -> Iterator[tuple[Any, int, bool]]:
         for part in self.generated:

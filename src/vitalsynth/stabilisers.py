@@ -120,6 +120,7 @@ class Augment(Stabiliser):
         if level < 0:
             raise ValueError(f"level must be at least 0, got {level}")
         self.x, self.s = _Columns(shape.x, shape.alive), _Columns(shape.s)
+        self.colours = shape.image[2] if shape.image and self.x.number.all() else 0
         self.shift, self.cutout, self.chance = shift, cutout, chance
         self.scale, self.level, self.drop = scale, level, drop
 
@@ -140,22 +141,22 @@ class Augment(Stabiliser):
 
         def change(x: Columns) -> Columns:
             x = _moved(x, by[:, :1], self.x.lengths(x))
-            if colours := self.shape.colours:
-                across = _turned(x, colours)
-                x = _turned(_moved(across, by[:, 1:], self.x.lengths(across)), colours)
+            if self.colours:
+                across = _turned(x, self.colours)
+                x = _turned(_moved(across, by[:, 1:], self.x.lengths(across)), self.colours)
             return x
 
         return change if self.shift else _same
 
     def _jittered(self, like: Columns, columns: _Columns) -> Change:
-        image = self.shape.colours and columns is self.x
+        image = self.colours and columns is self.x
         each = 1 if image else like.shape[2]
         factor = 1 + (self._some(like) * self.scale * (2 * _uniform(like, each) - 1))[:, None]
         offset = (self._some(like) * self.level * (2 * _uniform(like, each) - 1))[:, None]
         return lambda x: x * factor + offset if image else columns.jittered(x, factor, offset)
 
     def _dropped(self, like: Columns) -> Change:
-        if not self.drop or self.shape.colours or self.x.channels < 2:
+        if not self.drop or self.colours or self.x.channels < 2:
             return _same
         kept = _uniform(like, like.shape[2]) >= self.drop
         return lambda x: x * self.x.kept(kept)[:, None]
@@ -165,10 +166,10 @@ class Augment(Stabiliser):
 
         def change(x: Columns) -> Columns:
             hole = _near(centre[:, :1], width, self.x.lengths(x), x.shape[1])[..., None]
-            if colours := self.shape.colours:
-                across = _turned(x, colours)
+            if self.colours:
+                across = _turned(x, self.colours)
                 beside = _near(centre[:, 1:], width, self.x.lengths(across), across.shape[1])
-                hole = hole & beside.repeat_interleave(colours, dim=1)[:, None]
+                hole = hole & beside.repeat_interleave(self.colours, dim=1)[:, None]
             elif self.shape.alive is not None:
                 hole = hole & (torch.arange(x.shape[2], device=x.device) != self.shape.alive)
             return x.masked_fill(hole, 0.0)
@@ -206,8 +207,8 @@ class Consistency(Stabiliser):
         if player != "discriminator":
             return {}
         plain = Encoded.joined(real, synthetic)
-        both = Encoded.joined(plain, self.augment.shown(plain, step))
-        before, after = networks["discriminator"](both, both.condition).chunk(2)
+        both = (plain, self.augment.shown(plain, step))
+        before, after = (networks["discriminator"](each, each.condition) for each in both)
         on_real, on_synthetic = (before - after).square().chunk(2)
         return {"consistency": self.weight * (on_real.mean() + on_synthetic.mean())}
 

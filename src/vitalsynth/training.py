@@ -75,11 +75,12 @@ class Plan:
         record = {**EARLIER, **record}
         schedules = {player: components.construct(r, Schedule) for player, r in record["schedules"].items()}
         objective = components.construct(record["objective"], Objective)
-        if parts := record["stabilisers"]:
-            if not isinstance(objective, Adversarial):
-                raise ValueError(f"stabilisers steady an adversarial game, which {type(objective).__name__} is not")
-            shape = Shape.from_json(record["shape"])
+        if isinstance(objective, Adversarial):
+            shape, parts = Shape.from_json(record["shape"]), record["stabilisers"]
+            objective.row = shape.row
             objective.stabilisers = tuple(components.construct(part, Stabiliser, shape) for part in parts)
+        elif record["stabilisers"]:
+            raise ValueError(f"stabilisers steady an adversarial game, which {type(objective).__name__} is not")
         return cls(objective, schedules, record["seed"], record["batch"], record["average"], record["precision"])
 
 

@@ -38,7 +38,7 @@ class Shape:
         s: What the encoded statics are, in order.
         condition: Width of the condition, 0 if there is none.
         alive: Position of the 0/1 channel that is 1 until the sequence ends; None if all have full length.
-        colours: Of a pixel, where sequences are images read row by row, a pixel after the other; 0 elsewhere.
+        image: (height, width, colours) where the channels of a step are the pixels of a row, and nothing else.
     """
 
     length: int
@@ -46,7 +46,12 @@ class Shape:
     s: tuple[Block, ...] = ()
     condition: int = 0
     alive: int | None = None
-    colours: int = 0
+    image: tuple[int, int, int] | None = None
+
+    @property
+    def row(self) -> int:
+        """How many places a step has: the pixels of a row of an image, and 1 elsewhere."""
+        return 1 if self.image is None else self.image[1]
 
     @property
     def channels(self) -> int:
@@ -62,7 +67,8 @@ class Shape:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Shape:
         blocks = {part: tuple(Block(**block) for block in record[part]) for part in ("x", "s")}
-        return cls(**{**record, **blocks})
+        image = tuple(record["image"]) if record.get("image") else None  # records before 2026-11-25 have none
+        return cls(**{**record, **blocks, "image": image})
 
 
 @dataclass(frozen=True, eq=False)
