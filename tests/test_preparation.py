@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from vitalsynth.normalisation import NORMALISERS
-from vitalsynth.preparation import Preparation
+from vitalsynth.preparation import Preparation, choose
 from vitalsynth.sequences import Column, Encoded, Schema, Sequences
 
 PLAIN = ["minmax", "standard", "quantile"]
@@ -177,6 +177,25 @@ def test_the_floor_keeps_what_is_nearly_nothing_small(rng):
     s = Sequences(np.concatenate([a, a + 1e-3 * b], axis=2), Schema(tuple(map(Column, "ab"))))
     deviations = Preparation.fit(s, "standard", whiten=1e-2).encode(s).x.std(dim=(0, 1))
     assert deviations[0] == pytest.approx(1, abs=0.02) and deviations[1] < 0.01
+
+
+def test_normalisers_are_chosen_by_what_the_data_are(rng):
+    level, noise = 5 * rng.normal(size=(200, 1)), rng.normal(size=(200, 12))
+    gaps = np.where(rng.random((200, 12)) < 0.3, np.nan, level + noise)
+    kinds = {
+        "levels": level + noise,
+        "scales": np.exp(rng.normal(size=(200, 1))) * noise,
+        "gaps": gaps,
+        "tails": rng.standard_t(3, size=(200, 12)),
+        "plain": noise,
+        "constant": np.ones((200, 12)),
+    }
+    s = Sequences(np.stack(list(kinds.values()), axis=2), Schema(tuple(map(Column, kinds))))
+    chosen, reasons = choose(s)
+    expected = ["local", "local", "standard", "quantile", "standard", "standard"]
+    assert [chosen[name] for name in kinds] == expected and len(reasons) == len(kinds)
+    assert "30% gaps" in reasons[2] or "29% gaps" in reasons[2] or "31% gaps" in reasons[2]
+    assert_same(Preparation.fit(s, chosen).decode(Preparation.fit(s, chosen).encode(s)), s)
 
 
 def test_integrated_by_hand():

@@ -25,6 +25,8 @@ from .sequences import Block, Encoded, Shape
 
 PATCH = 8
 """Columns that a patch should have: fewer make the recurrence long, more make the masked network wide."""
+FIRST = 4
+"""Times as many hidden units for the first patch, which has no past to lean on: all channels at once, from nothing."""
 FAR = 30.0
 """Deviations from the mean beyond which a cell's mass is that of the tail, by its asymptotic form."""
 WIDEST = 20.0
@@ -53,7 +55,7 @@ class Autoregressive(Generator):
             shape: Of the encoded data.
             hidden: Units of a recurrent layer.
             layers: LSTM layers, each added to the one below.
-            head: Hidden units that each column's law has of its own.
+            head: Hidden units that each column's law has of its own; four times as many in the first patch.
             components: Normal distributions in the mixture of a number.
             patch: Steps that the recurrence takes at once; 0 takes as many as make about 8 columns.
             finest: Smallest deviation of a component, in units of the encoded column. Where values repeat exactly, a
@@ -66,13 +68,14 @@ class Autoregressive(Generator):
         self.steps = -(-shape.length // self.patch)
         self.dropout, self.alive = dropout, shape.alive
         self.slots = _slots(shape.x, shape.alive)
-        self.static_laws = Laws(_slots(shape.s), shape.statics, shape.condition, 0, head, components, finest)
+        self.static_laws = Laws(_slots(shape.s), shape.statics, shape.condition, 0, FIRST * head, components, finest)
         slots = [slot.at(step, shape.channels) for step in range(self.patch) for slot in self.slots]
         width = self.patch * shape.channels
         given = shape.statics + shape.condition
         sizes = [2 * width + given] + [hidden] * (layers - 1)
         self.recurrence = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
         self.place = nn.Parameter(0.1 * torch.randn(self.steps, hidden))
+        self.first_laws = Laws(slots, width, given, 0, FIRST * head, components, finest)
         self.laws = Laws(slots, width, hidden + given, 2 * width, head, components, finest)
         self.channels = shape.channels
         self.gates = [(slot.columns, slot.gate) for slot in self.slots if slot.gate is not None]
@@ -97,9 +100,11 @@ class Autoregressive(Generator):
         state, _ = self._read(past[0], past[1], given)
         context = torch.cat([state + self.place, given[:, None].expand(-1, self.steps, -1)], dim=-1)
         direct = torch.cat([past[1], past[0] - reference], dim=-1)
-        each = self.laws.log_likelihood(context, self._patches(x), offset, reference, direct)
-        total = (each * self._weights(x)).sum(dim=(1, 2))
-        return total + self._static_likelihood(encoded)
+        values = self._patches(x)
+        first = self.first_laws.log_likelihood(given, values[:, 0], offset[:, 0], reference[:, 0], direct[:, 0, :0])
+        later = [part[:, 1:] for part in (context, values, offset, reference, direct)]
+        each = torch.cat([first[:, None], self.laws.log_likelihood(*later)], dim=1)
+        return (each * self._weights(x)).sum(dim=(1, 2)) + self._static_likelihood(encoded)
 
     def forward(self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"]) -> Encoded:
         """Turn noise into sequences, column by column."""
@@ -116,9 +121,12 @@ class Autoregressive(Generator):
         for step, drawn in enumerate(rest.split(self.laws.noise, dim=1)):
             state, states = self._read(carried[:, None], change[:, None], given, states)
             reference = (last * self.numbers).repeat(1, self.patch)
-            context = torch.cat([state[:, 0] + self.place[step], given], dim=1)
-            direct = torch.cat([change, carried - reference], dim=1)
-            values = self.laws.draw(context, drawn, reference, direct, alive, first=step == 0)
+            if step == 0:
+                values = self.first_laws.draw(given, drawn, reference, change[:, :0], first=True)
+            else:
+                context = torch.cat([state[:, 0] + self.place[step], given], dim=1)
+                direct = torch.cat([change, carried - reference], dim=1)
+                values = self.laws.draw(context, drawn, reference, direct, alive)
             patches.append(values)
             carried, change, last = self._follow(values, last)
             if self.alive is not None:

@@ -458,6 +458,27 @@ def _with_gate(columns: ndarray, gated: bool) -> ndarray:
     return np.concatenate([filled, ~missing[:, :1]], axis=1) if gated else filled
 
 
+def choose(sequences: Sequences) -> tuple[dict[str, str], list[str]]:
+    """Choose how to normalise unknown data.
+
+    Returns:
+        A normaliser for every continuous channel by name, with `*` for the statics; and why, in lines to be shown.
+    """
+    chosen, reasons = {"*": "standard"}, []
+    for j, column in enumerate(sequences.schema.channels):
+        if column.kind == "continuous" and not np.isnan(sequences.values[..., j]).all():
+            if sequences.schema.image is not None:
+                chosen["*"] = "minmax"
+                continue
+            chosen[column.name], why = normalisation.choose(sequences.values[..., j][:MOST_LOOKED_AT])
+            reasons.append(f"{column.name}: {chosen[column.name]} ({why})")
+    return chosen, reasons or ["pixels: minmax"]
+
+
+MOST_LOOKED_AT = 20_000
+"""Sequences by which a normaliser is chosen."""
+
+
 def _choice(schema: Schema, normalise: str | Mapping[str, str]) -> dict[str, str]:
     """Spell out which normaliser each column takes."""
     by_name = {"*": normalise} if isinstance(normalise, str) else dict(normalise)

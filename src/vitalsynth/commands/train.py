@@ -17,7 +17,7 @@ from ..flows import Flow  # noqa: F401
 from ..generators import LSTM, Generator
 from ..learner import Learner
 from ..objectives import Objective, Relativistic
-from ..preparation import Preparation
+from ..preparation import Preparation, choose
 from ..runs import Run
 from ..schedules import Schedule
 from ..sequences import Sequences, Shape, listed
@@ -72,7 +72,8 @@ def train(
         condition: Static columns that will be given when sampling, comma separated, such as died,sex.
         drop: Columns to leave out, comma separated.
         normalise: Of continuous channels: standard, minmax, quantile, local (each sequence's level and scale become
-            statics), local-max or integrated; by name with '{"hr": "local", "*": "standard"}'.
+            statics), local-max or integrated; by name with '{"hr": "local", "*": "standard"}'; auto chooses for each
+            channel and says why.
         whiten: Learn what continuous channels without gaps have in common and what sets them apart, each at its own
             scale: the floor of their eigenvalues, such as 0.001; 0 leaves channels as they are.
         held_out: Share of the subjects that training never sees, for honest scores; 0 trains on all.
@@ -112,6 +113,10 @@ def train(
     sequences = sequences.drop(listed(drop))
     cut = runs.cut(sequences, held_out, seed)
     training_part, _ = runs.part(sequences, cut, seed)
+    if normalise == "auto":
+        normalise, reasons = choose(training_part)
+        if not quiet:
+            print("normalised by", "; ".join(reasons), file=sys.stderr)
     preparation = Preparation.fit(training_part, normalise, listed(condition), whiten)
     record = {
         "data": {
