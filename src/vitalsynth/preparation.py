@@ -175,7 +175,16 @@ class Preparation:
             position = sum(block.width for block in s) + width
             s += [Block(kind, width, position), Block("binary")] if gated else [Block(kind, width)]
         condition = sum(part.width + part.gaps for part in self.given)
-        return Shape(self.length, tuple(x), tuple(s), condition, first_mask + len(gaps) if self.varying else None)
+        alive = first_mask + len(gaps) if self.varying else None
+        return Shape(self.length, tuple(x), tuple(s), condition, alive, self._image(x))
+
+    def _image(self, x: Sequence[Block]) -> tuple[int, int, int] | None:
+        """Return the size of the images, if their encoded columns are still the pixels of a row, each like the next."""
+        image = self.schema.image
+        if image is None or self.varying or any(part.gaps for part in self.channels):
+            return None
+        height, width, colours = image
+        return image if height == self.length and list(x) == width * list(x[:colours]) else None
 
     def _static_blocks(self) -> Iterator[tuple[Any, int, bool]]:
         for part in self.generated:
@@ -240,7 +249,7 @@ class Preparation:
             subject: Whose sequences they are; numbered from 0 by default.
             within_extremes: Keep generated numbers between the smallest and the largest that training saw.
         """
-        cpu = Encoded(*(part.detach().cpu() for part in (encoded.x, encoded.s, encoded.condition)))
+        cpu = encoded.map(lambda part: part.detach().cpu())
         values, lengths, static = (part.numpy() for part in self.physical(cpu, within_extremes))
         return Sequences(values, self.schema, lengths, static, np.arange(len(values)) if subject is None else subject)
 

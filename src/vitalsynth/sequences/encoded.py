@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -37,6 +38,7 @@ class Shape:
         s: What the encoded statics are, in order.
         condition: Width of the condition, 0 if there is none.
         alive: Position of the 0/1 channel that is 1 until the sequence ends; None if all have full length.
+        image: (height, width, colours) where the channels of a step are the pixels of a row, and nothing else.
     """
 
     length: int
@@ -44,6 +46,12 @@ class Shape:
     s: tuple[Block, ...] = ()
     condition: int = 0
     alive: int | None = None
+    image: tuple[int, int, int] | None = None
+
+    @property
+    def row(self) -> int:
+        """How many places a step has: the pixels of a row of an image, and 1 elsewhere."""
+        return 1 if self.image is None else self.image[1]
 
     @property
     def channels(self) -> int:
@@ -59,7 +67,8 @@ class Shape:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Shape:
         blocks = {part: tuple(Block(**block) for block in record[part]) for part in ("x", "s")}
-        return cls(**{**record, **blocks})
+        image = tuple(record["image"]) if record.get("image") else None  # records before 2026-11-25 have none
+        return cls(**{**record, **blocks, "image": image})
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,19 +79,27 @@ class Encoded:
         x: `(n, length, channels)`, no NaN.
         s: `(n, statics)`, no NaN.
         condition: `(n, condition)`, what was conditioned on.
+        coarse: Where a generator emits them, the sequences at coarser resolutions, the coarsest last: each half as long
+            as the one before, and for images half as wide. Empty elsewhere: then they are `x` pooled.
     """
 
     x: Float[Tensor, "n length channels"]
     s: Float[Tensor, "n statics"]
     condition: Float[Tensor, "n condition"]
+    coarse: tuple[Float[Tensor, "n _ _"], ...] = field(default=(), kw_only=True)
 
     def __len__(self) -> int:
         return len(self.x)
 
     def take(self, index: Int[Tensor, " k"] | slice) -> Encoded:
         """Select sequences by position."""
-        return Encoded(self.x[index], self.s[index], self.condition[index])
+        return self.map(lambda part: part[index])
 
     def to(self, target: torch.device | torch.dtype) -> Encoded:
         """Move to a device, or convert to a dtype."""
-        return Encoded(self.x.to(target), self.s.to(target), self.condition.to(target))
+        return self.map(lambda part: part.to(target))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Encoded:
+        """Apply a function to each tensor."""
+        coarse = tuple(function(part) for part in self.coarse)
+        return Encoded(function(self.x), function(self.s), function(self.condition), coarse=coarse)
