@@ -17,7 +17,7 @@ from vitalsynth.cli import main
 from vitalsynth.commands.export import export
 from vitalsynth.commands.train import train
 from vitalsynth.discriminators import Convolutional
-from vitalsynth.generators import GRU, LSTM, MinGRU, RGLRU
+from vitalsynth.generators import GRU, LSTM, RGLRU, MinGRU
 
 # Runs in a process that cannot import vitalsynth: from noise and condition in a file to sequences in a file.
 ELSEWHERE = """
