@@ -266,10 +266,10 @@ def columns(shape):
 def test_a_discriminator_of_many_scales_pools_what_comes_without():
     preparation, data = prepared(("died",))
     discriminator = discriminators.MultiScale(preparation.shape)
-    pooled = Encoded(data.x, data.s, data.condition, coarse=grids.coarser(data.x, 1, 3))
+    pooled = Encoded(data.x, data.s, data.condition, grids.coarser(data.x, 1, 3))
     torch.testing.assert_close(discriminator(pooled, data.condition), discriminator(data, data.condition))
     coarse = [part.clone().requires_grad_() for part in pooled.coarse]
-    score = discriminator(Encoded(data.x, data.s, data.condition, coarse=tuple(coarse)), data.condition)
+    score = discriminator(Encoded(data.x, data.s, data.condition, tuple(coarse)), data.condition)
     assert all(slope.abs().sum() > 0 for slope in torch.autograd.grad(score.sum(), coarse))
     with pytest.raises(ValueError, match="3 resolutions are emitted, and 2 looked at"):
         discriminators.MultiScale(preparation.shape, scales=2)(pooled, data.condition)

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from .generators import Generator
     from .objectives import Objective
     from .preparation import Preparation
+    from .presets import preset
     from .runs import Run
     from .schedules import Schedule
     from .sequences import Column, Encoded, Schema, Sequences, Shape
+    from .stabilisers import Stabiliser
     from .synthesizer import Synthesizer
 
 _HOMES = {
@@ -44,6 +46,7 @@ _HOMES = {
     "Schema": "sequences",
     "Sequences": "sequences",
     "Shape": "sequences",
+    "Stabiliser": "stabilisers",
     "Synthesizer": "synthesizer",
     "branch": "commands.branch",
     "continue_": "commands.continue_",
@@ -54,6 +57,7 @@ _HOMES = {
     "list_": "commands.list_",
     "merge": "commands.merge",
     "pack": "commands.pack",
+    "preset": "presets",
     "prune": "commands.prune",
     "report": "commands.report",
     "sample": "commands.sample",
@@ -74,6 +78,7 @@ __all__ = [
     "Schema",
     "Sequences",
     "Shape",
+    "Stabiliser",
     "Synthesizer",
     "branch",
     "continue_",
@@ -84,6 +89,7 @@ __all__ = [
     "list_",
     "merge",
     "pack",
+    "preset",
     "prune",
     "report",
     "sample",

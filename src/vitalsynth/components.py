@@ -1,4 +1,4 @@
-"""Parts that a user chooses by name: networks, objectives, optimisers, schedules.
+"""Parts that a user chooses by name: networks, objectives, stabilisers, optimisers, schedules.
 
 Such a part is given as a factory: a class, or `functools.partial` of one with some settings. Its record, written to
 `run.json` and read back, is `{"class_path": "vitalsynth.generators.LSTM", "init_args": {"hidden": 64, ...}}` with every
@@ -15,6 +15,7 @@ import inspect
 import json
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -79,6 +80,11 @@ def describe(factory: Callable[..., Any]) -> Record:
         raise ValueError(f"the settings of {path} must be plain data to be recorded: {error}") from None
 
 
+def factory(record: Record) -> Callable[..., Any]:
+    """Undo `describe`, for a record of ours: a partial of the class with its settings."""
+    return partial(locate(record["class_path"]), **record.get("init_args", {}))
+
+
 def class_of(factory: Callable[..., Any]) -> type[Any]:
     """Return the class behind a factory, also behind the partials that jsonargparse makes.
 
@@ -111,7 +117,7 @@ def construct(record: Record, base: type[Any], *arguments: Any) -> Any:
     cls = locate(record["class_path"])
     if not (inspect.isclass(cls) and issubclass(cls, base)):
         raise ValueError(f"{record['class_path']} is not a {base.__name__}")
-    if inspect.isabstract(cls):
+    if inspect.isabstract(cls) or cls is base:
         raise ValueError(f"{record['class_path']} is only what others derive from: {', '.join(members(cls))}")
     try:
         bound = inspect.signature(cls).bind(*arguments, **record["init_args"])

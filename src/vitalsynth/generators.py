@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -26,9 +27,11 @@ class Generator(nn.Module, ABC):
 
     Attributes:
         noise: How many standard normal numbers one sequence needs.
+        when_sampling: Settings that may be changed after training, because no weight depends on them.
     """
 
     noise: int
+    when_sampling: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def forward(self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"]) -> Encoded:
@@ -219,7 +222,7 @@ class Convolutional(Generator):
             emission(features, columns.unflatten(2, (features.shape[2], -1))).flatten(2)
             for emission, features, columns in zip(self.coarse, coarser, pooled, strict=False)
         ]
-        return Encoded(x, s, condition, coarse=tuple(coarse))
+        return Encoded(x, s, condition, tuple(coarse))
 
     def _emit(
         self, finest: Float[Tensor, "n length row features"], noise: Tensor

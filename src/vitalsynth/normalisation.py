@@ -47,6 +47,11 @@ class Normaliser(ABC):
     def decode(self, values: Decoded, statics: DecodedStatics) -> Decoded:
         """Undo `encode`."""
 
+    @property
+    def affine(self) -> tuple[float, float] | None:
+        """Level and scale of `(values - level) / scale`, if that is all that `encode` does."""
+        return None
+
 
 def _none(values: Values) -> Statics:
     return np.zeros((len(values), 0))
@@ -67,6 +72,10 @@ class MinMax(Normaliser):
     def _half(self) -> float:
         return (self.high - self.low) / 2 or 1.0
 
+    @property
+    def affine(self) -> tuple[float, float]:
+        return self.low + self._half, self._half
+
     def encode(self, values: Values) -> tuple[Values, Statics]:
         return (values - self.low) / self._half - 1, _none(values)
 
@@ -84,6 +93,10 @@ class Standard(Normaliser):
     @classmethod
     def fit(cls, values: Values) -> Standard:
         return cls(float(np.nanmean(values)), _spread(values))
+
+    @property
+    def affine(self) -> tuple[float, float]:
+        return self.mean, self.scale
 
     def encode(self, values: Values) -> tuple[Values, Statics]:
         return (values - self.mean) / self.scale, _none(values)
@@ -142,7 +155,8 @@ class Local(Normaliser):
 
     A quiet sequence keeps its fine structure beside a restless one (the idea of per-sequence normalisation in
     DoppelGANger, Lin et al. 2020, there with minimum and maximum). The scale has a floor of a thousandth of the
-    training set's, so that a constant sequence stays finite.
+    training set's, so that a constant sequence stays finite. What is decoded is first brought to mean 0 and deviation
+    1, as every encoded sequence is, so that it has exactly the level and the scale that its statics say.
     """
 
     level: Standard
@@ -172,7 +186,12 @@ class Local(Normaliser):
     def decode(self, values: Decoded, statics: DecodedStatics) -> Decoded:
         level = self.level.decode(statics[:, :1], statics)
         scale = torch.exp(self.log_scale.decode(statics[:, 1:], statics))
-        return level + values * scale
+        measured = ~torch.isnan(values)
+        count = measured.sum(dim=1, keepdim=True).clamp(min=1)
+        centred = values - torch.where(measured, values, 0.0).sum(dim=1, keepdim=True) / count
+        spread = (torch.where(measured, centred, 0.0).square().sum(dim=1, keepdim=True) / count).sqrt()
+        quiet = (scale < 1.001 * self.floor) | (spread < 1e-6)  # its deviation was less than 1
+        return level + centred / torch.where(quiet, 1.0, spread) * scale
 
 
 @dataclass(frozen=True)

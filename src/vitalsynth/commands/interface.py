@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import docstring_parser
 import jsonargparse
 import yaml
 
-from .. import components, runs, sources
+from .. import components, presets, runs, sources
 from ..sequences import Sequences, nearest
 from ..training import Diverged
 from .branch import branch, inherited
@@ -35,15 +35,16 @@ def run(command: str, function: Function, arguments: list[str]) -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s".lower(), stream=sys.stderr)
     say = partial(print, file=sys.stderr)
     parser = jsonargparse.ArgumentParser()
-    arguments = [_underscored(word) for word in arguments]
     try:
+        arguments = _with_preset([_underscored(word) for word in arguments])
         if config := _words(function, arguments)[1].get("config"):
             _config(config)
         for fixed, defaults in _invocations(function, arguments):
             parser = build(f"vitalsynth {command}", function, _source(function, arguments))
             parser.set_defaults(defaults)
             settings = parser.instantiate(parser.parse_args(arguments)).as_dict() | fixed
-            settings.pop("config", None)
+            for name in ("config", "preset"):
+                settings.pop(name, None)
             _announce(function(**settings))
     except jsonargparse.ArgumentError as error:
         say(f"vitalsynth {command}: {explain(error.message, parser, function, arguments)}")
@@ -76,6 +77,21 @@ def _underscored(word: str) -> str:
     return option.replace("-", "_").replace("__", "--", 1) + equals + value if word.startswith("--") else word
 
 
+def _with_preset(arguments: list[str]) -> list[str]:
+    """Take --preset NAME for a config file that comes first, so that whatever else is said wins.
+
+    Raises:
+        ValueError: if there is no such preset.
+    """
+    for place, word in enumerate(arguments):
+        option, equals, value = word.partition("=")
+        if option == "--preset":
+            name = value if equals else "".join(arguments[place + 1 : place + 2])
+            rest = arguments[:place] + arguments[place + (1 if equals else 2) :]
+            return ["--config", str(presets.path(name)), *rest]
+    return arguments
+
+
 def _invocations(function: Function, arguments: list[str]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Yield settings that are fixed, and defaults: of a branch, run by run, the settings of its parent."""
     plain, options = _words(function, arguments)
@@ -96,6 +112,9 @@ def build(title: str, function: Function, source: Function | None = None) -> jso
         prog=title, description=_summary(function), exit_on_error=False, allow_abbrev=False
     )
     parser.add_argument("--config", action="config", help="Read settings from a YAML or JSON file.")
+    if "normalise" in inspect.signature(function).parameters:
+        known = ". ".join(f"{name}: {what}" for name, what in presets.names().items())
+        parser.add_argument("--preset", metavar="NAME", help=f"Begin with settings that are good together. {known}.")
     hints = inspect.get_annotations(function, eval_str=True)
     own = {name for name, text in about.items() if text.startswith("From Python only")} | {"source"}
     for name, parameter in inspect.signature(function).parameters.items():
@@ -119,6 +138,9 @@ def build(title: str, function: Function, source: Function | None = None) -> jso
         ):  # written out, so that --print_config can write it and a user change it
             record = {"class_path": components.path_of(parameter.default), "init_args": parameter.default.keywords}
             parser.set_defaults({name: record})
+    for action in parser._actions:  # what a part is given by us is no setting, also where several parts can be given
+        if action.dest.endswith(".help"):
+            action._typehint = next(_factories(action._typehint), action._typehint)  # type: ignore[attr-defined]
     if source is not None:
         parser.add_function_arguments(source, "source", fail_untyped=False)
     return parser
@@ -169,7 +191,11 @@ def explain(message: str, parser: jsonargparse.ArgumentParser, function: Functio
     classes = {name: cls for base in bases for name, cls in components.members(base).items()}
     if not classes:
         return f"--{key}: {_expectation(message)}" if key else one_line(message)
-    chosen = _given(key, arguments)
+    if re.search(r"Expected a <class 'collections\.abc\.Sequence'>", message):
+        return (
+            f"--{key} takes any number, one after the other: --{key}+ {_given(key, arguments) or next(iter(classes))}"
+        )
+    chosen = _chosen(message, key, arguments)
     try:
         cls = components.locate(chosen) if "." in chosen else classes.get(chosen)
     except ValueError as error:
@@ -178,9 +204,13 @@ def explain(message: str, parser: jsonargparse.ArgumentParser, function: Functio
         return f"--{key}: no class {chosen!r}; {nearest(chosen, classes)}"
     if cls is not None and not issubclass(cls, tuple(bases)):
         return f"--{key}: {chosen} is not a {bases[0].__name__}; there are: {', '.join(classes)}"
-    cls = cls or components.class_of(inspect.signature(function).parameters[key].default)
+    if cls is None or cls in bases:
+        return f"--{key} needs a class before its settings; there are: {', '.join(classes)}"
     if found := re.search(r"Option '(\w+)' is not accepted", message):
-        settings = list(inspect.signature(cls).parameters)[1:]
+        given = next(
+            len(get_args(each)[0]) for each in _factories(inspect.get_annotations(function, eval_str=True)[key])
+        )
+        settings = list(inspect.signature(cls).parameters)[given:]
         return f"--{key} {cls.__name__} has no setting {found[1]!r}; {nearest(found[1], settings)}"
     return f"--{key} {cls.__name__}: {_expectation(message)}"
 
@@ -194,18 +224,32 @@ def _expectation(message: str) -> str:
     return text.partition(": ")[2] or text
 
 
+def _chosen(message: str, key: str, arguments: list[str]) -> str:
+    """Return the class that a message is about, or the last one that the command line gives the option."""
+    found = re.search(r"dot import path string: ([\w.]*\w)|class_path='([\w.]+)'", message)
+    return found[1] or found[2] if found else _given(key, arguments)
+
+
 def _given(key: str, arguments: list[str]) -> str:
-    """Return the last value that the command line gives an option."""
-    following = [after for option, after in pairwise(arguments) if option == f"--{key}"]
-    joined = [a.partition("=")[2] for a in arguments if a.startswith(f"--{key}=")]
+    """Return the last value that the command line gives an option, or adds to it (`--key+`)."""
+    following = [after for option, after in pairwise(arguments) if option in (f"--{key}", f"--{key}+")]
+    joined = [a.partition("=")[2] for a in arguments if a.startswith((f"--{key}=", f"--{key}+="))]
     return ["", *following, *joined][-1]
 
 
 def _bases(function: Function, key: str) -> list[type[Any]]:
     """Return the base classes of what an option can name."""
-    hint = inspect.get_annotations(function, eval_str=True).get(key)
-    results = [result for part in (hint, *get_args(hint)) for result in get_args(part)[1:]]
+    results = [get_args(each)[-1] for each in _factories(inspect.get_annotations(function, eval_str=True).get(key))]
     return [result for result in results if inspect.isclass(result)]
+
+
+def _factories(hint: Any) -> Iterator[Any]:
+    """Yield the types of factories, `Callable[..., Part]`, that a type consists of."""
+    if get_origin(hint) is Callable:
+        yield hint
+    else:
+        for part in get_args(hint):
+            yield from _factories(part)
 
 
 def one_line(error: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,9 @@ import pandas as pd
 import torch
 
 from .. import frames, runs, schedules, sources, training
+from ..autoregressive import Autoregressive  # noqa: F401 (can be named)
 from ..discriminators import Convolutional, Discriminator
+from ..flows import Flow  # noqa: F401
 from ..generators import LSTM, Generator
 from ..learner import Learner
 from ..objectives import Objective, Relativistic
@@ -19,6 +21,7 @@ from ..preparation import Preparation
 from ..runs import Run
 from ..schedules import Schedule
 from ..sequences import Sequences, Shape, listed
+from ..stabilisers import Stabiliser
 from . import settings
 from .progress import Progress
 
@@ -36,10 +39,12 @@ def train(
     condition: str | list[str] = "",
     drop: str | list[str] = "",
     normalise: str | dict[str, str] = "standard",
+    whiten: float = 0.0,
     held_out: float = 0.2,
     generator: Callable[[Shape], Generator] = LSTM,
     discriminator: Callable[[Shape], Discriminator] | None = Convolutional,
     objective: Callable[[], Objective] = Relativistic,
+    stabilisers: Sequence[Callable[[Shape], Stabiliser]] = (),
     generator_optimizer: OptimizerFactory = Adam,
     discriminator_optimizer: OptimizerFactory = Adam,
     generator_schedule: Callable[[], Schedule] = schedules.Constant,
@@ -68,10 +73,15 @@ def train(
         drop: Columns to leave out, comma separated.
         normalise: Of continuous channels: standard, minmax, quantile, local (each sequence's level and scale become
             statics), local-max or integrated; by name with '{"hr": "local", "*": "standard"}'.
+        whiten: Learn what continuous channels without gaps have in common and what sets them apart, each at its own
+            scale: the floor of their eigenvalues, such as 0.001; 0 leaves channels as they are.
         held_out: Share of the subjects that training never sees, for honest scores; 0 trains on all.
         generator: Class of the generator: LSTM, GRU, or your own by import path, such as my_nets.Wave.
         discriminator: Class of the discriminator: Convolutional, LSTM, GRU, or your own by import path.
         objective: What the players minimise: Relativistic, NonSaturating, Wasserstein, Hinge, or your own.
+        stabilisers: What steadies the game: any number of InstanceNoise, Augment, Consistency, FeatureMatching or your
+            own, each with its settings behind it, --stabilisers+ InstanceNoise --stabilisers.std 0.3 --stabilisers+
+            Augment; '[]' for none.
         generator_optimizer: Any optimiser of torch.optim.
         discriminator_optimizer: Any optimiser of torch.optim.
         generator_schedule: Learning rate by step: Constant, Cosine or Halving.
@@ -102,7 +112,7 @@ def train(
     sequences = sequences.drop(listed(drop))
     cut = runs.cut(sequences, held_out, seed)
     training_part, _ = runs.part(sequences, cut, seed)
-    preparation = Preparation.fit(training_part, normalise, listed(condition))
+    preparation = Preparation.fit(training_part, normalise, listed(condition), whiten)
     record = {
         "data": {
             **origin,
@@ -115,6 +125,7 @@ def train(
         },
         "condition": listed(condition),
         "normalise": normalise,
+        "whiten": whiten,
         **chosen,
         "threads": torch.get_num_threads(),
         "shape": preparation.shape.to_json(),

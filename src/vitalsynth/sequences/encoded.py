@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -21,11 +21,20 @@ class Block:
         kind: `continuous` (any number), `binary` (one column of 0 and 1) or `categorical` (one-hot).
         width: Number of columns.
         gate: Position of the 0/1 column that says whether this block was measured (it is 0 where not); None if always.
+        grid: Spacing and origin of the values of a continuous column that was recorded in steps; None if it was not.
+        range: Smallest and largest value of a continuous column in the training set; None if not known.
     """
 
     kind: Kind
     width: int = 1
     gate: int | None = None
+    grid: tuple[float, float] | None = None
+    range: tuple[float, float] | None = None
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Block:
+        pairs = {name: tuple(record[name]) for name in ("grid", "range") if record.get(name) is not None}
+        return cls(**{**record, **pairs})
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ class Shape:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Shape:
-        blocks = {part: tuple(Block(**block) for block in record[part]) for part in ("x", "s")}
+        blocks = {part: tuple(Block.from_json(block) for block in record[part]) for part in ("x", "s")}
         image = tuple(record["image"]) if record.get("image") else None  # records before 2026-11-25 have none
         return cls(**{**record, **blocks, "image": image})
 
@@ -79,27 +88,38 @@ class Encoded:
         x: `(n, length, channels)`, no NaN.
         s: `(n, statics)`, no NaN.
         condition: `(n, condition)`, what was conditioned on.
-        coarse: Where a generator emits them, the sequences at coarser resolutions, the coarsest last: each half as long
-            as the one before, and for images half as wide. Empty elsewhere: then they are `x` pooled.
+        coarse: The same channels at coarser temporal resolutions, finest first; only multi-scale generators fill it.
     """
 
     x: Float[Tensor, "n length channels"]
     s: Float[Tensor, "n statics"]
     condition: Float[Tensor, "n condition"]
-    coarse: tuple[Float[Tensor, "n _ _"], ...] = field(default=(), kw_only=True)
+    coarse: tuple[Float[Tensor, "n _ _"], ...] = ()
 
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """All that is real or synthetic about it, and so all but the condition: x, s and what is coarse."""
+        return (self.x, self.s, *self.coarse)
+
+    def replaced(self, parts: Iterable[Tensor]) -> Encoded:
+        """Return other parts under the same condition."""
+        x, s, *coarse = parts
+        return Encoded(x, s, self.condition, tuple(coarse))
+
+    @staticmethod
+    def joined(*several: Encoded) -> Encoded:
+        """Set batches one after the other."""
+        x, s, *coarse = (torch.cat(same) for same in zip(*(each.parts for each in several), strict=True))
+        return Encoded(x, s, torch.cat([each.condition for each in several]), tuple(coarse))
+
     def take(self, index: Int[Tensor, " k"] | slice) -> Encoded:
         """Select sequences by position."""
-        return self.map(lambda part: part[index])
+        return Encoded(self.x[index], self.s[index], self.condition[index], tuple(c[index] for c in self.coarse))
 
     def to(self, target: torch.device | torch.dtype) -> Encoded:
         """Move to a device, or convert to a dtype."""
-        return self.map(lambda part: part.to(target))
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> Encoded:
-        """Apply a function to each tensor."""
-        coarse = tuple(function(part) for part in self.coarse)
-        return Encoded(function(self.x), function(self.s), function(self.condition), coarse=coarse)
+        coarse = tuple(c.to(target) for c in self.coarse)
+        return Encoded(self.x.to(target), self.s.to(target), self.condition.to(target), coarse)
