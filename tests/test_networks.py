@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from families import DISCRIMINATORS, GENERATORS, cohort, prepared
+from families import DISCRIMINATORS, GENERATORS, OBJECTIVES, cohort, prepared
 from vitalsynth import discriminators, generators
 from vitalsynth.layers import CoarseEmission, Emission, Minibatch, Score, Spectral, grids
-from vitalsynth.objectives import squared_gradient
+from vitalsynth.objectives import Batch, squared_gradient
 from vitalsynth.preparation import Preparation
 from vitalsynth.sequences import Block, Encoded, Shape
 from vitalsynth.sources import images
@@ -275,13 +275,34 @@ def test_a_discriminator_of_many_scales_pools_what_comes_without():
         discriminators.MultiScale(preparation.shape, scales=2)(pooled, data.condition)
 
 
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_game_of_many_scales(name):
+    """Under every objective: the discriminator minds all resolutions, and teaches each way of emitting them."""
+    _, preparation, data = picture()
+    torch.manual_seed(0)
+    networks = {
+        "generator": generators.MultiScale(preparation.shape, width=8),
+        "discriminator": discriminators.MultiScale(preparation.shape, width=8),
+    }
+    objective = OBJECTIVES[name]()
+    objective.row = preparation.shape.row
+    for player, taught in (("discriminator", "reducing.merges"), ("generator", "coarse")):
+        batch = Batch(data, torch.randn(len(data), networks["generator"].noise))
+        terms = objective.loss(player, networks, batch, 0)
+        for network in networks.values():
+            network.zero_grad()
+        sum(terms.values()).backward()
+        slopes = {n: p.grad for n, p in networks[player].named_parameters() if n.startswith(taught)}
+        assert len(slopes) >= 4 and all(slope.abs().sum() > 0 for slope in slopes.values())
+
+
 def test_halving_averages_pairs_along_time_and_rows():
     image = torch.arange(15.0).reshape(1, 1, 3, 5)
     expected = [[(0 + 1 + 5 + 6) / 4, (2 + 3 + 7 + 8) / 4, (4 + 9) / 2], [10.5, 12.5, 14.0]]
-    torch.testing.assert_close(grids.halved(image)[0, 0], torch.tensor(expected))
+    torch.testing.assert_close(grids.coarsened(image)[0, 0], torch.tensor(expected))
     sequence = torch.arange(3.0).reshape(1, 1, 3, 1)
-    torch.testing.assert_close(grids.halved(sequence).flatten(), torch.tensor([0.5, 2.0]))
-    back = grids.doubled(grids.halved(image), (3, 5))
+    torch.testing.assert_close(grids.coarsened(sequence).flatten(), torch.tensor([0.5, 2.0]))
+    back = grids.doubled(grids.coarsened(image), (3, 5))
     assert back.shape == image.shape and (back[0, 0, :2, :2] == 3).all() and back[0, 0, 2, 4] == 14
     with pytest.raises(ValueError, match="4 resolutions need 8 steps; these sequences have 6"):
         grids.sizes(6, 1, 4)

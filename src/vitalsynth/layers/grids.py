@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..sequences import halved
+
 Steps = Float[Tensor, "n length channels"]
 Grid = Float[Tensor, "n features length row"]
 Grids = Sequence[Float[Tensor, "n _ _ _"]]
@@ -39,14 +41,9 @@ def sizes(length: int, row: int, scales: int) -> list[tuple[int, int]]:
     return [(-(-length // 2**k), -(-row // 2**k)) for k in range(scales)]
 
 
-def halved(grid: Grid) -> Tensor:
-    """Average neighbouring pairs; a last one without a partner stays as it is."""
-    for axis in (2, 3):
-        if grid.shape[axis] > 1:
-            if grid.shape[axis] % 2:
-                grid = torch.cat([grid, grid.narrow(axis, grid.shape[axis] - 1, 1)], dim=axis)
-            grid = grid.unflatten(axis, (-1, 2)).mean(dim=axis + 1)
-    return grid
+def coarsened(grid: Grid) -> Tensor:
+    """Average pairs in time, and along rows where they have more than one place."""
+    return halved(halved(grid, 2), 3)
 
 
 def doubled(grid: Grid, size: tuple[int, int]) -> Tensor:
@@ -62,7 +59,7 @@ def coarser(x: Steps, row: int, scales: int) -> tuple[Float[Tensor, "n _ _"], ..
     """Return what sequences are at the coarser resolutions: each the average of pairs of the one before."""
     found, grid = [], to_grid(x, row)
     for _ in range(scales - 1):
-        grid = halved(grid)
+        grid = coarsened(grid)
         found.append(to_steps(grid))
     return tuple(found)
 
@@ -137,6 +134,6 @@ class Reducing(nn.Module):
         """Return the features of the coarsest resolution; only the first grids need be given."""
         grid = self.blocks[0](self.merges[0](grids[0]))
         for k in range(1, len(self.blocks)):
-            grid = torch.cat([halved(grid), *grids[k : k + 1]], dim=1)
+            grid = torch.cat([coarsened(grid), *grids[k : k + 1]], dim=1)
             grid = self.blocks[k](self.merges[k](grid))
         return self.activation(grid)
