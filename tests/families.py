@@ -15,6 +15,9 @@ GENERATORS = {
     "no step noise": partial(generators.GRU, step_noise=0),
     "MinGRU": generators.MinGRU,
     "RGLRU": partial(generators.RGLRU, bidirectional=True, layers=2),
+    "Attention": generators.Attention,
+    "ConvolutionalRecurrent": generators.ConvolutionalRecurrent,
+    "MultiScale": generators.MultiScale,
 }
 DISCRIMINATORS = {
     "LSTM": discriminators.LSTM,
@@ -23,6 +26,9 @@ DISCRIMINATORS = {
     "one way": partial(discriminators.LSTM, bidirectional=False, layers=2),
     "MinGRU": discriminators.MinGRU,
     "RGLRU": partial(discriminators.RGLRU, bidirectional=False, layers=2),
+    "Attention": discriminators.Attention,
+    "ConvolutionalRecurrent": discriminators.ConvolutionalRecurrent,
+    "MultiScale": discriminators.MultiScale,
 }
 OBJECTIVES = {
     "NonSaturating": objectives.NonSaturating,

@@ -214,7 +214,8 @@ class Preparation:
         if image is None or self.varying or any(part.gaps for part in self.channels):
             return None
         height, width, colours = image
-        return image if height == self.length and list(x) == width * list(x[:colours]) else None
+        forms = [(block.kind, block.width) for block in x]
+        return image if height == self.length and forms == width * forms[:colours] else None
 
     def _static_blocks(self) -> Iterator[tuple[list[Block], bool]]:
         for part in self.generated:

@@ -76,6 +76,46 @@ class Emission(nn.Module):
         return columns
 
 
+class CoarseEmission(nn.Module):
+    """Map features of a coarse resolution onto the columns that pooled sequences have there.
+
+    What pooling does to data decides their form. A continuous column that was measured in part of a cell is the mean of
+    what was measured, which is emitted, times the measured part, which is its gate, pooled; likewise for what had not
+    ended. Shares of 0/1 columns and categories, and the gates, are those of the finest resolution, pooled: there is
+    nothing to add to a count.
+
+    Args:
+        features: Width of the input.
+        blocks: The columns, as of the finest resolution.
+        alive: Position of the alive column; None if there is none.
+    """
+
+    def __init__(self, features: int, blocks: Sequence[Block], alive: int | None = None) -> None:
+        super().__init__()
+        columns = sum(block.width for block in blocks)
+        always = columns if alive is None else alive  # `columns`: a column of ones
+        self.continuous: list[int] = []
+        self.shares: list[int] = []
+        start = 0
+        for block in blocks:
+            if block.kind == "continuous":
+                self.continuous += range(start, start + block.width)
+                self.shares += [always if block.gate is None else block.gate] * block.width
+            start += block.width
+        self.linear = nn.Linear(features, len(self.continuous)) if self.continuous else None
+
+    def forward(
+        self, features: Float[Tensor, "*n features"], pooled: Float[Tensor, "*n columns"]
+    ) -> Float[Tensor, "*n columns"]:
+        """Return the columns, given the finest resolution's, pooled."""
+        if self.linear is None:
+            return pooled
+        columns = pooled.clone()
+        share = nn.functional.pad(pooled, (0, 1), value=1.0)[..., self.shares]
+        columns[..., self.continuous] = self.linear(features).float() * share
+        return columns
+
+
 def _straight_through(hard: Tensor, soft: Tensor) -> Tensor:
     return hard + (soft - soft.detach())
 

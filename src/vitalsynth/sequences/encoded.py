@@ -88,7 +88,8 @@ class Encoded:
         x: `(n, length, channels)`, no NaN.
         s: `(n, statics)`, no NaN.
         condition: `(n, condition)`, what was conditioned on.
-        coarse: The same channels at coarser temporal resolutions, finest first; only multi-scale generators fill it.
+        coarse: The same channels at coarser resolutions, the coarsest last: each half as long as the one before, and
+            for images half as wide. Only multi-scale generators fill it.
     """
 
     x: Float[Tensor, "n length channels"]
@@ -123,3 +124,12 @@ class Encoded:
         """Move to a device, or convert to a dtype."""
         coarse = tuple(c.to(target) for c in self.coarse)
         return Encoded(self.x.to(target), self.s.to(target), self.condition.to(target), coarse)
+
+
+def halved(x: Tensor, axis: int) -> Tensor:
+    """Return the next coarser resolution: neighbouring pairs along an axis averaged, a last one alone as it is."""
+    if x.shape[axis] == 1:
+        return x
+    if x.shape[axis] % 2:
+        x = torch.cat([x, x.narrow(axis, x.shape[axis] - 1, 1)], dim=axis)
+    return x.unflatten(axis, (-1, 2)).mean(dim=axis + 1)
