@@ -1,6 +1,8 @@
 """Objectives against values worked by hand, and penalties against closed forms."""
 
 import math
+from collections import Counter
+from functools import partial
 
 import pytest
 import torch
@@ -193,6 +195,32 @@ def test_real_sequences_are_halved_as_synthetic_ones_come():
     coarse = objectives._resolved(real, Encoded(x, real.s, real.condition, (none, none)), row=2).coarse
     assert coarse[0].tolist() == [[[4.0, 40.0], [10.0, 100.0]]]
     assert coarse[1].tolist() == [[[7.0, 70.0]]]
+
+
+class Watched(Linear):
+    """Notes whether its inputs are to be differentiated, as penalties need."""
+
+    differentiated = False
+
+    def forward(self, encoded, condition):
+        self.differentiated |= encoded.x.requires_grad
+        return super().forward(encoded, condition)
+
+
+@pytest.mark.parametrize("make", [objectives.Relativistic, partial(objectives.Wasserstein, penalty=7.0)])
+def test_lazy_penalties_are_the_same_on_average_and_really_lazy(make):
+    """Of steps 6, 7, 8, ... every fourth has penalties, of four times the weight; the others differentiate no input."""
+    real, synthetic = encoded(seed=1), encoded(seed=2)
+    always, total = make().discriminator_loss(Linear(), real, synthetic, 6), Counter()
+    for step in range(6, 14):
+        judge = Watched()
+        terms = make(every=4).discriminator_loss(judge, real, synthetic, step)
+        assert (set(terms) == set(always)) == judge.differentiated == (step % 4 == 0)
+        for name, term in terms.items():
+            total[name] += float(term.detach())
+    assert total == pytest.approx({name: 8 * float(term.detach()) for name, term in always.items()}, rel=1e-5)
+    with pytest.raises(ValueError, match="every 2nd"):
+        make(every=0)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -4,9 +4,9 @@ import json
 
 import pandas as pd
 import pytest
-from families import cohort
 
 import vitalsynth
+from families import cohort
 from vitalsynth import presets
 from vitalsynth.cli import main
 from vitalsynth.runs import Run
