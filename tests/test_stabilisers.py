@@ -359,6 +359,8 @@ EVERYTHING = {
         stabilisers.Consistency,
         partial(stabilisers.FeatureMatching, weight=0.5),
     ],
+    "objective": partial(objectives.Relativistic, every=3),
+    "clip": 0.5,
 }
 
 
@@ -407,7 +409,7 @@ def test_the_record_keeps_them_and_a_branch_may_change_them(tmp_path):
 def test_a_run_from_before_there_were_any_goes_on(tmp_path):
     begin(tmp_path / "straight", 24)
     old = begin(tmp_path / "old", 10)
-    record = {key: value for key, value in old.record.items() if key != "stabilisers"}
+    record = {key: value for key, value in old.record.items() if key not in ("stabilisers", "clip")}
     made = Run.create(tmp_path / "earlier", record, old.preparation)
     (old.path / "checkpoints").rename(made.path / "checkpoints")
     (old.path / "log.jsonl").rename(made.path / "log.jsonl")

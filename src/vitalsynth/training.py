@@ -37,7 +37,7 @@ from .stabilisers import Stabiliser
 from .storage import naming
 
 Precision = Literal["float32", "bfloat16"]
-EARLIER: Mapping[str, Any] = {"stabilisers": []}
+EARLIER: Mapping[str, Any] = {"stabilisers": [], "clip": 0.0}
 """What runs did whose records say nothing of these settings, because there were none yet."""
 
 
@@ -55,6 +55,7 @@ class Plan:
         seed: Of everything random.
         batch: Sequences in one turn.
         average: Decay of the averaged generator; 0 keeps none of the past.
+        clip: Largest norm of a player's gradient; 0 sets no limit.
         precision: Of the forward passes; `bfloat16` is autocast.
     """
 
@@ -63,6 +64,7 @@ class Plan:
     seed: int
     batch: int
     average: float
+    clip: float = 0.0
     precision: Precision = "float32"
 
     @classmethod
@@ -81,7 +83,8 @@ class Plan:
             objective.stabilisers = tuple(components.construct(part, Stabiliser, shape) for part in parts)
         elif record["stabilisers"]:
             raise ValueError(f"stabilisers steady an adversarial game, which {type(objective).__name__} is not")
-        return cls(objective, schedules, record["seed"], record["batch"], record["average"], record["precision"])
+        plain = {name: record[name] for name in ("seed", "batch", "average", "clip", "precision")}
+        return cls(objective, schedules, **plain)
 
 
 def take_step(learner: Learner, data: Encoded, plan: Plan) -> dict[str, float]:
@@ -104,13 +107,14 @@ def take_step(learner: Learner, data: Encoded, plan: Plan) -> dict[str, float]:
         optimizer, parameters = learner.optimizers[player], learner.trains[player].values()
         optimizer.zero_grad()
         sum(terms.values(), torch.zeros((), device=device)).backward()
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if plan.clip:
+            nn.utils.clip_grads_with_norm_(parameters, plan.clip, norm)
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * plan.schedules[player](step)
         optimizer.step()
         measured |= {f"{player}.{term}": value.detach() for term, value in terms.items()}
-        measured[f"{player}.gradient_norm"] = nn.utils.get_total_norm(
-            [p.grad for p in parameters if p.grad is not None]
-        )
+        measured[f"{player}.gradient_norm"] = norm
     _average(learner, plan.average)
     learner.step += 1
     row = dict(zip(measured, torch.stack([value.float() for value in measured.values()]).tolist(), strict=True))

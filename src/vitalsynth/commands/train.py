@@ -48,6 +48,7 @@ def train(
     discriminator_schedule: Callable[[], Schedule] = schedules.Constant,
     batch: int = 64,
     average: float = 0.999,
+    clip: float = 0.0,
     checkpoint_every: int = 1000,
     frozen: str | list[str] = "",
     precision: training.Precision = "float32",
@@ -83,6 +84,8 @@ def train(
         discriminator_schedule: Learning rate by step: Constant, Cosine or Halving.
         batch: Sequences in one player's turn.
         average: Decay of the averaged generator, which is the one sampled from.
+        clip: Largest norm of a player's whole gradient, beyond which it is scaled down (Pascanu et al. 2013, arXiv
+            1211.5063); 0 is no limit. The log has the norm before.
         checkpoint_every: Steps between checkpoints.
         frozen: Parameters that stay as they begin, by the beginnings of their names, comma separated, such as
             generator.recurrence; most useful in a branch.
