@@ -8,7 +8,10 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "vitalsynth"
 LEARNING = {
     "layers",
+    "recurrences",
     "generators",
+    "autoregressive",
+    "flows",
     "discriminators",
     "objectives",
     "stabilisers",
@@ -19,19 +22,24 @@ LEARNING = {
     "sampling",
 }
 # What each room may import, besides itself.
-DATA = {"sequences", "normalisation", "preparation", "storage", "components", "frames", "sources"}
+DATA = {"sequences", "normalisation", "mixing", "preparation", "storage", "components", "frames", "sources"}
 ALLOWED = {
     "sequences": set(),
     "storage": set(),
     "schedules": set(),
     "normalisation": {"sequences"},
-    "preparation": {"sequences", "normalisation"},
+    "mixing": set(),
+    "preparation": {"sequences", "normalisation", "mixing"},
     "components": {"sequences"},
+    "presets": {"sequences", "components"},
     "frames": {"sequences", "storage"},
     "sources": {"sequences", "storage", "components", "frames"},
     "layers": {"sequences"},
-    "generators": {"sequences", "layers"},
-    "discriminators": {"sequences", "layers"},
+    "recurrences": {"layers"},
+    "generators": {"sequences", "layers", "recurrences"},
+    "discriminators": {"sequences", "layers", "recurrences"},
+    "autoregressive": {"sequences", "generators"},
+    "flows": {"sequences", "generators"},
     "stabilisers": {"sequences"},
     "objectives": {"sequences", "stabilisers"},
     "checkpoints": {"storage"},
@@ -54,9 +62,9 @@ ALLOWED = {
     "evaluation": {"sequences", "preparation"},
     "reporting": {"sequences", "preparation", "storage", "evaluation"},
     "synthesizer": {*DATA, "runs", "sampling", "commands"},
-    "commands": {*DATA, *LEARNING, "checkpoints", "runs", "exporting", "evaluation", "reporting"},
+    "commands": {*DATA, *LEARNING, "presets", "checkpoints", "runs", "exporting", "evaluation", "reporting"},
     "cli": {"commands"},
-    "__init__": {"commands", "synthesizer", "runs", *DATA, *LEARNING},
+    "__init__": {"commands", "synthesizer", "runs", "presets", *DATA, *LEARNING},
     "__main__": {"cli"},
 }
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from vitalsynth.normalisation import NORMALISERS
-from vitalsynth.preparation import Preparation
+from vitalsynth.preparation import Preparation, choose
 from vitalsynth.sequences import Column, Encoded, Schema, Sequences
 
 PLAIN = ["minmax", "standard", "quantile"]
@@ -72,7 +72,7 @@ def cases(draw):
     by_name = {c.name: draw(st.sampled_from(sorted(NORMALISERS))) for c in s.schema.channels if c.kind == "continuous"}
     by_name |= {c.name: draw(st.sampled_from(PLAIN)) for c in s.schema.statics if c.kind == "continuous"}
     condition = [c.name for c in s.schema.statics if draw(st.booleans())]
-    return s, by_name, draw(st.permutations(condition))
+    return s, by_name, draw(st.permutations(condition)), draw(st.sampled_from([0.0, 1e-3, 0.5]))
 
 
 def assert_same(back, s):
@@ -91,8 +91,8 @@ def assert_same(back, s):
 
 @given(cases())
 def test_decode_undoes_encode(case):
-    s, by_name, condition = case
-    preparation = Preparation.fit(s, by_name, condition)
+    s, by_name, condition, whiten = case
+    preparation = Preparation.fit(s, by_name, condition, whiten)
     encoded = preparation.encode(s)
     for part in (encoded.x, encoded.s, encoded.condition):
         assert torch.isfinite(part).all()
@@ -101,8 +101,8 @@ def test_decode_undoes_encode(case):
 
 @given(cases())
 def test_shape_describes_what_encode_returns(case):
-    s, by_name, condition = case
-    preparation = Preparation.fit(s, by_name, condition)
+    s, by_name, condition, whiten = case
+    preparation = Preparation.fit(s, by_name, condition, whiten)
     encoded, shape = preparation.encode(s), preparation.shape
     assert encoded.x.shape == (len(s), shape.length, shape.channels)
     assert encoded.s.shape == (len(s), shape.statics)
@@ -120,8 +120,8 @@ def test_shape_describes_what_encode_returns(case):
 
 @given(cases())
 def test_a_preparation_survives_json(case):
-    s, by_name, condition = case
-    preparation = Preparation.fit(s, by_name, condition)
+    s, by_name, condition, whiten = case
+    preparation = Preparation.fit(s, by_name, condition, whiten)
     again = Preparation.from_json(json.loads(json.dumps(preparation.to_json(), allow_nan=False)))
     ours, theirs = again.encode(s), preparation.encode(s)
     assert (
@@ -149,6 +149,53 @@ def test_local_takes_level_and_scale_out_of_each_sequence(rng):
     np.testing.assert_allclose(y.std(axis=1), 1, rtol=1e-9)
     assert np.corrcoef(statics[:, 0], level[:, 0])[0, 1] > 0.99
     assert np.corrcoef(statics[:, 1], np.log(scale[:, 0]))[0, 1] > 0.99
+
+
+def test_what_is_decoded_has_the_level_and_scale_that_its_statics_say(rng):
+    s = Sequences(rng.normal(size=(40, 12, 1)), Schema((Column("x"),)))
+    preparation = Preparation.fit(s, "local")
+    encoded = preparation.encode(s)
+    off = preparation.decode(Encoded(3 * encoded.x + 0.7, encoded.s, encoded.condition))
+    np.testing.assert_allclose(off.values, s.values, atol=1e-5)
+
+
+def test_whitened_channels_do_not_move_together_and_exact_sums_stay_exact(rng):
+    a, b = rng.normal(size=(2, 300, 8, 1))
+    s = Sequences(np.concatenate([a, a + 0.01 * b, 2 * a - b], axis=2), Schema(tuple(map(Column, "abc"))))
+    preparation = Preparation.fit(s, "standard", whiten=1e-9)
+    x = preparation.encode(s).x.double()
+    assert x.shape[2] == preparation.shape.channels == 2  # the third is a sum of the others
+    np.testing.assert_allclose(torch.cov(x.flatten(0, 1).T).numpy(), np.eye(2), atol=0.02)
+    noise = Encoded(torch.randn(5, 8, 2), torch.zeros(5, 0), torch.zeros(5, 0))
+    v = preparation.decode(noise).values
+    c = 2 * v[..., 0] - (v[..., 1] - v[..., 0]) / 0.01
+    assert np.abs((c - c.mean()) - (v[..., 2] - v[..., 2].mean())).max() < 0.02 * v[..., 2].std()
+
+
+def test_the_floor_keeps_what_is_nearly_nothing_small(rng):
+    a, b = rng.normal(size=(2, 300, 8, 1))
+    s = Sequences(np.concatenate([a, a + 1e-3 * b], axis=2), Schema(tuple(map(Column, "ab"))))
+    deviations = Preparation.fit(s, "standard", whiten=1e-2).encode(s).x.std(dim=(0, 1))
+    assert deviations[0] == pytest.approx(1, abs=0.02) and deviations[1] < 0.01
+
+
+def test_normalisers_are_chosen_by_what_the_data_are(rng):
+    level, noise = 5 * rng.normal(size=(200, 1)), rng.normal(size=(200, 12))
+    gaps = np.where(rng.random((200, 12)) < 0.3, np.nan, level + noise)
+    kinds = {
+        "levels": level + noise,
+        "scales": np.exp(rng.normal(size=(200, 1))) * noise,
+        "gaps": gaps,
+        "tails": rng.standard_t(3, size=(200, 12)),
+        "plain": noise,
+        "constant": np.ones((200, 12)),
+    }
+    s = Sequences(np.stack(list(kinds.values()), axis=2), Schema(tuple(map(Column, kinds))))
+    chosen, reasons = choose(s)
+    expected = ["local", "local", "standard", "quantile", "standard", "standard"]
+    assert [chosen[name] for name in kinds] == expected and len(reasons) == len(kinds)
+    assert "30% gaps" in reasons[2] or "29% gaps" in reasons[2] or "31% gaps" in reasons[2]
+    assert_same(Preparation.fit(s, chosen).decode(Preparation.fit(s, chosen).encode(s)), s)
 
 
 def test_integrated_by_hand():

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .generators import Generator
     from .objectives import Objective
     from .preparation import Preparation
+    from .presets import preset
     from .runs import Run
     from .schedules import Schedule
     from .sequences import Column, Encoded, Schema, Sequences, Shape
@@ -56,6 +57,7 @@ _HOMES = {
     "list_": "commands.list_",
     "merge": "commands.merge",
     "pack": "commands.pack",
+    "preset": "presets",
     "prune": "commands.prune",
     "report": "commands.report",
     "sample": "commands.sample",
@@ -87,6 +89,7 @@ __all__ = [
     "list_",
     "merge",
     "pack",
+    "preset",
     "prune",
     "report",
     "sample",

@@ -47,6 +47,11 @@ class Normaliser(ABC):
     def decode(self, values: Decoded, statics: DecodedStatics) -> Decoded:
         """Undo `encode`."""
 
+    @property
+    def affine(self) -> tuple[float, float] | None:
+        """Level and scale of `(values - level) / scale`, if that is all that `encode` does."""
+        return None
+
 
 def _none(values: Values) -> Statics:
     return np.zeros((len(values), 0))
@@ -67,6 +72,10 @@ class MinMax(Normaliser):
     def _half(self) -> float:
         return (self.high - self.low) / 2 or 1.0
 
+    @property
+    def affine(self) -> tuple[float, float]:
+        return self.low + self._half, self._half
+
     def encode(self, values: Values) -> tuple[Values, Statics]:
         return (values - self.low) / self._half - 1, _none(values)
 
@@ -84,6 +93,10 @@ class Standard(Normaliser):
     @classmethod
     def fit(cls, values: Values) -> Standard:
         return cls(float(np.nanmean(values)), _spread(values))
+
+    @property
+    def affine(self) -> tuple[float, float]:
+        return self.mean, self.scale
 
     def encode(self, values: Values) -> tuple[Values, Statics]:
         return (values - self.mean) / self.scale, _none(values)
@@ -142,7 +155,8 @@ class Local(Normaliser):
 
     A quiet sequence keeps its fine structure beside a restless one (the idea of per-sequence normalisation in
     DoppelGANger, Lin et al. 2020, there with minimum and maximum). The scale has a floor of a thousandth of the
-    training set's, so that a constant sequence stays finite.
+    training set's, so that a constant sequence stays finite. What is decoded is first brought to mean 0 and deviation
+    1, as every encoded sequence is, so that it has exactly the level and the scale that its statics say.
     """
 
     level: Standard
@@ -172,7 +186,12 @@ class Local(Normaliser):
     def decode(self, values: Decoded, statics: DecodedStatics) -> Decoded:
         level = self.level.decode(statics[:, :1], statics)
         scale = torch.exp(self.log_scale.decode(statics[:, 1:], statics))
-        return level + values * scale
+        measured = ~torch.isnan(values)
+        count = measured.sum(dim=1, keepdim=True).clamp(min=1)
+        centred = values - torch.where(measured, values, 0.0).sum(dim=1, keepdim=True) / count
+        spread = (torch.where(measured, centred, 0.0).square().sum(dim=1, keepdim=True) / count).sqrt()
+        quiet = (scale < 1.001 * self.floor) | (spread < 1e-6)  # its deviation was less than 1
+        return level + centred / torch.where(quiet, 1.0, spread) * scale
 
 
 @dataclass(frozen=True)
@@ -259,6 +278,36 @@ NORMALISERS: dict[str, type[Normaliser]] = {
     "local-max": LocalMax,
     "integrated": Integrated,
 }
+
+
+def choose(values: Values) -> tuple[str, str]:
+    """Choose a normaliser for a continuous channel of unknown data, for a generator that learns it in one piece.
+
+    Where a sequence's own level or scale says most of what sets sequences apart, they are taken out (`local`), unless
+    gaps make them uncertain; what has heavy tails is spread by `quantile`; all else is `standard`. A learner by maximum
+    likelihood needs none of it: its densities have a scale of their own at every step.
+
+    Returns:
+        The name, and why.
+    """
+    gaps = float(np.isnan(values).mean())
+    known = values[~np.isnan(values)].astype(np.float64)
+    spread = known.std()
+    if gaps <= MOST_GAPS and values.shape[1] >= FEWEST_STEPS and spread > 0:
+        level, scale = Local._level_and_scale(values, 1e-3 * _spread(values))
+        between, ratio = float(np.nanvar(level) / spread**2), float(np.nanstd(np.log(scale)))
+        if between > 0.5 or ratio > 0.5:
+            return (
+                "local",
+                f"{between:.0%} of the variance is between sequences, scales differ by a factor {np.exp(ratio):.1f}",
+            )
+    if spread > 0 and (tails := float((((known - known.mean()) / spread) ** 4).mean())) > HEAVY:
+        return "quantile", f"heavy tails (kurtosis {tails:.0f})"
+    return "standard", f"{gaps:.0%} gaps" if gaps > MOST_GAPS else "nothing calls for another"
+
+
+MOST_GAPS, FEWEST_STEPS, HEAVY = 0.05, 8, 12.0
+"""Up to which share of gaps and from how many steps on a sequence's own level is certain; a kurtosis that is heavy."""
 
 
 def named(name: str) -> type[Normaliser]:

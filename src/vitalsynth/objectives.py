@@ -273,6 +273,60 @@ class Relativistic(Adversarial):
         return {"adversarial": softplus(on_real - on_synthetic).mean()}
 
 
+class Likelihood(Objective):
+    """Maximum likelihood: one player, the generator, which must say how likely a sequence is."""
+
+    def players(self, step: int) -> tuple[str, ...]:
+        """The generator alone."""
+        return ("generator",)
+
+    def loss(self, player: str, networks: Mapping[str, nn.Module], batch: Batch, step: int) -> dict[str, Tensor]:
+        """Negative log likelihood, in nats per step."""
+        likelihood = getattr(networks["generator"], "log_likelihood", None)
+        if likelihood is None:
+            kind = type(networks["generator"]).__name__
+            raise ValueError(f"Likelihood needs a generator that has one, such as Autoregressive; {kind} has none")
+        return {"nll": -likelihood(batch.real).mean() / batch.real.x.shape[1]}
+
+
+class FlowMatching(Objective):
+    """The flow's one player learns the velocity from noise to data, at unit scale for every time.
+
+    E q(t) ‖v(x_t, t) - (x - z)‖², q = t² + (1 - t)², t logit-normal (Esser et al. 2024, arXiv 2403.03206); see `flows`.
+    """
+
+    def __init__(self, forget: float = 0.1) -> None:
+        """Set the objective.
+
+        Args:
+            forget: Share of sequences whose condition the network is not told, so that it can be exaggerated later.
+        """
+        if not 0 <= forget < 1:
+            raise ValueError(f"forget must lie in [0, 1), got {forget}")
+        self.forget = forget
+
+    def players(self, step: int) -> tuple[str, ...]:
+        """The generator alone."""
+        return ("generator",)
+
+    def loss(self, player: str, networks: Mapping[str, nn.Module], batch: Batch, step: int) -> dict[str, Tensor]:
+        """Squared error of the velocity, in units of what is unknown about it for normal data."""
+        flow: Any = networks["generator"]
+        if not hasattr(flow, "velocity"):
+            raise ValueError(
+                f"FlowMatching needs a generator with a velocity, such as Flow; {type(flow).__name__} has none"
+            )
+        x, s, condition = batch.real.x, batch.real.s, batch.real.condition
+        zx, zs = torch.randn_like(x), torch.randn_like(s)
+        t = torch.sigmoid(torch.randn(len(x), device=x.device))
+        known = (torch.rand_like(t) >= self.forget).to(t.dtype)
+        at = (torch.lerp(zx, x, t[:, None, None]), torch.lerp(zs, s, t[:, None]))
+        vx, vs = flow.velocity(*at, t, condition, known)
+        error = (vx - (x - zx)).square().sum(dim=(1, 2)) + (vs - (s - zs)).square().sum(dim=1)
+        q = t.square() + (1 - t).square()
+        return {"velocity": (q * error).mean() / (x[0].numel() + s[0].numel())}
+
+
 def _lazy(every: int) -> int:
     """Return in every how many steps a penalty is computed.
 

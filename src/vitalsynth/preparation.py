@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from . import normalisation
+from .mixing import Mixing
 from .normalisation import Normaliser
 from .sequences import Block, Column, Encoded, Schema, Sequences, Shape, nearest
 
@@ -48,6 +49,15 @@ class Part:
     @property
     def width(self) -> int:
         return len(self.column.categories) if self.column.kind == "categorical" else 1
+
+    def block(self, gate: int | None) -> Block:
+        """Return what a network is told of the encoded column."""
+        if self.normaliser is None or self.normaliser.width:
+            return Block(self.column.kind, self.width, gate)
+        low, high = self.normaliser.encode(np.array([self.extremes]))[0][0].tolist()
+        step, affine = self.column.resolution, self.normaliser.affine
+        grid = None if step is None or affine is None else (step / affine[1], -affine[0] / affine[1])
+        return Block("continuous", 1, gate, grid, (low, high))
 
     @classmethod
     def fit(cls, column: Column, values: Float[ndarray, "n length"], alive: ndarray, kind: str) -> Part:
@@ -101,6 +111,7 @@ class Preparation:
         varying: Whether lengths differ.
         combinations: Of conditions in the training set, rounded to 20 quantiles where continuous.
         counts: How often each occurred.
+        mixing: How continuous channels without gaps are whitened; None if they are not.
     """
 
     schema: Schema
@@ -111,6 +122,7 @@ class Preparation:
     varying: bool
     combinations: Float[ndarray, "m condition"]
     counts: Shaped[ndarray, " m"]
+    mixing: Mixing | None = None
 
     @classmethod
     def fit(
@@ -118,6 +130,7 @@ class Preparation:
         sequences: Sequences,
         normalise: str | Mapping[str, str] = "standard",
         condition: Sequence[str] = (),
+        whiten: float = 0.0,
     ) -> Preparation:
         """Read everything off the training sequences.
 
@@ -126,6 +139,8 @@ class Preparation:
             normalise: One of `minmax`, `standard`, `quantile`, `local`, `local-max`, `integrated` for all continuous
                 channels, or by name, `{"hr": "local", "*": "standard"}`. Static columns take the first three only.
             condition: Static columns that will be given when sampling.
+            whiten: Floor of the eigenvalues when continuous channels without gaps are whitened, as a share of the
+                largest; 0 leaves channels as they are.
 
         Raises:
             ValueError: if a column is unknown, has no value, or cannot be normalised that way.
@@ -152,7 +167,14 @@ class Preparation:
         )
         combinations, counts = _combinations(sequences, tuple(condition))
         varying = bool((sequences.lengths < sequences.length).any())
-        return cls(schema, sequences.length, channels, statics, tuple(condition), varying, combinations, counts)
+        fitted = cls(schema, sequences.length, channels, statics, tuple(condition), varying, combinations, counts)
+        return fitted._whitened(sequences, whiten) if whiten else fitted
+
+    def _whitened(self, sequences: Sequences, floor: float) -> Preparation:
+        starts = np.cumsum([0, *(part.width for part in self.channels)])
+        free = [int(j) for j, part in zip(starts, self.channels, strict=False) if part.normaliser and not part.gaps]
+        x = self._encode_channels(sequences)[0][sequences.alive][:, free]
+        return replace(self, mixing=Mixing.fit(x, free, floor)) if len(free) > 1 and x.any() else self
 
     @property
     def generated(self) -> tuple[Part, ...]:
@@ -166,14 +188,22 @@ class Preparation:
     def shape(self) -> Shape:
         """What networks are told of the data."""
         gaps = [part for part in self.channels if part.gaps]
-        first_mask = sum(part.width for part in self.channels)
+        starts = np.cumsum([0, *(part.width for part in self.channels)]).tolist()
+        mixed = self.mixing.positions if self.mixing else ()
+        components = self.mixing.components if self.mixing else 0
+        first_mask = components + starts[-1] - len(mixed)
         gates = {part.column.name: first_mask + j for j, part in enumerate(gaps)}
-        x = [Block(part.column.kind, part.width, gates.get(part.column.name)) for part in self.channels]
+        x = [Block("continuous")] * components
+        x += [
+            part.block(gates.get(part.column.name))
+            for part, start in zip(self.channels, starts, strict=False)
+            if start not in mixed
+        ]
         x += [Block("binary")] * (len(gaps) + self.varying)
         s: list[Block] = []
-        for kind, width, gated in self._static_blocks():
-            position = sum(block.width for block in s) + width
-            s += [Block(kind, width, position), Block("binary")] if gated else [Block(kind, width)]
+        for blocks, gated in self._static_blocks():
+            gate = sum(block.width for block in s) + sum(block.width for block in blocks)
+            s += [*(replace(block, gate=gate) for block in blocks), Block("binary")] if gated else blocks
         condition = sum(part.width + part.gaps for part in self.given)
         alive = first_mask + len(gaps) if self.varying else None
         return Shape(self.length, tuple(x), tuple(s), condition, alive, self._image(x))
@@ -184,14 +214,15 @@ class Preparation:
         if image is None or self.varying or any(part.gaps for part in self.channels):
             return None
         height, width, colours = image
-        return image if height == self.length and list(x) == width * list(x[:colours]) else None
+        forms = [(block.kind, block.width) for block in x]
+        return image if height == self.length and forms == width * forms[:colours] else None
 
-    def _static_blocks(self) -> Iterator[tuple[Any, int, bool]]:
+    def _static_blocks(self) -> Iterator[tuple[list[Block], bool]]:
         for part in self.generated:
-            yield part.column.kind, part.width, part.gaps
+            yield [part.block(None)], part.gaps
         for part in self.channels:
             if part.normaliser is not None and part.normaliser.width:
-                yield "continuous", part.normaliser.width, part.statics_gaps
+                yield [Block("continuous")] * part.normaliser.width, part.statics_gaps
 
     def encode(self, sequences: Sequences) -> Encoded:
         """Encode sequences of the same schema.
@@ -202,6 +233,17 @@ class Preparation:
             ValueError: if the schema differs, or a gap occurs where none did in training.
         """
         self._check(sequences)
+        x, masks, taken_out = self._encode_channels(sequences)
+        if self.mixing:
+            x = self.mixing.encode(x)
+        own = [self._encode_static(part, sequences) for part in self.generated]
+        given = [self._encode_static(part, sequences) for part in self.given]
+        nothing = np.zeros((len(sequences), 0))
+        tensor = lambda parts: torch.from_numpy(np.concatenate(parts, axis=-1).astype(np.float32))  # noqa: E731
+        return Encoded(tensor([x, *masks]), tensor([*own, *taken_out, nothing]), tensor([*given, nothing]))
+
+    def _encode_channels(self, sequences: Sequences) -> tuple[Float[ndarray, "n length columns"], list, list]:
+        """Return the columns of the channels, their masks, and what was taken out of each sequence."""
         alive = sequences.alive
         values, masks, taken_out = [], [], []
         for j, part in enumerate(self.channels):
@@ -217,11 +259,7 @@ class Preparation:
                 taken_out.append(_with_gate(statics, part.statics_gaps))
         if self.varying:
             masks.append(alive[..., None])
-        own = [self._encode_static(part, sequences) for part in self.generated]
-        given = [self._encode_static(part, sequences) for part in self.given]
-        nothing = np.zeros((len(sequences), 0))
-        tensor = lambda parts: torch.from_numpy(np.concatenate(parts, axis=-1).astype(np.float32))  # noqa: E731
-        return Encoded(tensor(values + masks), tensor([*own, *taken_out, nothing]), tensor([*given, nothing]))
+        return np.concatenate(values, axis=-1), masks, taken_out
 
     def _check(self, sequences: Sequences) -> None:
         if found := self.schema.differences(sequences.schema):
@@ -259,6 +297,8 @@ class Preparation:
         """Return values, lengths and statics in physical units: what `decode` does, on tensors alone."""
         x, s, condition = (part.double() for part in (encoded.x, encoded.s, encoded.condition))
         first_mask = sum(part.width for part in self.channels)
+        if self.mixing:
+            x = self.mixing.decode(x, first_mask)
         lengths = torch.full_like(x[:, 0, 0], self.length, dtype=torch.int64)
         if self.varying:
             ended = (x[:, :, -1] < 0.5).long()
@@ -367,6 +407,7 @@ class Preparation:
             "varying": self.varying,
             "combinations": [[None if np.isnan(v) else v for v in row] for row in self.combinations.tolist()],
             "counts": self.counts.tolist(),
+            "mixing": self.mixing.to_json() if self.mixing else None,
         }
 
     @classmethod
@@ -392,6 +433,7 @@ class Preparation:
             record["varying"],
             np.array(rows, dtype=np.float64).reshape(len(rows), len(condition)),
             np.array(record["counts"], dtype=np.int64),
+            Mixing.from_json(record["mixing"]) if record.get("mixing") else None,
         )
 
 
@@ -415,6 +457,27 @@ def _with_gate(columns: ndarray, gated: bool) -> ndarray:
     missing = np.isnan(columns)
     filled = np.where(missing, 0.0, columns)
     return np.concatenate([filled, ~missing[:, :1]], axis=1) if gated else filled
+
+
+def choose(sequences: Sequences) -> tuple[dict[str, str], list[str]]:
+    """Choose how to normalise unknown data.
+
+    Returns:
+        A normaliser for every continuous channel by name, with `*` for the statics; and why, in lines to be shown.
+    """
+    chosen, reasons = {"*": "standard"}, []
+    for j, column in enumerate(sequences.schema.channels):
+        if column.kind == "continuous" and not np.isnan(sequences.values[..., j]).all():
+            if sequences.schema.image is not None:
+                chosen["*"] = "minmax"
+                continue
+            chosen[column.name], why = normalisation.choose(sequences.values[..., j][:MOST_LOOKED_AT])
+            reasons.append(f"{column.name}: {chosen[column.name]} ({why})")
+    return chosen, reasons or ["pixels: minmax"]
+
+
+MOST_LOOKED_AT = 20_000
+"""Sequences by which a normaliser is chosen."""
 
 
 def _choice(schema: Schema, normalise: str | Mapping[str, str]) -> dict[str, str]:

@@ -11,11 +11,13 @@ import pandas as pd
 import torch
 
 from .. import frames, runs, schedules, sources, training
+from ..autoregressive import Autoregressive  # noqa: F401 (can be named)
 from ..discriminators import Convolutional, Discriminator
+from ..flows import Flow  # noqa: F401
 from ..generators import LSTM, Generator
 from ..learner import Learner
 from ..objectives import Objective, Relativistic
-from ..preparation import Preparation
+from ..preparation import Preparation, choose
 from ..runs import Run
 from ..schedules import Schedule
 from ..sequences import Sequences, Shape, listed
@@ -37,6 +39,7 @@ def train(
     condition: str | list[str] = "",
     drop: str | list[str] = "",
     normalise: str | dict[str, str] = "standard",
+    whiten: float = 0.0,
     held_out: float = 0.2,
     generator: Callable[[Shape], Generator] = LSTM,
     discriminator: Callable[[Shape], Discriminator] | None = Convolutional,
@@ -70,7 +73,10 @@ def train(
         condition: Static columns that will be given when sampling, comma separated, such as died,sex.
         drop: Columns to leave out, comma separated.
         normalise: Of continuous channels: standard, minmax, quantile, local (each sequence's level and scale become
-            statics), local-max or integrated; by name with '{"hr": "local", "*": "standard"}'.
+            statics), local-max or integrated; by name with '{"hr": "local", "*": "standard"}'; auto chooses for each
+            channel and says why.
+        whiten: Learn what continuous channels without gaps have in common and what sets them apart, each at its own
+            scale: the floor of their eigenvalues, such as 0.001; 0 leaves channels as they are.
         held_out: Share of the subjects that training never sees, for honest scores; 0 trains on all.
         generator: Class of the generator: LSTM, GRU, or your own by import path, such as my_nets.Wave.
         discriminator: Class of the discriminator: Convolutional, LSTM, GRU, or your own by import path.
@@ -113,7 +119,11 @@ def train(
     sequences = sequences.drop(listed(drop))
     cut = runs.cut(sequences, held_out, seed)
     training_part, _ = runs.part(sequences, cut, seed)
-    preparation = Preparation.fit(training_part, normalise, listed(condition))
+    if normalise == "auto":
+        normalise, reasons = choose(training_part)
+        if not quiet:
+            print("normalised by", "; ".join(reasons), file=sys.stderr)
+    preparation = Preparation.fit(training_part, normalise, listed(condition), whiten)
     record = {
         "data": {
             **origin,
@@ -126,6 +136,7 @@ def train(
         },
         "condition": listed(condition),
         "normalise": normalise,
+        "whiten": whiten,
         **chosen,
         "threads": torch.get_num_threads(),
         "shape": preparation.shape.to_json(),

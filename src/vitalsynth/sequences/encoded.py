@@ -21,11 +21,20 @@ class Block:
         kind: `continuous` (any number), `binary` (one column of 0 and 1) or `categorical` (one-hot).
         width: Number of columns.
         gate: Position of the 0/1 column that says whether this block was measured (it is 0 where not); None if always.
+        grid: Spacing and origin of the values of a continuous column that was recorded in steps; None if it was not.
+        range: Smallest and largest value of a continuous column in the training set; None if not known.
     """
 
     kind: Kind
     width: int = 1
     gate: int | None = None
+    grid: tuple[float, float] | None = None
+    range: tuple[float, float] | None = None
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Block:
+        pairs = {name: tuple(record[name]) for name in ("grid", "range") if record.get(name) is not None}
+        return cls(**{**record, **pairs})
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ class Shape:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Shape:
-        blocks = {part: tuple(Block(**block) for block in record[part]) for part in ("x", "s")}
+        blocks = {part: tuple(Block.from_json(block) for block in record[part]) for part in ("x", "s")}
         image = tuple(record["image"]) if record.get("image") else None  # records before 2026-11-25 have none
         return cls(**{**record, **blocks, "image": image})
 
@@ -79,7 +88,8 @@ class Encoded:
         x: `(n, length, channels)`, no NaN.
         s: `(n, statics)`, no NaN.
         condition: `(n, condition)`, what was conditioned on.
-        coarse: The same channels at coarser temporal resolutions, finest first; only multi-scale generators fill it.
+        coarse: The same channels at coarser resolutions, the coarsest last: each half as long as the one before, and
+            for images half as wide. Only multi-scale generators fill it.
     """
 
     x: Float[Tensor, "n length channels"]
@@ -114,3 +124,12 @@ class Encoded:
         """Move to a device, or convert to a dtype."""
         coarse = tuple(c.to(target) for c in self.coarse)
         return Encoded(self.x.to(target), self.s.to(target), self.condition.to(target), coarse)
+
+
+def halved(x: Tensor, axis: int) -> Tensor:
+    """Return the next coarser resolution: neighbouring pairs along an axis averaged, a last one alone as it is."""
+    if x.shape[axis] == 1:
+        return x
+    if x.shape[axis] % 2:
+        x = torch.cat([x, x.narrow(axis, x.shape[axis] - 1, 1)], dim=axis)
+    return x.unflatten(axis, (-1, 2)).mean(dim=axis + 1)

@@ -17,6 +17,7 @@ from ..components import locate, trust
 from ..sequences import Sequences, nearest
 from .clinical import ecg5000, icu_demo
 from .images import digits, faces, fashion_mnist, mnist
+from .series import energy, etth1, series
 from .tables import table
 from .toy import ar1, ornstein_uhlenbeck, sines
 
@@ -24,11 +25,14 @@ __all__ = [
     "ar1",
     "digits",
     "ecg5000",
+    "energy",
+    "etth1",
     "faces",
     "fashion_mnist",
     "icu_demo",
     "mnist",
     "ornstein_uhlenbeck",
+    "series",
     "sines",
     "table",
 ]

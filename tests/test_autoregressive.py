@@ -1,0 +1,197 @@
+"""The autoregressive generator: its likelihood is a likelihood, and it draws what it says is likely."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm
+from torch.special import ndtr
+
+from vitalsynth.autoregressive import Autoregressive, _log_between, _log_mixture
+from vitalsynth.preparation import Preparation
+from vitalsynth.sequences import Block, Column, Encoded, Schema, Sequences, Shape
+
+SHAPE = Shape(
+    length=5,
+    x=(
+        Block("continuous", gate=6),
+        Block("continuous", grid=(0.5, 0.1), range=(-1.4, 1.6)),
+        Block("binary"),
+        Block("categorical", 3),
+        Block("binary"),
+        Block("binary"),
+    ),
+    s=(Block("continuous", gate=1), Block("binary"), Block("categorical", 2)),
+    condition=2,
+    alive=7,
+)
+
+
+def randomised(generator):
+    """Give every parameter a value that matters, as training would."""
+    for parameter in generator.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    return generator.eval()
+
+
+def drawn(generator, count, condition=2):
+    with torch.no_grad():
+        return generator(torch.randn(count, generator.noise), torch.randn(count, condition))
+
+
+@pytest.mark.parametrize("patch", [1, 2, 3, 5])
+def test_samples_obey_the_form_of_the_data(patch):
+    torch.manual_seed(patch)
+    sample = drawn(randomised(Autoregressive(SHAPE, hidden=8, head=4, components=2, patch=patch)), 500)
+    x, s = sample.x, sample.s
+    assert x.shape == (500, 5, 8) and s.shape == (500, 4)
+    assert set(x[..., 2].unique().tolist()) <= {0.0, 1.0} and set(x[..., 6].unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(x[..., 0] != 0, x[..., 6] > 0)  # a value where the mask says so, and nowhere else
+    alive = x[..., 7]
+    assert (alive[:, 0] == 1).all() and (alive.diff(dim=1) <= 0).all() and (alive[:, -1] == 0).any()
+    assert (x[alive == 0] == 0).all()
+    assert torch.equal(x[..., 3:6].sum(-1), alive)
+    on_grid = (x[..., 1][alive > 0] - 0.1) / 0.5
+    assert torch.allclose(on_grid, on_grid.round(), atol=1e-5) and on_grid.abs().max() <= 3.001
+    assert torch.equal(s[:, 0] != 0, s[:, 1] > 0) and torch.equal(s[:, 2:].sum(-1), torch.ones(500))
+
+
+@pytest.mark.parametrize("patch", [1, 2])
+def test_probabilities_of_all_sequences_sum_to_one(patch):
+    """Every sequence of a small discrete world, with gaps, an end and categories."""
+    shape = Shape(
+        2,
+        (
+            Block("continuous", gate=3, grid=(1.0, 0.0), range=(-1.0, 1.0)),
+            Block("categorical", 2),
+            Block("binary"),
+            Block("binary"),
+        ),
+        (Block("binary"),),
+        1,
+        alive=4,
+    )
+    torch.manual_seed(0)
+    generator = randomised(Autoregressive(shape, hidden=6, head=4, components=2, patch=patch))
+    step = [
+        [v * m, *c, m, 1.0]
+        for m in (0.0, 1.0)
+        for v in ((-1.0, 0.0, 1.0) if m else (0.0,))
+        for c in ((1.0, 0.0), (0.0, 1.0))
+    ]
+    over = [0.0] * 5
+    rows = [[a, b] for a in step for b in (*step, over)]
+    x = torch.tensor([row for row in rows for _ in range(2)])
+    s = torch.tensor([[0.0], [1.0]]).repeat(len(rows), 1)
+    total = generator.log_likelihood(Encoded(x, s, torch.full((len(x), 1), 0.7))).exp().sum()
+    assert total.item() == pytest.approx(1, abs=1e-4)
+
+
+def test_frequencies_are_the_probabilities():
+    shape = Shape(3, (Block("continuous", gate=1, grid=(1.0, 0.0), range=(0.0, 1.0)), Block("binary")))
+    torch.manual_seed(1)
+    generator = randomised(Autoregressive(shape, hidden=6, head=4, components=2, patch=3))
+    sample = drawn(generator, 20_000, condition=0)
+    rows, counts = np.unique(sample.x.flatten(1).numpy(), axis=0, return_counts=True)
+    worlds = Encoded(torch.from_numpy(rows).unflatten(1, (3, 2)), torch.zeros(len(rows), 0), torch.zeros(len(rows), 0))
+    probability = generator.log_likelihood(worlds).exp().detach().numpy()
+    expected = probability * 20_000
+    assert probability.sum() == pytest.approx(1, abs=0.01)
+    assert (np.abs(counts - expected) < 4.5 * np.sqrt(expected) + 3).all()
+
+
+def test_a_density_integrates_to_one():
+    shape = Shape(1, (Block("continuous"),))
+    torch.manual_seed(2)
+    generator = randomised(Autoregressive(shape, hidden=6, head=4, components=3))
+    x = torch.linspace(-60, 60, 200_001)[:, None, None]
+    none = torch.zeros(len(x), 0)
+    density = generator.log_likelihood(Encoded(x, none, none)).exp()
+    assert torch.trapezoid(density, x[:, 0, 0]).item() == pytest.approx(1, abs=1e-3)
+
+
+def test_the_past_is_all_a_step_depends_on():
+    torch.manual_seed(3)
+    generator = randomised(Autoregressive(SHAPE, hidden=8, head=4, components=2))
+    noise, condition = torch.randn(4, generator.noise), torch.randn(4, 2)
+    first = generator(noise, condition)
+    noise[:, -generator.laws.noise :] = torch.randn(4, generator.laws.noise)  # of the last step
+    assert torch.equal(generator(noise, condition).x[:, :-1], first.x[:, :-1])
+
+
+@pytest.mark.parametrize("width", [1e-4, 0.011, 0.5, 3.0])
+def test_the_mass_of_a_cell_far_out_is_exact(width):
+    lower = np.linspace(-12, 12, 97)
+    middle = lower + width / 2
+    narrow = norm.logpdf(middle) + np.log(width)
+    ours = _log_between(*(torch.from_numpy(edge).float() for edge in (lower, lower + width, narrow))).numpy()
+    low, high = np.where(middle > 0, -lower - width, lower), np.where(middle > 0, -lower, lower + width)
+    exact = norm.logcdf(high) + np.log(-np.expm1(norm.logcdf(low) - norm.logcdf(high)))
+    assert np.abs(ours - exact).max() < 2e-3
+
+
+def test_a_cell_is_differentiable_however_far_it_lies():
+    place = torch.tensor([-1e6, -200.0, -31.0, -29.0, 0.0, 29.0, 31.0, 200.0, 1e6], requires_grad=True)
+    mass = _log_between(place, place + 2, torch.zeros(9))
+    mass.sum().backward()
+    assert torch.isfinite(mass).all() and place.grad is not None
+    assert (place.grad.sign() == torch.tensor([1, 1, 1, 1, -1, -1, -1, -1, -1])).all()
+    assert place.grad[1].item() == pytest.approx(198, rel=0.01)  # of -b²/2 at b = -198
+
+
+def test_cells_at_the_ends_take_the_tails():
+    cells = torch.tensor([[1.0, 0.0, 0.0, 2.0]])
+    out = torch.zeros(3, 1, 4)
+    x = torch.tensor([[0.0], [1.0], [2.0]])
+    mass = _log_mixture(x, out, torch.ones(3, 1), cells, 1, (-5.0, 3.0)).exp()[:, 0]
+    tail = ndtr(torch.tensor(-0.5))
+    assert torch.allclose(mass, torch.stack([tail, 1 - 2 * tail, tail]), atol=1e-5)
+
+
+def test_it_learns_a_process_whose_entropy_is_known():
+    """An AR(1) process: the best there is are the entropies of its steps, 0.5 ln(2 π e var)."""
+    from vitalsynth.sources import ar1
+
+    data = ar1(count=2000, length=8, coefficient=0.9, noise=1.0)
+    preparation = Preparation.fit(data)
+    encoded = preparation.encode(data)
+    scale = preparation.channels[0].normaliser.scale
+    entropies = [0.5 * math.log(2 * math.pi * math.e * v / scale**2) for v in (1 / (1 - 0.81), *[1.0] * 7)]
+    torch.manual_seed(0)
+    generator = Autoregressive(preparation.shape, hidden=16, head=16, components=2, patch=1, dropout=0.0)
+    optimizer = torch.optim.Adam(generator.parameters(), lr=1e-2)
+    for step in range(150):
+        optimizer.param_groups[0]["lr"] = 1e-2 * (1 - step / 150)
+        loss = -generator.log_likelihood(encoded.take(torch.randint(2000, (128,)))).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    fresh = preparation.encode(ar1(count=4000, length=8, coefficient=0.9, noise=1.0, seed=1))
+    assert -generator.log_likelihood(fresh).mean().item() == pytest.approx(sum(entropies), abs=0.15)
+
+
+def test_what_is_not_measured_does_not_count():
+    """Values behind a closed gate carry no likelihood and no information."""
+    torch.manual_seed(4)
+    generator = randomised(Autoregressive(SHAPE, hidden=8, head=4, components=2))
+    sample = drawn(generator, 50)
+    closed = (sample.x[..., 6] == 0) & (torch.arange(5) > 0)
+    changed = sample.x.clone()
+    changed[..., 0] = torch.where(closed, 99.0, sample.x[..., 0])
+    assert closed.any()
+    theirs = generator.log_likelihood(Encoded(changed, sample.s, sample.condition))
+    assert torch.equal(generator.log_likelihood(sample), theirs)
+
+
+def test_the_grid_is_told_by_the_preparation():
+    values = np.random.default_rng(0).integers(0, 9, (50, 4, 1)) * 0.5
+    data = Sequences(values, Schema((Column("x", resolution=0.5),)))
+    preparation = Preparation.fit(data)
+    block = preparation.shape.x[0]
+    assert block.grid is not None and block.range is not None
+    cells = (preparation.encode(data).x.double() - block.grid[1]) / block.grid[0]
+    assert torch.allclose(cells, cells.round(), atol=1e-5)
+    assert block.range == pytest.approx(
+        (preparation.encode(data).x.min().item(), preparation.encode(data).x.max().item())
+    )
