@@ -105,6 +105,27 @@ def test_losses_by_hand(objective, discriminator_loss, generator_loss):
     assert total(objective.generator_loss(judge, real, synthetic)) == pytest.approx(generator_loss, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    "objective",
+    [
+        objectives.NonSaturating(smoothing=0.0),
+        objectives.NonSaturating(smoothing=0.3),
+        objectives.NonSaturating(smoothing=0.3, noisy=True),
+        objectives.Hinge(),
+        objectives.Relativistic(r1=0.0, r2=0.0),
+    ],
+)
+def test_the_ideal_loss_is_the_best_of_a_discriminator_that_cannot_tell(objective):
+    """Of all that score real and synthetic sequences alike."""
+    torch.manual_seed(0)
+    real, synthetic = (
+        Encoded(torch.full((4_000, 3, 2), v), torch.zeros(4_000, 0), torch.zeros(4_000, 0)) for v in (1.0, -1.0)
+    )
+    blind = [Fixed(score, score) for score in torch.linspace(-1.5, 1.5, 61).tolist()]
+    losses = [float(objective.discriminator_loss(judge, real, synthetic)["adversarial"]) for judge in blind]
+    assert min(losses) == pytest.approx(objective.ideal, abs=2e-3)
+
+
 def test_noisy_smoothing_is_one_sided_and_uniform():
     """Cross-entropy is linear in the label: its mean is that at the mean label, 0.8, on the real side only."""
     torch.manual_seed(0)

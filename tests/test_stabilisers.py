@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from functools import partial
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from families import cohort, prepared
-from vitalsynth import objectives, stabilisers
+from vitalsynth import checkpoints, objectives, schedules, stabilisers, training
 from vitalsynth.commands.branch import branch
 from vitalsynth.commands.continue_ import continue_
 from vitalsynth.commands.train import train
@@ -359,7 +360,21 @@ EVERYTHING = {
         stabilisers.Consistency,
         partial(stabilisers.FeatureMatching, weight=0.5),
     ],
+    "objective": partial(objectives.Relativistic, every=3),
+    "clip": 0.5,
+    "generator_schedule": schedules.Balanced,
+    "discriminator_schedule": partial(schedules.Balanced, least=0.2, most=2.0, at=0.1),
 }
+
+
+class Regression(objectives.Objective):
+    """A game of one player: real sequences themselves are to be generated."""
+
+    def players(self, step):
+        return ("generator",)
+
+    def loss(self, player, networks, batch, step):
+        return {"square": (networks["generator"](batch.noise, batch.real.condition).x - batch.real.x).square().mean()}
 
 
 def begin(out, steps, **more):
@@ -378,9 +393,11 @@ def assert_same(a, b):
 
 def test_pieces_make_the_whole_with_everything_on(tmp_path):
     straight = begin(tmp_path / "straight", 24, **EVERYTHING)
-    begin(tmp_path / "pieces", 7, **EVERYTHING)
-    carry_on(tmp_path / "pieces", 24)
-    assert_same(tmp_path / "straight", tmp_path / "pieces")
+    pieces = begin(tmp_path / "pieces", 7, **EVERYTHING)
+    carry_on(pieces.path, 17)
+    shutil.rmtree(pieces.checkpoint(17))  # as if killed there: the log is longer than the newest checkpoint
+    carry_on(pieces.path, 24)
+    assert_same(straight.path, pieces.path)
     assert {"discriminator.consistency", "generator.feature_matching"} <= set(straight.log())
     begin(tmp_path / "plain", 3)
     assert (tmp_path / "plain" / "log.jsonl").read_bytes() != b"".join(
@@ -407,15 +424,41 @@ def test_the_record_keeps_them_and_a_branch_may_change_them(tmp_path):
 def test_a_run_from_before_there_were_any_goes_on(tmp_path):
     begin(tmp_path / "straight", 24)
     old = begin(tmp_path / "old", 10)
-    record = {key: value for key, value in old.record.items() if key != "stabilisers"}
+    record = {key: value for key, value in old.record.items() if key not in ("stabilisers", "clip")}
     made = Run.create(tmp_path / "earlier", record, old.preparation)
-    (old.path / "checkpoints").rename(made.path / "checkpoints")
     (old.path / "log.jsonl").rename(made.path / "log.jsonl")
+    tensors, state = checkpoints.load(old.checkpoint(10))
+    checkpoints.save(made.checkpoints, 10, tensors, {k: v for k, v in state.items() if k != "balance"})
     assert "stabilisers" not in json.loads((made.path / "run.json").read_text())
     carry_on(made.path, 24)
     assert_same(tmp_path / "straight", made.path)
     (forked,) = branch([str(made.path)], out=str(tmp_path / "fork"), data=cohort(), quiet=True)
     assert forked.record["stabilisers"] == []
+
+
+def test_a_balanced_schedule_slows_down_whoever_is_ahead():
+    schedule = schedules.Balanced(least=0.1, most=2.0, at=0.4)
+    for lead, factor in ((0.0, 1.0), (0.2, 0.1**0.5), (0.4, 0.1), (0.9, 0.1), (-0.2, 2**0.5), (-1.0, 2.0)):
+        assert schedule(7, lead) == pytest.approx(factor)
+    for bad in ({"least": 0.0}, {"most": 0.5}, {"at": 0.0}, {"at": 1.5}):
+        with pytest.raises(ValueError, match="0 < least <= 1 <= most"):
+            schedules.Balanced(**bad)
+
+
+def test_the_balance_is_an_average_of_the_loss_over_its_ideal(tmp_path):
+    """Rates in a checkpoint are those of its last step, by the balance before; the players are each other's mirror."""
+    balanced = partial(schedules.Balanced, least=0.5, most=2.0, at=1.0)
+    run = begin(tmp_path / "run", 20, generator_schedule=balanced, discriminator_schedule=balanced)
+    leads = 1 - run.log()["discriminator.adversarial"] / math.log(2)
+    balance = [0.0]
+    for lead in leads:
+        balance.append(balance[-1] + (lead - balance[-1]) / training.BALANCE_MEMORY)
+    state = run.newest()[1]
+    assert state["balance"] == pytest.approx(balance[-1], rel=1e-12) and abs(balance[-2]) > 1e-4
+    for player, lead in (("discriminator", balance[-2]), ("generator", -balance[-2])):
+        (group,) = state["optimizers"][player]["groups"]
+        factor = 0.5**lead if lead > 0 else 2.0**-lead
+        assert group["lr"] == pytest.approx(group["initial_lr"] * factor, rel=1e-12) != group["initial_lr"]
 
 
 @pytest.mark.parametrize(
@@ -425,6 +468,11 @@ def test_a_run_from_before_there_were_any_goes_on(tmp_path):
         ({"stabilisers": [partial(stabilisers.InstanceNoise, std=-1.0)]}, "at least 0, got std -1.0"),
         ({"stabilisers": [stabilisers.Stabiliser]}, "only what others derive from: InstanceNoise"),
         ({"stabilisers": [LSTM]}, "is not a Stabiliser"),
+        (
+            {"objective": objectives.Wasserstein, "generator_schedule": schedules.Balanced},
+            "the losses of Wasserstein do not tell who is ahead",
+        ),
+        ({"objective": Regression, "stabilisers": [stabilisers.Augment]}, "adversarial game, which Regression is not"),
         (
             {"stabilisers": [stabilisers.FeatureMatching], "discriminator": partial(Linear, channels=3)},
             "is not a Discriminator",

@@ -107,8 +107,9 @@ def _rows(run):
         {"generator_optimizer": partial(torch.optim.SGD, lr=0.01, momentum=0.5), "average": 0.9},
         {"precision": "bfloat16"},
         {"objective": partial(objectives.Relativistic, every=4)},
+        {"clip": 0.05},
     ],
-    ids=["wasserstein", "noisy labels", "hinge", "sgd", "bfloat16", "lazy"],
+    ids=["wasserstein", "noisy labels", "hinge", "sgd", "bfloat16", "lazy", "clip"],
 )
 def test_pieces_make_the_whole_for_other_settings(tmp_path, settings):
     small(tmp_path / "straight", 40, **settings)
@@ -175,6 +176,22 @@ def test_the_average_starts_short_and_ends_long():
         before, learner.step = average.weight.item(), step
         training._average(learner, 0.99)
         assert average.weight.item() == pytest.approx(decay * before + (1 - decay) * value, rel=1e-5)
+
+
+@pytest.mark.parametrize("clip", [0.0, 1e-3, 1e3])
+def test_clipping_bounds_the_norm_of_a_step(tmp_path, clip):
+    """With plain gradient descent a step's length is the rate times the norm in the log, or times the limit."""
+    descent = partial(torch.optim.SGD, lr=0.1)
+    run = small(tmp_path / "run", 1, generator_optimizer=descent, discriminator_optimizer=descent, clip=clip)
+    learner, data = Learner.build(run.record, torch.device("cpu")), run.preparation.encode(run.data(cohort())[0])
+    before = {player: [p.detach().clone() for p in n.parameters()] for player, n in learner.networks.items()}
+    row = training.take_step(learner, data, training.Plan.of(run.record))
+    for player, network in learner.networks.items():
+        after = list(network.parameters())
+        moved = sum(float((a - b).detach().square().sum()) for a, b in zip(after, before[player], strict=True)) ** 0.5
+        norm = row[f"{player}.gradient_norm"]
+        assert 2e-3 < norm < 1e3  # what is logged is not clipped
+        assert moved == pytest.approx(0.1 * min(norm, clip or norm), rel=1e-3)
 
 
 def test_an_epoch_shows_every_sequence_once():
@@ -359,6 +376,7 @@ def test_nothing_is_left_behind_when_a_run_cannot_start(tmp_path):
         ({"generator": lambda shape: LSTM(shape)}, "cannot be written to a run's record"),
         ({"drop": "hrr"}, "no column 'hrr'"),
         ({"average": 7.0}, "--average must lie in"),
+        ({"clip": -1.0}, "--clip must be at least 0"),
         ({"condition": "died,died"}, "named twice"),
         ({"condition": "hr"}, "'hr' changes with time"),
         ({"discriminator": None}, "needs a discriminator, and none was given"),

@@ -29,6 +29,7 @@ class Learner:
         average: The generator averaged over the steps, which is the one to sample from.
         optimizers: One for each network.
         step: How many steps have been taken.
+        balance: How far the discriminator has been ahead lately, from -1 to 1, by its adversarial loss.
         trains: Which parameters each player trains, by name; the others stay as they are.
     """
 
@@ -36,6 +37,7 @@ class Learner:
     average: nn.Module
     optimizers: dict[str, Optimizer]
     step: int = 0
+    balance: float = 0.0
     trains: dict[str, dict[str, nn.Parameter]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,7 +80,8 @@ class Learner:
             slots |= {f"{name}.{key}": value for key, value in tensors.items()}
         trains = {player: list(parameters) for player, parameters in self.trains.items()}
         tensors = {"networks": weights, "optimizers": slots}
-        checkpoints.save(folder, self.step, tensors, {"optimizers": state, "trains": trains, "log": log})
+        plain = {"optimizers": state, "trains": trains, "balance": self.balance, "log": log}
+        checkpoints.save(folder, self.step, tensors, plain)
 
     def _saved(self) -> Iterator[tuple[str, nn.Module]]:
         yield from {**self.networks, "average": self.average}.items()
@@ -97,7 +100,7 @@ class Learner:
         for name, optimizer in self.optimizers.items():
             checkpoints.join_optimizer(optimizer, _below(name, tensors["optimizers"]), state["optimizers"][name])
         self._restrict(state["trains"])
-        self.step = state["step"]
+        self.step, self.balance = state["step"], state.get("balance", 0.0)  # earlier checkpoints have none
 
     def inherit(
         self,
@@ -142,6 +145,7 @@ class Learner:
         if all(record[key] == parent[key] for key in ("networks", "frozen")):
             self._restrict(state["trains"])
         self.step = state["step"]
+        self.balance = 0.0 if "discriminator" in strangers else state.get("balance", 0.0)
         return [f"the {name}" for name in strangers] + [f"the optimiser of the {name}" for name in others]
 
     def _restrict(self, trains: Mapping[str, Iterable[str]]) -> None:

@@ -11,6 +11,7 @@ arXiv 2501.05441; Mescheder et al. 2018, arXiv 1801.04406).
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -43,7 +44,14 @@ class Batch:
 
 
 class Objective(ABC):
-    """What every objective is. Derive from it to write your own."""
+    """What every objective is. Derive from it to write your own.
+
+    Attributes:
+        ideal: The discriminator's adversarial loss where it cannot tell real from synthetic, by which its lead is
+            measured; None where losses do not tell who is ahead.
+    """
+
+    ideal: float | None = None
 
     @abstractmethod
     def players(self, step: int) -> tuple[str, ...]:
@@ -124,6 +132,8 @@ class NonSaturating(Adversarial):
         if not 0 <= smoothing < 0.5:
             raise ValueError(f"label smoothing must lie in [0, 0.5), got {smoothing}")
         self.smoothing, self.noisy = smoothing, noisy
+        share = (1 - smoothing * (0.5 if noisy else 1.0)) / 2  # of all labels that are 1
+        self.ideal = -2 * (share * math.log(share) + (1 - share) * math.log(1 - share))
 
     def discriminator_loss(
         self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
@@ -144,6 +154,8 @@ class NonSaturating(Adversarial):
 
 class Hinge(Adversarial):
     """The hinge game (Lim and Ye 2017; Miyato et al. 2018)."""
+
+    ideal = 2.0
 
     def __init__(self, discriminator_steps: int = 1, generator_steps: int = 1) -> None:
         """Set the game.
@@ -212,6 +224,8 @@ class Wasserstein(Adversarial):
 
 class Relativistic(Adversarial):
     """Relativistic pairing, softplus(D(G(z)) - D(x)), with R1 and R2 (R3GAN)."""
+
+    ideal = math.log(2)
 
     def __init__(
         self,

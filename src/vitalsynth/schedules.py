@@ -1,7 +1,9 @@
-"""Learning rates as functions of the step alone, so that a run carried on is the run that never stopped.
+"""Learning rates by the step, and by who is ahead.
 
-A schedule returns the factor by which an optimiser's own learning rate is multiplied at a step. How many steps a run
-will have in the end is not known to it: what it needs to know, it is told (`over`).
+    schedule(step, lead) -> factor by which the optimiser's own learning rate is multiplied
+
+Both come out of the state of training, so that a run carried on is the run that never stopped. How many steps a run
+will have in the end is not known to a schedule: what it needs to know, it is told (`over`).
 """
 
 from __future__ import annotations
@@ -11,17 +13,22 @@ from abc import ABC, abstractmethod
 
 
 class Schedule(ABC):
-    """Factor of the learning rate by step."""
+    """Factor of the learning rate of one player."""
 
     @abstractmethod
-    def __call__(self, step: int) -> float:
-        """Return the factor at a step, counted from 0."""
+    def __call__(self, step: int, lead: float = 0.0) -> float:
+        """Return the factor.
+
+        Args:
+            step: Counted from 0.
+            lead: How far the player has been ahead lately: 1 beyond reach, 0 even, -1 far behind; 0 if nobody can tell.
+        """
 
 
 class Constant(Schedule):
     """Always the optimiser's own learning rate."""
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: int, lead: float = 0.0) -> float:
         """Return 1."""
         return 1.0
 
@@ -41,7 +48,7 @@ class Cosine(Schedule):
             raise ValueError(f"a cosine schedule needs 0 <= warmup < over, got warmup {warmup} and over {over}")
         self.over, self.warmup, self.final = over, warmup, final
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: int, lead: float = 0.0) -> float:
         """Return the factor at a step, counted from 0."""
         if step < self.warmup:
             return (step + 1) / self.warmup
@@ -62,6 +69,35 @@ class Halving(Schedule):
             raise ValueError(f"a halving schedule needs at least 1 step, got {every}")
         self.every = every
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: int, lead: float = 0.0) -> float:
         """Return the factor at a step, counted from 0."""
         return 0.5 ** (step / self.every)
+
+
+class Balanced(Schedule):
+    """Slow down whoever is ahead: the factor falls from 1 to `least` exponentially as the lead grows to `at`.
+
+    So a discriminator that wins does not run away, nor a generator that fools it. After the gap-aware scheduler
+    (Hazimeh and Ponomareva 2023, arXiv 2302.00089): the adversarial loss of a discriminator that cannot tell real from
+    synthetic is known beforehand, and how far the loss is from it says who is ahead. There it is the discriminator's
+    rate that adapts, up to twofold when it is behind (`most` 2).
+    """
+
+    def __init__(self, least: float = 0.1, most: float = 1.0, at: float = 0.5) -> None:
+        """Set the course.
+
+        Args:
+            least: Factor when the player is ahead by `at` or more.
+            most: Factor when it is behind by `at` or more.
+            at: Lead, of 1 at most, with which the extremes are reached.
+        """
+        if not 0 < least <= 1 <= most or not 0 < at <= 1:
+            raise ValueError(
+                "a balanced schedule needs 0 < least <= 1 <= most and 0 < at <= 1, "
+                f"got least {least}, most {most} and at {at}"
+            )
+        self.least, self.most, self.at = least, most, at
+
+    def __call__(self, step: int, lead: float = 0.0) -> float:
+        """Return the factor of a lead."""
+        return (self.least if lead > 0 else self.most) ** min(1.0, abs(lead) / self.at)

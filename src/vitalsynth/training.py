@@ -30,14 +30,16 @@ from . import components
 from .learner import Learner
 from .objectives import Adversarial, Batch, Objective
 from .runs import Run, append
-from .schedules import Schedule
+from .schedules import Balanced, Schedule
 from .seeds import batch_index, derive
 from .sequences import Encoded, Shape
 from .stabilisers import Stabiliser
 from .storage import naming
 
 Precision = Literal["float32", "bfloat16"]
-EARLIER: Mapping[str, Any] = {"stabilisers": []}
+BALANCE_MEMORY = 20
+"""Steps over which it is averaged who is ahead: one batch says little, and a hundred steps ago is long past."""
+EARLIER: Mapping[str, Any] = {"stabilisers": [], "clip": 0.0}
 """What runs did whose records say nothing of these settings, because there were none yet."""
 
 
@@ -51,10 +53,11 @@ class Plan:
 
     Args:
         objective: Who plays, and what each minimises, stabilised or not.
-        schedules: Learning-rate factor of each player by step.
+        schedules: Learning-rate factor of each player by step and lead.
         seed: Of everything random.
         batch: Sequences in one turn.
         average: Decay of the averaged generator; 0 keeps none of the past.
+        clip: Largest norm of a player's gradient; 0 sets no limit.
         precision: Of the forward passes; `bfloat16` is autocast.
     """
 
@@ -63,6 +66,7 @@ class Plan:
     seed: int
     batch: int
     average: float
+    clip: float = 0.0
     precision: Precision = "float32"
 
     @classmethod
@@ -81,7 +85,12 @@ class Plan:
             objective.stabilisers = tuple(components.construct(part, Stabiliser, shape) for part in parts)
         elif record["stabilisers"]:
             raise ValueError(f"stabilisers steady an adversarial game, which {type(objective).__name__} is not")
-        return cls(objective, schedules, record["seed"], record["batch"], record["average"], record["precision"])
+        if objective.ideal is None and any(isinstance(schedule, Balanced) for schedule in schedules.values()):
+            raise ValueError(
+                f"the losses of {type(objective).__name__} do not tell who is ahead; Balanced needs to know"
+            )
+        plain = {name: record[name] for name in ("seed", "batch", "average", "clip", "precision")}
+        return cls(objective, schedules, **plain)
 
 
 def take_step(learner: Learner, data: Encoded, plan: Plan) -> dict[str, float]:
@@ -104,18 +113,23 @@ def take_step(learner: Learner, data: Encoded, plan: Plan) -> dict[str, float]:
         optimizer, parameters = learner.optimizers[player], learner.trains[player].values()
         optimizer.zero_grad()
         sum(terms.values(), torch.zeros((), device=device)).backward()
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if plan.clip:
+            nn.utils.clip_grads_with_norm_(parameters, plan.clip, norm)
+        factor = plan.schedules[player](step, learner.balance if player == "discriminator" else -learner.balance)
         for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * plan.schedules[player](step)
+            group["lr"] = group["initial_lr"] * factor
         optimizer.step()
         measured |= {f"{player}.{term}": value.detach() for term, value in terms.items()}
-        measured[f"{player}.gradient_norm"] = nn.utils.get_total_norm(
-            [p.grad for p in parameters if p.grad is not None]
-        )
+        measured[f"{player}.gradient_norm"] = norm
     _average(learner, plan.average)
     learner.step += 1
     row = dict(zip(measured, torch.stack([value.float() for value in measured.values()]).tolist(), strict=True))
     if bad := [name for name, value in row.items() if not np.isfinite(value)]:
         raise Diverged(f"step {learner.step}: {bad[0]} is {row[bad[0]]}")
+    if (ideal := plan.objective.ideal) is not None:
+        lead = max(-1.0, 1 - row.get("discriminator.adversarial", ideal) / ideal)
+        learner.balance += (lead - learner.balance) / BALANCE_MEMORY
     return {"step": learner.step, **row}
 
 

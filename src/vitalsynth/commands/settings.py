@@ -19,7 +19,7 @@ from ..training import EARLIER
 PLAYERS = ("generator", "discriminator")
 PARTS = {"networks": "{}", "optimizers": "{}_optimizer", "schedules": "{}_schedule"}
 """Where a record keeps the parts of each player, and the settings that choose them."""
-PLAIN = ("seed", "batch", "average", "checkpoint_every", "frozen", "precision")
+PLAIN = ("seed", "batch", "average", "clip", "checkpoint_every", "frozen", "precision")
 NAMES = (*(s.format(player) for s in PARTS.values() for player in PLAYERS), "objective", "stabilisers", *PLAIN)
 
 
@@ -50,6 +50,8 @@ def to_record(given: Mapping[str, Any], parent: Mapping[str, Any] | None = None)
     check_at_least_one(batch=record["batch"], checkpoint_every=record["checkpoint_every"])
     if not 0 <= record["average"] < 1:
         raise ValueError(f"--average must lie in [0, 1), got {record['average']}")
+    if not record["clip"] >= 0:
+        raise ValueError(f"--clip must be at least 0, which sets no limit; got {record['clip']}")
     return record
 
 

@@ -51,6 +51,7 @@ def train(
     discriminator_schedule: Callable[[], Schedule] = schedules.Constant,
     batch: int = 64,
     average: float = 0.999,
+    clip: float = 0.0,
     checkpoint_every: int = 1000,
     frozen: str | list[str] = "",
     precision: training.Precision = "float32",
@@ -83,12 +84,17 @@ def train(
         stabilisers: What steadies the game: any number of InstanceNoise, Augment, Consistency, FeatureMatching or your
             own, each with its settings behind it, --stabilisers+ InstanceNoise --stabilisers.std 0.3 --stabilisers+
             Augment; '[]' for none.
-        generator_optimizer: Any optimiser of torch.optim.
+        generator_optimizer: Any optimiser of torch.optim. Each player has its own, so that one may be faster by a fixed
+            ratio, as with --discriminator_optimizer.lr 4e-3 (two time scales; Heusel et al. 2017, arXiv 1706.08500).
         discriminator_optimizer: Any optimiser of torch.optim.
-        generator_schedule: Learning rate by step: Constant, Cosine or Halving.
-        discriminator_schedule: Learning rate by step: Constant, Cosine or Halving.
+        generator_schedule: Learning rate by step: Constant, Cosine or Halving; Balanced slows it down while the
+            generator is ahead.
+        discriminator_schedule: Learning rate by step: Constant, Cosine or Halving; Balanced slows it down while the
+            discriminator is ahead.
         batch: Sequences in one player's turn.
         average: Decay of the averaged generator, which is the one sampled from.
+        clip: Largest norm of a player's whole gradient, beyond which it is scaled down (Pascanu et al. 2013, arXiv
+            1211.5063); 0 is no limit. The log has the norm before.
         checkpoint_every: Steps between checkpoints.
         frozen: Parameters that stay as they begin, by the beginnings of their names, comma separated, such as
             generator.recurrence; most useful in a branch.
