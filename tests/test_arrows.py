@@ -39,7 +39,7 @@ ALLOWED = {
     "generators": {"sequences", "layers", "recurrences"},
     "discriminators": {"sequences", "layers", "recurrences"},
     "autoregressive": {"sequences", "generators"},
-    "flows": {"sequences", "generators"},
+    "flows": {"sequences", "generators", "layers"},
     "stabilisers": {"sequences"},
     "objectives": {"sequences", "stabilisers"},
     "checkpoints": {"storage"},

@@ -13,10 +13,12 @@ from safetensors.torch import load_file
 from families import cohort
 from test_cli import NETS
 from vitalsynth import sampling
+from vitalsynth.autoregressive import Autoregressive
 from vitalsynth.cli import main
 from vitalsynth.commands.export import export
 from vitalsynth.commands.train import train
 from vitalsynth.discriminators import Convolutional
+from vitalsynth.flows import Flow
 from vitalsynth.generators import GRU, LSTM, Attention, ConvolutionalRecurrent, MinGRU, MultiScale
 
 # Runs in a process that cannot import vitalsynth: from noise and condition in a file to sequences in a file.
@@ -61,6 +63,9 @@ CASES = {
     "onnx MinGRU": ("onnx", partial(MinGRU, hidden=8, bidirectional=True), "standard"),
     "onnx Attention": ("onnx", partial(Attention, width=8, heads=2, dropout=0.5), "standard"),
     "onnx ConvolutionalRecurrent": ("onnx", partial(ConvolutionalRecurrent, hidden=8, width=4), "standard"),
+    "onnx Autoregressive": ("onnx", partial(Autoregressive, hidden=8, head=4, components=2, patch=2), "standard"),
+    "onnx Flow": ("onnx", partial(Flow, hidden=8, blocks=1, heads=2, solver_steps=2, guidance=2.0), "standard"),
+    "torch Autoregressive": ("torch", partial(Autoregressive, hidden=8, head=4, components=2), "standard"),
     "torch MultiScale": ("torch", partial(MultiScale, hidden=8, width=4), "standard"),
 }
 

@@ -114,12 +114,12 @@ class Autoregressive(Generator):
     def forward(self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"]) -> Encoded:
         """Turn noise into sequences, column by column."""
         static, rest = noise.split([self.static_laws.noise, noise.shape[1] - self.static_laws.noise], dim=1)
-        zeros = noise.new_zeros(len(noise), self.static_laws.columns)
+        zeros = noise.new_zeros(noise.shape[0], self.static_laws.columns)
         s = self.static_laws.draw(condition, static, zeros, noise[:, :0])
         given = torch.cat([s, condition], dim=1)
         width = self.patch * self.channels
-        carried = change = noise.new_zeros(len(noise), width)
-        last = noise.new_zeros(len(noise), self.channels)
+        carried = change = noise.new_zeros(noise.shape[0], width)
+        last = noise.new_zeros(noise.shape[0], self.channels)
         alive: Tensor | None = None
         states: list[tuple[Tensor, Tensor]] | None = None
         patches = []
@@ -193,7 +193,7 @@ class Autoregressive(Generator):
         return self._patches(torch.stack(weights, dim=-1))
 
     def _patches(self, x: Float[Tensor, "n length k"]) -> Float[Tensor, "n steps width"]:
-        return x.reshape(len(x), self.steps, -1)
+        return x.reshape(x.shape[0], self.steps, -1)
 
     def _static_likelihood(self, encoded: Encoded) -> Float[Tensor, " n"]:
         if not self.static_laws.slots:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, pad, scaled_dot_product_attention, silu
 
 from .generators import Generator
+from .layers.emission import end
 from .sequences import Block, Encoded, Shape
 
 FREQUENCIES = 16
@@ -110,7 +111,7 @@ class Flow(Generator):
         self, x: Tensor, s: Tensor, t: Tensor, condition: Tensor, known: Tensor | None
     ) -> tuple[Float[Tensor, "n length channels"], Float[Tensor, "n statics"]]:
         missing = self.tokens * self.patch - self.shape.length
-        tokens = self.embed(pad(x, (0, 0, 0, missing)).reshape(len(x), self.tokens, -1))
+        tokens = self.embed(pad(x, (0, 0, 0, missing)).reshape(x.shape[0], self.tokens, -1))
         if self.embed_statics is not None:
             tokens = torch.cat([tokens, self.embed_statics(s)[:, None]], dim=1)
         tokens = tokens + self.place
@@ -119,7 +120,9 @@ class Flow(Generator):
             tokens = block(tokens, told)
         shift, scale = self.last(told)[:, None].chunk(2, dim=-1)
         tokens = layer_norm(tokens, tokens.shape[-1:]) * (1 + scale) + shift
-        out = self.unembed(tokens[:, : self.tokens]).reshape(len(x), -1, self.shape.channels)[:, : self.shape.length]
+        out = self.unembed(tokens[:, : self.tokens]).reshape(x.shape[0], -1, self.shape.channels)[
+            :, : self.shape.length
+        ]
         return out, s if self.unembed_statics is None else self.unembed_statics(tokens[:, -1])
 
     def _told(self, t: Tensor, condition: Tensor, known: Tensor | None) -> Tensor:
@@ -180,12 +183,8 @@ class _Transformer(nn.Module):
 def _cut(x: Tensor, s: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
     """Give columns the form of the data: 0 or 1, one-hot, 0 where not measured or ended."""
     s = _hard(s, shape.s)
-    if shape.alive is not None:
-        going = torch.cumprod((x[..., shape.alive] > 0.5).to(x.dtype), dim=1)
-        going = torch.cat([torch.ones_like(going[:, :1]), going[:, 1:]], dim=1)
-        x = torch.cat([x[..., : shape.alive], going[..., None], x[..., shape.alive + 1 :]], dim=-1)
-        return _hard(x, shape.x) * going[..., None], s
-    return _hard(x, shape.x), s
+    x = _hard(x, shape.x)
+    return (x if shape.alive is None else end(x, shape.alive)), s
 
 
 def _hard(columns: Float[Tensor, "*n columns"], blocks: tuple[Block, ...]) -> Float[Tensor, "*n columns"]:

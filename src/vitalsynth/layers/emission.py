@@ -57,7 +57,7 @@ class Emission(nn.Module):
             columns = self._draw(columns, noise)
         if self.gates is not None:
             columns = columns * nn.functional.pad(columns, (0, 1), value=1.0)[..., self.gates]
-        return columns if self.alive is None else _end(columns, self.alive)
+        return columns if self.alive is None else end(columns, self.alive)
 
     def _draw(self, logits: Tensor, noise: Tensor) -> Tensor:
         uniform = torch.special.ndtr(noise).clamp(1e-6, 1 - 1e-6)
@@ -120,7 +120,7 @@ def _straight_through(hard: Tensor, soft: Tensor) -> Tensor:
     return hard + (soft - soft.detach())
 
 
-def _end(columns: Float[Tensor, "n length columns"], alive: int) -> Float[Tensor, "n length columns"]:
+def end(columns: Float[Tensor, "n length columns"], alive: int) -> Float[Tensor, "n length columns"]:
     first = torch.ones_like(columns[:, :1, alive])
     steps = torch.cat([first, columns[:, 1:, alive]], dim=1)
     if torch.compiler.is_exporting():  # ONNX has no product along an axis; the column is 0 or 1
