@@ -144,7 +144,7 @@ def test_cells_at_the_ends_take_the_tails():
     cells = torch.tensor([[1.0, 0.0, 0.0, 2.0]])
     out = torch.zeros(3, 1, 4)
     x = torch.tensor([[0.0], [1.0], [2.0]])
-    mass = _log_mixture(x, out, torch.ones(3, 1), cells, 1, (-5.0, 3.0)).exp()[:, 0]
+    mass = _log_mixture(x, out, torch.ones(3, 1), cells, 1, torch.full((1, 1), -5.0)).exp()[:, 0]
     tail = ndtr(torch.tensor(-0.5))
     assert torch.allclose(mass, torch.stack([tail, 1 - 2 * tail, tail]), atol=1e-5)
 

@@ -25,6 +25,8 @@ from .sequences import Block, Encoded, Shape
 
 PATCH = 8
 """Columns that a patch should have: fewer make the recurrence long, more make the masked network wide."""
+CHANGE = 0.1
+"""How much a column of unit scale is taken to change from step to step, if that is not known."""
 FIRST = 4
 """Times as many hidden units for the first patch, which has no past to lean on: all channels at once, from nothing."""
 FAR = 30.0
@@ -37,6 +39,7 @@ class Autoregressive(Generator):
     """Statics one after the other, then every column of every step given all before it."""
 
     numbers: Tensor
+    pace: Tensor
 
     def __init__(
         self,
@@ -46,7 +49,7 @@ class Autoregressive(Generator):
         head: int = 64,
         components: int = 8,
         patch: int = 0,
-        finest: float = 0.01,
+        finest: float = 0.1,
         dropout: float = 0.1,
     ) -> None:
         """Build the network.
@@ -58,9 +61,9 @@ class Autoregressive(Generator):
             head: Hidden units that each column's law has of its own; four times as many in the first patch.
             components: Normal distributions in the mixture of a number.
             patch: Steps that the recurrence takes at once; 0 takes as many as make about 8 columns.
-            finest: Smallest deviation of a component, in units of the encoded column. Where values repeat exactly, a
-                density would grow without bound, and learning care for nothing else.
-        dropout: Share of the recurrence's outputs that are silenced while training.
+            finest: Smallest deviation of a component, in units of how much the channel changes from step to step. Where
+                values repeat exactly, a density would grow without bound, and learning care for nothing else.
+            dropout: Share of the recurrence's outputs that are silenced while training.
         """
         super().__init__()
         self.length = shape.length
@@ -79,10 +82,12 @@ class Autoregressive(Generator):
         self.laws = Laws(slots, width, hidden + given, 2 * width, head, components, finest)
         self.channels = shape.channels
         self.gates = [(slot.columns, slot.gate) for slot in self.slots if slot.gate is not None]
-        numbers = torch.zeros(shape.channels)
+        numbers, pace = torch.zeros(shape.channels), torch.ones(shape.channels)
         for slot in self.slots:
             numbers[slot.columns] = float(slot.kind == "continuous")
+            pace[slot.columns] = slot.change
         self.register_buffer("numbers", numbers, persistent=False)
+        self.register_buffer("pace", pace, persistent=False)
         self.noise = self.static_laws.noise + self.steps * self.laws.noise
 
     def log_likelihood(self, encoded: Encoded) -> Float[Tensor, " n"]:
@@ -122,7 +127,7 @@ class Autoregressive(Generator):
             state, states = self._read(carried[:, None], change[:, None], given, states)
             reference = (last * self.numbers).repeat(1, self.patch)
             if step == 0:
-                values = self.first_laws.draw(given, drawn, reference, change[:, :0], first=True)
+                values = self.first_laws.draw(given, drawn, reference, change[:, :0])
             else:
                 context = torch.cat([state[:, 0] + self.place[step], given], dim=1)
                 direct = torch.cat([change, carried - reference], dim=1)
@@ -143,7 +148,7 @@ class Autoregressive(Generator):
     ) -> tuple[Float[Tensor, "n steps hidden"], list[tuple[Tensor, Tensor]]]:
         """Run the recurrence over past patches; what is large is squashed, what is small spread out."""
         fixed = given[:, None].expand(-1, carried.shape[1], -1)
-        features = torch.cat([torch.asinh(carried), torch.asinh(100 * change) / 4, fixed], dim=-1)
+        features = torch.cat([torch.asinh(carried), torch.asinh(change / self.pace.repeat(self.patch)), fixed], dim=-1)
         after = []
         for depth, layer in enumerate(self.recurrence):
             out, state = layer(features, None if states is None else states[depth])
@@ -211,6 +216,7 @@ class Slot:
         gate: The column that says whether they were measured.
         grid: Spacing and origin of the values recorded; None if any number may be.
         range: Smallest and largest value.
+        change: How much it typically changes from step to step.
         alive: Whether it says that the sequence goes on.
         earlier: The same columns one step before, in the same patch; None in its first step.
     """
@@ -220,6 +226,7 @@ class Slot:
     gate: int | None
     grid: tuple[float, float] | None
     range: tuple[float, float] | None
+    change: float
     alive: bool
     earlier: slice | None = None
 
@@ -239,7 +246,9 @@ def _slots(blocks: Sequence[Block], alive: int | None = None) -> list[Slot]:
     slots, start = [], 0
     for block in blocks:
         columns = slice(start, start + block.width)
-        slots.append(Slot(block.kind, columns, block.gate, block.grid, block.range, start == alive))
+        slots.append(
+            Slot(block.kind, columns, block.gate, block.grid, block.range, block.change or CHANGE, start == alive)
+        )
         start += block.width
     gates = {slot.gate for slot in slots}
     return sorted(slots, key=lambda slot: (not slot.alive, slot.columns.start not in gates))
@@ -261,13 +270,14 @@ class Laws(nn.Module):
         direct: Width of what enters the means of numbers linearly.
         hidden: Hidden units of each slot.
         components: Of a mixture.
-        finest: Smallest deviation of a component.
+        finest: Smallest deviation of a component, in units of a column's change from step to step.
     """
 
     mask: Tensor
     mask_numbers: Tensor
     positions: Tensor
     cells: Tensor
+    finest: Tensor
 
     def __init__(
         self,
@@ -281,7 +291,6 @@ class Laws(nn.Module):
     ) -> None:
         super().__init__()
         self.slots, self.columns, self.components = tuple(slots), columns, components
-        self.between = (math.log(finest), math.log(WIDEST))
         count, outputs = len(slots), max([3 * components + 1, *(slot.width for slot in slots)])
         weights = lambda *size, fan: nn.Parameter(torch.randn(*size) / math.sqrt(max(1, fan)))  # noqa: E731
         self.context = weights(context, count, hidden, fan=context)
@@ -296,7 +305,7 @@ class Laws(nn.Module):
         for j, slot in enumerate(slots):
             if slot.kind == "continuous":
                 out_bias[j, components : 2 * components] = torch.linspace(-1.5, 1.5, components)
-                out_bias[j, 3 * components] = -0.5
+                out_bias[j, 3 * components] = math.log(slot.change) + 1 if direct else -0.5
         self.out_bias = nn.Parameter(out_bias)
         self.of_numbers = [j for j, slot in enumerate(slots) if slot.kind == "continuous"]
         self.straight = nn.Parameter(torch.zeros(direct, len(self.of_numbers)))
@@ -309,6 +318,8 @@ class Laws(nn.Module):
         positions = torch.tensor([slots[j].columns.start for j in self.of_numbers], dtype=torch.int64)
         self.register_buffer("positions", positions, persistent=False)
         self.register_buffer("mask_numbers", mask[:, self.of_numbers], persistent=False)
+        finer = [math.log(finest * slots[j].change) for j in self.of_numbers]
+        self.register_buffer("finest", torch.tensor(finer)[:, None], persistent=False)
         cells = [_cell(slots[j]) for j in self.of_numbers]
         self.register_buffer("cells", torch.tensor(cells).reshape(len(cells), 4), persistent=False)
         self.noise_widths = [2 if slot.kind == "continuous" else 1 for slot in slots]
@@ -343,7 +354,7 @@ class Laws(nn.Module):
             straight = direct @ self.straight + offset @ (self.straight_before * self.mask_numbers)
             mean = reference[:, self.positions] + straight
             numbers = _log_mixture(
-                values[:, self.positions], outputs[:, self.of_numbers], mean, self.cells, self.components, self.between
+                values[:, self.positions], outputs[:, self.of_numbers], mean, self.cells, self.components, self.finest
             )
             for place, j in enumerate(self.of_numbers):
                 each[j] = numbers[:, place]
@@ -361,7 +372,6 @@ class Laws(nn.Module):
         reference: Float[Tensor, "n columns"],
         direct: Float[Tensor, "n direct"],
         alive: Float[Tensor, " n"] | None = None,
-        first: bool = False,
     ) -> Float[Tensor, "n columns"]:
         """Draw slot after slot.
 
@@ -371,7 +381,6 @@ class Laws(nn.Module):
             reference: As for the likelihood.
             direct: As for the likelihood.
             alive: Whether the step before was alive; None if there is no alive column, or nothing was before.
-            first: Whether this is the first patch, whose first step is alive.
         """
         hidden, straight = self._hidden(context), direct @ self.straight
         values = torch.zeros_like(reference)
@@ -384,14 +393,14 @@ class Laws(nn.Module):
             if slot.kind == "continuous":
                 column = slot.columns.start
                 mean = straight[:, number] + offset @ (self.straight_before[:, number] * self.mask[:, j])
-                new = self._number(out, drawn, reference[:, column] + mean, self.cells[number])[:, None]
+                new = self._number(out, drawn, reference[:, column] + mean, number)[:, None]
                 number += 1
             elif slot.kind == "binary":
                 new = (torch.special.ndtr(drawn) < torch.sigmoid(out[:, :1])).to(out.dtype)
             else:
                 new = _category(out[:, : slot.width], drawn)
             if slot.alive:
-                going = torch.ones_like(new[:, 0]) if first and going is None else new[:, 0] * going
+                going = torch.ones_like(new[:, 0]) if going is None else new[:, 0] * going
                 new = going[:, None]
             elif going is not None:
                 new = new * going[:, None]
@@ -412,12 +421,12 @@ class Laws(nn.Module):
         return torch.where(values[:, slot.gate : slot.gate + 1] > 0.5, there, before)
 
     def _number(
-        self, out: Float[Tensor, "n outputs"], noise: Float[Tensor, "n 2"], mean: Float[Tensor, " n"], cell: Tensor
+        self, out: Float[Tensor, "n outputs"], noise: Float[Tensor, "n 2"], mean: Float[Tensor, " n"], number: int
     ) -> Float[Tensor, " n"]:
-        logits, means, log_scales = _mixture(out, mean, self.components, self.between)
+        logits, means, log_scales = _mixture(out, mean, self.components, self.finest[number])
         pick = _category(logits, noise[:, :1])
         value = (pick * means).sum(dim=-1) + torch.exp((pick * log_scales).sum(dim=-1)) * noise[:, 1]
-        spacing, origin, low, high = cell.unbind()
+        spacing, origin, low, high = self.cells[number].unbind()
         rounded = torch.round((value - origin) / spacing.clamp(min=1e-9)) * spacing + origin
         return torch.where(spacing > 0, rounded, value).clamp(low, high)
 
@@ -441,12 +450,12 @@ def _category(logits: Float[Tensor, "n k"], noise: Float[Tensor, "n 1"]) -> Floa
 
 
 def _mixture(
-    out: Float[Tensor, "*n outputs"], mean: Float[Tensor, "*n"], components: int, between: tuple[float, float]
+    out: Float[Tensor, "*n outputs"], mean: Float[Tensor, "*n"], components: int, finest: Float[Tensor, "*some 1"]
 ) -> tuple[Float[Tensor, "*n k"], Float[Tensor, "*n k"], Float[Tensor, "*n k"]]:
     """Return log weights, means and log deviations; the means are spread in units of a common scale."""
     logits, places, ratios, common = out[..., : 3 * components + 1].split([components] * 3 + [1], dim=-1)
-    log_scales = (common + ratios).clamp(*between)
-    return logits, mean[..., None] + torch.exp(common.clamp(*between)) * places, log_scales
+    log_scales = torch.minimum(torch.maximum(common + ratios, finest), torch.full_like(finest, math.log(WIDEST)))
+    return logits, mean[..., None] + torch.exp(common.clamp(max=math.log(WIDEST))) * places, log_scales
 
 
 def _log_mixture(
@@ -455,10 +464,10 @@ def _log_mixture(
     mean: Float[Tensor, "m numbers"],
     cells: Float[Tensor, "numbers 4"],
     components: int,
-    between: tuple[float, float],
+    finest: Float[Tensor, "numbers 1"],
 ) -> Float[Tensor, "m numbers"]:
     """Return log densities, or log probabilities of cells where there is a grid."""
-    logits, means, log_scales = _mixture(out, mean, components, between)
+    logits, means, log_scales = _mixture(out, mean, components, finest)
     z = (x[..., None] - means) * torch.exp(-log_scales)
     each = -0.5 * z.square() - log_scales - 0.5 * math.log(2 * math.pi)
     gridded = torch.nonzero(cells[:, 0] > 0)[:, 0]

@@ -38,6 +38,8 @@ class Part:
         gaps: Whether it is missing anywhere in the training set, so that it needs a mask.
         statics_gaps: Whether any training sequence lacks what the normaliser takes out of it.
         extremes: Smallest and largest training value.
+        change: By how much the encoded value changes from one measurement to the next, where it does: the median size;
+            None if it never does.
     """
 
     column: Column
@@ -45,6 +47,7 @@ class Part:
     gaps: bool
     statics_gaps: bool
     extremes: tuple[float, float]
+    change: float | None = None
 
     @property
     def width(self) -> int:
@@ -53,11 +56,11 @@ class Part:
     def block(self, gate: int | None) -> Block:
         """Return what a network is told of the encoded column."""
         if self.normaliser is None or self.normaliser.width:
-            return Block(self.column.kind, self.width, gate)
+            return Block(self.column.kind, self.width, gate, change=self.change)
         low, high = self.normaliser.encode(np.array([self.extremes]))[0][0].tolist()
         step, affine = self.column.resolution, self.normaliser.affine
         grid = None if step is None or affine is None else (step / affine[1], -affine[0] / affine[1])
-        return Block("continuous", 1, gate, grid, (low, high))
+        return Block("continuous", 1, gate, grid, (low, high), self.change)
 
     @classmethod
     def fit(cls, column: Column, values: Float[ndarray, "n length"], alive: ndarray, kind: str) -> Part:
@@ -68,7 +71,8 @@ class Part:
         taken_out = normaliser is not None and normaliser.width > 0
         statics_gaps = taken_out and bool(missing.all(axis=1).any())
         extremes = (float(np.nanmin(values)), float(np.nanmax(values)))
-        return cls(column, normaliser, bool((missing & alive).any()), statics_gaps, extremes)
+        change = _typical_change(normaliser.encode(values)[0]) if normaliser else None
+        return cls(column, normaliser, bool((missing & alive).any()), statics_gaps, extremes, change)
 
     def encode(self, values: Float[ndarray, "n length"]) -> tuple[Float[ndarray, "n length width"], ndarray]:
         """Return the encoded columns, NaN where not measured, and what was taken out of each sequence."""
@@ -394,6 +398,7 @@ class Preparation:
                     "gaps": part.gaps,
                     "statics_gaps": part.statics_gaps,
                     "extremes": part.extremes,
+                    "change": part.change,
                 }
                 for part in rows
             ]
@@ -418,7 +423,14 @@ class Preparation:
         def parts(columns: tuple[Column, ...], rows: list[dict[str, Any]]) -> tuple[Part, ...]:
             read = lambda row: normalisation.from_json(row) if row else None  # noqa: E731
             return tuple(
-                Part(column, read(row["normaliser"]), row["gaps"], row["statics_gaps"], tuple(row["extremes"]))
+                Part(
+                    column,
+                    read(row["normaliser"]),
+                    row["gaps"],
+                    row["statics_gaps"],
+                    tuple(row["extremes"]),
+                    row.get("change"),
+                )
                 for column, row in zip(columns, rows, strict=True)
             )
 
@@ -435,6 +447,12 @@ class Preparation:
             np.array(record["counts"], dtype=np.int64),
             Mixing.from_json(record["mixing"]) if record.get("mixing") else None,
         )
+
+
+def _typical_change(encoded: Float[ndarray, "n length"]) -> float | None:
+    sizes = np.abs(np.diff(encoded, axis=1))
+    sizes = sizes[sizes > 1e-9]  # neither NaN nor rounding
+    return float(np.median(sizes)) if len(sizes) else None
 
 
 class _Reader:

@@ -23,6 +23,7 @@ class Block:
         gate: Position of the 0/1 column that says whether this block was measured (it is 0 where not); None if always.
         grid: Spacing and origin of the values of a continuous column that was recorded in steps; None if it was not.
         range: Smallest and largest value of a continuous column in the training set; None if not known.
+        change: Median size of a continuous channel's changes from step to step; None if not known, or none.
     """
 
     kind: Kind
@@ -30,6 +31,7 @@ class Block:
     gate: int | None = None
     grid: tuple[float, float] | None = None
     range: tuple[float, float] | None = None
+    change: float | None = None
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Block:
