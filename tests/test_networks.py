@@ -9,7 +9,8 @@ import torch
 from families import DISCRIMINATORS, GENERATORS, OBJECTIVES, cohort, prepared
 from vitalsynth import discriminators, generators
 from vitalsynth.layers import CoarseEmission, Emission, Minibatch, Score, Spectral, grids
-from vitalsynth.objectives import Batch, squared_gradient
+from vitalsynth.objectives import Batch
+from vitalsynth.penalties import squared_gradient
 from vitalsynth.preparation import Preparation
 from vitalsynth.sequences import Block, Encoded, Shape
 from vitalsynth.sources import images

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from families import DISCRIMINATORS, GENERATORS, OBJECTIVES, prepared
-from vitalsynth import objectives
+from vitalsynth import objectives, penalties
 from vitalsynth.objectives import Batch
 from vitalsynth.sequences import Encoded
 
@@ -162,8 +162,8 @@ def test_finite_differences_estimate_the_squared_gradient_without_bias():
     torch.manual_seed(0)
     one, judge = encoded(1), Quadratic().double()
     many = Encoded(one.x.double().expand(40_000, -1, -1), one.s.double().expand(40_000, -1), torch.zeros(40_000, 0))
-    _, exact = objectives.squared_gradient(judge, many)
-    scores, estimate = objectives.squared_slope(judge, many)
+    _, exact = penalties.squared_gradient(judge, many)
+    scores, estimate = penalties.squared_slope(judge, many)
     torch.testing.assert_close(scores, judge(many, many.condition))
     ratio = estimate / exact
     assert float(ratio.mean()) == pytest.approx(1.0, abs=0.03)
@@ -179,15 +179,15 @@ def test_slope_between_equals_the_norm_for_the_optimal_critic():
         judge.w.copy_(unit)
         judge.v.zero_()
     shift = lambda sign: Encoded(sign * unit.expand(8, 3, 2), torch.zeros(8, 1), torch.zeros(8, 0))  # noqa: E731
-    torch.testing.assert_close(objectives.slope_between(judge, shift(1), shift(-1)), torch.ones(8), atol=1e-4, rtol=0)
-    torch.testing.assert_close(objectives.gradient_norm_between(judge, shift(1), shift(-1)), torch.ones(8))
+    torch.testing.assert_close(penalties.slope_between(judge, shift(1), shift(-1)), torch.ones(8), atol=1e-4, rtol=0)
+    torch.testing.assert_close(penalties.gradient_norm_between(judge, shift(1), shift(-1)), torch.ones(8))
 
 
 def test_slope_between_is_at_most_the_norm():
     torch.manual_seed(0)
     judge, real, synthetic = Linear(), encoded(seed=1), encoded(seed=2)
     norm = (judge.w.square().sum() + judge.v.square().sum()).sqrt()
-    assert (objectives.slope_between(judge, real, synthetic).abs() <= norm + 1e-4).all()
+    assert (penalties.slope_between(judge, real, synthetic).abs() <= norm + 1e-4).all()
 
 
 @pytest.mark.parametrize("estimator", ["exact", "finite-difference"])

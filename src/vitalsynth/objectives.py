@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,11 +22,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, relu, softplus
 
-from .sequences import Encoded
+from .penalties import both, gradient_norm_between, slope_between, squared_gradient, squared_slope
+from .sequences import Encoded, halved
 from .stabilisers import Stabiliser
 
 Estimator = Literal["exact", "finite-difference"]
-Scores = Float[Tensor, " n"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +138,7 @@ class NonSaturating(Adversarial):
         self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
     ) -> dict[str, Tensor]:
         """Cross-entropy of real against synthetic."""
-        on_real, on_synthetic = _both(discriminator, real, synthetic)
+        on_real, on_synthetic = both(discriminator, real, synthetic)
         amount = torch.rand_like(on_real) if self.noisy else 1.0
         labels = torch.ones_like(on_real) - self.smoothing * amount
         cross_entropy = binary_cross_entropy_with_logits(on_real, labels) + softplus(on_synthetic).mean()
@@ -170,7 +169,7 @@ class Hinge(Adversarial):
         self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
     ) -> dict[str, Tensor]:
         """max(0, 1 - D(x)) + max(0, 1 + D(G(z)))."""
-        on_real, on_synthetic = _both(discriminator, real, synthetic)
+        on_real, on_synthetic = both(discriminator, real, synthetic)
         return {"adversarial": relu(1 - on_real).mean() + relu(1 + on_synthetic).mean()}
 
     def generator_loss(
@@ -207,7 +206,7 @@ class Wasserstein(Adversarial):
         self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
     ) -> dict[str, Tensor]:
         """D(G(z)) - D(x), and the penalty in every `every`-th step."""
-        on_real, on_synthetic = _both(discriminator, real, synthetic)
+        on_real, on_synthetic = both(discriminator, real, synthetic)
         terms = {"adversarial": (on_synthetic - on_real).mean()}
         if step % self.every == 0:
             between = gradient_norm_between if self.estimator == "exact" else slope_between
@@ -254,7 +253,7 @@ class Relativistic(Adversarial):
     ) -> dict[str, Tensor]:
         """softplus(D(G(z)) - D(x)), and the two penalties in every `every`-th step."""
         if step % self.every:
-            on_real, on_synthetic = _both(discriminator, real, synthetic)
+            on_real, on_synthetic = both(discriminator, real, synthetic)
             return {"adversarial": softplus(on_synthetic - on_real).mean()}
         estimate = squared_gradient if self.estimator == "exact" else squared_slope
         scores, squared = estimate(discriminator, Encoded.joined(real, synthetic))
@@ -269,7 +268,7 @@ class Relativistic(Adversarial):
         self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
     ) -> dict[str, Tensor]:
         """softplus(D(x) - D(G(z)))."""
-        on_real, on_synthetic = _both(discriminator, real, synthetic)
+        on_real, on_synthetic = both(discriminator, real, synthetic)
         return {"adversarial": softplus(on_real - on_synthetic).mean()}
 
 
@@ -342,98 +341,10 @@ def _lazy(every: int) -> int:
     return every
 
 
-def squared_gradient(discriminator: nn.Module, encoded: Encoded) -> tuple[Scores, Scores]:
-    """Return scores and ‖∂D/∂(x, s)‖² of each sequence, differentiable once more (double backward).
-
-    Where sequences come at several temporal resolutions, the gradient is with respect to all of them.
-    """
-    inputs = encoded.replaced(part.detach().requires_grad_() for part in encoded.parts)
-    with _twice_differentiable(inputs.x):
-        scores = discriminator(inputs, inputs.condition)
-    gradients = torch.autograd.grad(scores.sum(), inputs.parts, create_graph=True, materialize_grads=True)
-    return scores, _squared_norm(gradients)
-
-
-def squared_slope(discriminator: nn.Module, encoded: Encoded, size: float = 1e-2) -> tuple[Scores, Scores]:
-    """Return scores and an estimate of ‖∂D/∂(x, s)‖² of each sequence from two more evaluations, no double backward.
-
-    (D(e + h v) - D(e - h v))² / 4h² for a standard normal direction v has the mean ‖∇D‖² + O(h²), because
-    E (v·∇D)² = ‖∇D‖²; its standard deviation is √2 ‖∇D‖² for one direction. Fused recurrent kernels can be used.
-    """
-    direction = [torch.randn_like(part) for part in encoded.parts]
-    scores = discriminator(encoded, encoded.condition)
-    slope = _difference(discriminator, encoded, direction, size)
-    return scores, slope.square()
-
-
-def gradient_norm_between(discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> Scores:
-    """Return ‖∇D‖ at a uniform random point between each real sequence and its synthetic partner (WGAN-GP)."""
-    _, squared = squared_gradient(discriminator, _between(real, synthetic))
-    return (squared + 1e-12).sqrt()
-
-
-def slope_between(discriminator: nn.Module, real: Encoded, synthetic: Encoded, size: float = 1e-2) -> Scores:
-    """Return the slope of D from synthetic to real at a uniform random point between, by a central difference.
-
-    It is the component of ∇D along the unit vector u from synthetic to real, so a lower bound of its norm. The optimal
-    critic's gradient is u itself (Gulrajani et al. 2017, proposition 1), where the two agree.
-    """
-    apart = [a - b for a, b in zip(real.parts, synthetic.parts, strict=True)]
-    distance = (_squared_norm(apart) + 1e-12).sqrt()
-    unit = [part / _beside(distance, part) for part in apart]
-    return _difference(discriminator, _between(real, synthetic), unit, size)
-
-
-def _difference(discriminator: nn.Module, encoded: Encoded, direction: Sequence[Tensor], size: float) -> Scores:
-    ends = [
-        encoded.replaced(part + sign * size * way for part, way in zip(encoded.parts, direction, strict=True))
-        for sign in (1, -1)
-    ]
-    with torch.autocast(encoded.x.device.type, enabled=False):  # bfloat16 is coarser than the difference
-        ahead, behind = _both(discriminator, *ends)
-    return (ahead - behind) / (2 * size)
-
-
-def _between(real: Encoded, synthetic: Encoded) -> Encoded:
-    weight = torch.rand(len(real), dtype=real.x.dtype, device=real.x.device)
-    pairs = zip(real.parts, synthetic.parts, strict=True)
-    return real.replaced(torch.lerp(ours, theirs, _beside(weight, ours)) for ours, theirs in pairs)
-
-
-def _squared_norm(parts: Iterable[Tensor]) -> Scores:
-    return sum(part.flatten(1).square().sum(dim=1) for part in parts)  # type: ignore[return-value]
-
-
-def _beside(numbers: Float[Tensor, " n"], part: Tensor) -> Tensor:
-    """Give one number per sequence as many axes as a part has."""
-    return numbers.reshape(-1, *[1] * (part.dim() - 1))
-
-
 def _resolved(real: Encoded, synthetic: Encoded, row: int) -> Encoded:
     """Give real sequences the coarser resolutions that synthetic ones come in: each the mean of pairs of the finer."""
     grid, coarse = real.x.unflatten(2, (row, -1)), []
     for _ in synthetic.coarse:
-        grid = _halved(_halved(grid, 1), 2)
+        grid = halved(halved(grid, 1), 2)
         coarse.append(grid.flatten(2))
     return real.replaced((real.x, real.s, *coarse))
-
-
-def _halved(grid: Float[Tensor, "n length row _"], axis: int) -> Tensor:
-    """Average neighbouring pairs along an axis; a last one without a partner stays as it is."""
-    if grid.shape[axis] == 1:
-        return grid
-    if grid.shape[axis] % 2:
-        grid = torch.cat([grid, grid.narrow(axis, grid.shape[axis] - 1, 1)], dim=axis)
-    return grid.unflatten(axis, (-1, 2)).mean(dim=axis + 1)
-
-
-def _both(discriminator: nn.Module, first: Encoded, second: Encoded) -> tuple[Scores, Scores]:
-    """Score two batches in one pass, which costs a recurrent network little more than one."""
-    joined = Encoded.joined(first, second)
-    on_first, on_second = discriminator(joined, joined.condition).chunk(2)
-    return on_first, on_second
-
-
-def _twice_differentiable(tensor: Tensor) -> Any:
-    """cuDNN's recurrent kernels have no double backward; PyTorch's own have (pytorch issue 5261)."""
-    return torch.backends.cudnn.flags(enabled=False) if tensor.is_cuda else nullcontext()
