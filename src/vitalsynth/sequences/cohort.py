@@ -99,6 +99,7 @@ class Sequences:
             self.schema,
             channels=tuple(self.schema.channels[j] for j in keep_channels),
             statics=tuple(self.schema.statics[j] for j in keep_statics),
+            image=self.schema.image if len(keep_channels) == len(self.schema.channels) else None,
         )
         return replace(
             self, schema=schema, values=self.values[:, :, keep_channels], static=self.static[:, keep_statics]
