@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+FOLDER = Path(__file__).parent / "results"
+
 
 def record(name, row):
     """Note a row of figures together with when and on what they were measured."""
@@ -16,7 +18,6 @@ def record(name, row):
     )
     line = json.dumps({**row, "date": str(datetime.date.today()), "machine": machine})
     print(line)
-    folder = Path(__file__).parent / "results"
-    folder.mkdir(exist_ok=True)
-    with (folder / f"{name}.jsonl").open("a") as file:
+    FOLDER.mkdir(exist_ok=True)
+    with (FOLDER / f"{name}.jsonl").open("a") as file:
         file.write(line + "\n")

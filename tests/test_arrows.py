@@ -29,6 +29,7 @@ ALLOWED = {
     "mixing": set(),
     "preparation": {"sequences", "normalisation", "mixing"},
     "components": {"sequences"},
+    "presets": {"sequences", "components"},
     "frames": {"sequences", "storage"},
     "sources": {"sequences", "storage", "components", "frames"},
     "layers": {"sequences"},
@@ -47,9 +48,9 @@ ALLOWED = {
     "evaluation": {"sequences", "preparation"},
     "reporting": {"sequences", "preparation", "storage", "evaluation"},
     "synthesizer": {*DATA, "runs", "sampling", "commands"},
-    "commands": {*DATA, *LEARNING, "checkpoints", "runs", "exporting", "evaluation", "reporting"},
+    "commands": {*DATA, *LEARNING, "presets", "checkpoints", "runs", "exporting", "evaluation", "reporting"},
     "cli": {"commands"},
-    "__init__": {"commands", "synthesizer", "runs", *DATA, *LEARNING},
+    "__init__": {"commands", "synthesizer", "runs", "presets", *DATA, *LEARNING},
     "__main__": {"cli"},
 }
 

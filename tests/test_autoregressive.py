@@ -131,11 +131,20 @@ def test_the_mass_of_a_cell_far_out_is_exact(width):
     assert np.abs(ours - exact).max() < 2e-3
 
 
+def test_a_cell_is_differentiable_however_far_it_lies():
+    place = torch.tensor([-1e6, -200.0, -31.0, -29.0, 0.0, 29.0, 31.0, 200.0, 1e6], requires_grad=True)
+    mass = _log_between(place, place + 2, torch.zeros(9))
+    mass.sum().backward()
+    assert torch.isfinite(mass).all() and place.grad is not None
+    assert (place.grad.sign() == torch.tensor([1, 1, 1, 1, -1, -1, -1, -1, -1])).all()
+    assert place.grad[1].item() == pytest.approx(198, rel=0.01)  # of -b²/2 at b = -198
+
+
 def test_cells_at_the_ends_take_the_tails():
     cells = torch.tensor([[1.0, 0.0, 0.0, 2.0]])
     out = torch.zeros(3, 1, 4)
     x = torch.tensor([[0.0], [1.0], [2.0]])
-    mass = _log_mixture(x, out, torch.ones(3, 1), cells, 1).exp()[:, 0]
+    mass = _log_mixture(x, out, torch.ones(3, 1), cells, 1, (-5.0, 3.0)).exp()[:, 0]
     tail = ndtr(torch.tensor(-0.5))
     assert torch.allclose(mass, torch.stack([tail, 1 - 2 * tail, tail]), atol=1e-5)
 

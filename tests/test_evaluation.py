@@ -11,7 +11,7 @@ from rich.console import Console
 from scipy.spatial.distance import cdist
 from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score, roc_auc_score
 
-from vitalsynth.evaluation import evaluate, measures, mmd, table, tstr, two_sample, verdict
+from vitalsynth.evaluation import coverage, evaluate, measures, mmd, table, tstr, two_sample, verdict
 from vitalsynth.evaluation.features import View, convolution_features, draw_kernels, features
 from vitalsynth.evaluation.fidelity import shuffled_mmd, unbiased_mmd
 from vitalsynth.evaluation.judge import Judge
@@ -238,6 +238,25 @@ def test_mmd_metric_on_sequences(three):
     assert same["bandwidth"] == pytest.approx(np.median(distances))
 
 
+def test_coverage_by_hand():
+    """On a line at 0, 1, ..., 9, the second neighbour within the set is 1 away, or 2 at the ends."""
+    line = lambda points: Sequences(np.array(points, float)[:, None, None], Schema((Column("x"),)))  # noqa: E731
+    test = line(range(10))
+    made = line([-3, 1.5, 2.4, 100, 100, 100, 100, 100, 100, 11.01])  # near 1, 2, 3 alone; 11.01 is out of reach of 9
+    train = line(np.arange(10) + 0.3)
+    got = coverage(train, test, made, neighbours=2)
+    assert (got["coverage"], got["floor"]) == (pytest.approx(0.4), 1.0)
+    assert got["low"] < 0.4 < got["high"]
+
+
+def test_a_collapsed_generator_covers_little_and_equal_laws_cover_nearly_all(three):
+    train, test, synthetic = three
+    got = coverage(train, test, synthetic)
+    assert got["coverage"] == pytest.approx(got["floor"], abs=0.05) and got["floor"] > 0.9
+    collapsed = replace(synthetic, values=np.repeat(synthetic.values[:1], len(synthetic), axis=0))
+    assert coverage(train, test, collapsed)["coverage"] < 0.1
+
+
 def test_two_sample_does_not_tell_equal_laws_apart(three):
     got = two_sample(*three, **QUICK)
     assert got["low"] < 0.5 < got["high"]
@@ -413,7 +432,7 @@ def test_a_judge_gives_unseen_classes_no_probability(rng):
 def test_the_scorecard_of_a_ward(wards):
     told = []
     rows = evaluate(*wards, "died", progress=told.append)
-    assert [r["metric"] for r in rows][:3] == ["two-sample AUROC", "MMD²", "TSTR AUROC"]
+    assert [r["metric"] for r in rows][:4] == ["two-sample AUROC", "MMD²", "coverage", "TSTR AUROC"]
     assert len(told) == 3
     again = json.loads(json.dumps(rows, allow_nan=False))
     assert again == rows

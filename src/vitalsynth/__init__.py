@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .generators import Generator
     from .objectives import Objective
     from .preparation import Preparation
+    from .presets import preset
     from .runs import Run
     from .schedules import Schedule
     from .sequences import Column, Encoded, Schema, Sequences, Shape
@@ -54,6 +55,7 @@ _HOMES = {
     "list_": "commands.list_",
     "merge": "commands.merge",
     "pack": "commands.pack",
+    "preset": "presets",
     "prune": "commands.prune",
     "report": "commands.report",
     "sample": "commands.sample",
@@ -84,6 +86,7 @@ __all__ = [
     "list_",
     "merge",
     "pack",
+    "preset",
     "prune",
     "report",
     "sample",

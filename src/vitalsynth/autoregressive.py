@@ -25,8 +25,10 @@ from .sequences import Block, Encoded, Shape
 
 PATCH = 8
 """Columns that a patch should have: fewer make the recurrence long, more make the masked network wide."""
-LOG_SCALE = (-7.0, 3.0)
-"""Between what the logarithm of a component's deviation is kept."""
+FAR = 30.0
+"""Deviations from the mean beyond which a cell's mass is that of the tail, by its asymptotic form."""
+WIDEST = 20.0
+"""Largest deviation of a component."""
 
 
 class Autoregressive(Generator):
@@ -42,6 +44,7 @@ class Autoregressive(Generator):
         head: int = 64,
         components: int = 8,
         patch: int = 0,
+        finest: float = 0.01,
         dropout: float = 0.1,
     ) -> None:
         """Build the network.
@@ -53,7 +56,9 @@ class Autoregressive(Generator):
             head: Hidden units that each column's law has of its own.
             components: Normal distributions in the mixture of a number.
             patch: Steps that the recurrence takes at once; 0 takes as many as make about 8 columns.
-            dropout: Share of hidden units that are silenced while training.
+            finest: Smallest deviation of a component, in units of the encoded column. Where values repeat exactly, a
+                density would grow without bound, and learning care for nothing else.
+        dropout: Share of the recurrence's outputs that are silenced while training.
         """
         super().__init__()
         self.length = shape.length
@@ -61,14 +66,14 @@ class Autoregressive(Generator):
         self.steps = -(-shape.length // self.patch)
         self.dropout, self.alive = dropout, shape.alive
         self.slots = _slots(shape.x, shape.alive)
-        self.static_laws = Laws(_slots(shape.s), shape.statics, shape.condition, 0, head, components, dropout)
+        self.static_laws = Laws(_slots(shape.s), shape.statics, shape.condition, 0, head, components, finest)
         slots = [slot.at(step, shape.channels) for step in range(self.patch) for slot in self.slots]
         width = self.patch * shape.channels
         given = shape.statics + shape.condition
         sizes = [2 * width + given] + [hidden] * (layers - 1)
         self.recurrence = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
         self.place = nn.Parameter(0.1 * torch.randn(self.steps, hidden))
-        self.laws = Laws(slots, width, hidden + given, 2 * width, head, components, dropout)
+        self.laws = Laws(slots, width, hidden + given, 2 * width, head, components, finest)
         self.channels = shape.channels
         self.gates = [(slot.columns, slot.gate) for slot in self.slots if slot.gate is not None]
         numbers = torch.zeros(shape.channels)
@@ -248,7 +253,7 @@ class Laws(nn.Module):
         direct: Width of what enters the means of numbers linearly.
         hidden: Hidden units of each slot.
         components: Of a mixture.
-        dropout: Share of hidden units that are silenced while training.
+        finest: Smallest deviation of a component.
     """
 
     mask: Tensor
@@ -264,10 +269,11 @@ class Laws(nn.Module):
         direct: int,
         hidden: int,
         components: int,
-        dropout: float,
+        finest: float,
     ) -> None:
         super().__init__()
-        self.slots, self.columns, self.components, self.dropout = tuple(slots), columns, components, dropout
+        self.slots, self.columns, self.components = tuple(slots), columns, components
+        self.between = (math.log(finest), math.log(WIDEST))
         count, outputs = len(slots), max([3 * components + 1, *(slot.width for slot in slots)])
         weights = lambda *size, fan: nn.Parameter(torch.randn(*size) / math.sqrt(max(1, fan)))  # noqa: E731
         self.context = weights(context, count, hidden, fan=context)
@@ -304,7 +310,7 @@ class Laws(nn.Module):
         return (context @ self.context.flatten(1)).unflatten(-1, self.bias.shape) + self.bias
 
     def _outputs(self, u: Float[Tensor, "m some hidden"], which: slice) -> Float[Tensor, "m some outputs"]:
-        u = dropout(silu(u), self.dropout, self.training).transpose(0, 1)
+        u = silu(u).transpose(0, 1)
         u = u + silu(torch.baddbmm(self.middle_bias[which, None], u, self.middle[which]))
         return torch.baddbmm(self.out_bias[which, None], u, self.out[which]).transpose(0, 1)
 
@@ -329,7 +335,7 @@ class Laws(nn.Module):
             straight = direct @ self.straight + offset @ (self.straight_before * self.mask_numbers)
             mean = reference[:, self.positions] + straight
             numbers = _log_mixture(
-                values[:, self.positions], outputs[:, self.of_numbers], mean, self.cells, self.components
+                values[:, self.positions], outputs[:, self.of_numbers], mean, self.cells, self.components, self.between
             )
             for place, j in enumerate(self.of_numbers):
                 each[j] = numbers[:, place]
@@ -400,7 +406,7 @@ class Laws(nn.Module):
     def _number(
         self, out: Float[Tensor, "n outputs"], noise: Float[Tensor, "n 2"], mean: Float[Tensor, " n"], cell: Tensor
     ) -> Float[Tensor, " n"]:
-        logits, means, log_scales = _mixture(out, mean, self.components)
+        logits, means, log_scales = _mixture(out, mean, self.components, self.between)
         pick = _category(logits, noise[:, :1])
         value = (pick * means).sum(dim=-1) + torch.exp((pick * log_scales).sum(dim=-1)) * noise[:, 1]
         spacing, origin, low, high = cell.unbind()
@@ -427,12 +433,12 @@ def _category(logits: Float[Tensor, "n k"], noise: Float[Tensor, "n 1"]) -> Floa
 
 
 def _mixture(
-    out: Float[Tensor, "*n outputs"], mean: Float[Tensor, "*n"], components: int
+    out: Float[Tensor, "*n outputs"], mean: Float[Tensor, "*n"], components: int, between: tuple[float, float]
 ) -> tuple[Float[Tensor, "*n k"], Float[Tensor, "*n k"], Float[Tensor, "*n k"]]:
     """Return log weights, means and log deviations; the means are spread in units of a common scale."""
     logits, places, ratios, common = out[..., : 3 * components + 1].split([components] * 3 + [1], dim=-1)
-    log_scales = (common + ratios).clamp(*LOG_SCALE)
-    return logits, mean[..., None] + torch.exp(common.clamp(*LOG_SCALE)) * places, log_scales
+    log_scales = (common + ratios).clamp(*between)
+    return logits, mean[..., None] + torch.exp(common.clamp(*between)) * places, log_scales
 
 
 def _log_mixture(
@@ -441,9 +447,10 @@ def _log_mixture(
     mean: Float[Tensor, "m numbers"],
     cells: Float[Tensor, "numbers 4"],
     components: int,
+    between: tuple[float, float],
 ) -> Float[Tensor, "m numbers"]:
     """Return log densities, or log probabilities of cells where there is a grid."""
-    logits, means, log_scales = _mixture(out, mean, components)
+    logits, means, log_scales = _mixture(out, mean, components, between)
     z = (x[..., None] - means) * torch.exp(-log_scales)
     each = -0.5 * z.square() - log_scales - 0.5 * math.log(2 * math.pi)
     gridded = torch.nonzero(cells[:, 0] > 0)[:, 0]
@@ -464,6 +471,9 @@ def _log_between(lower: Tensor, upper: Tensor, narrow: Tensor) -> Tensor:
     """Return log(Φ(upper) - Φ(lower)), in the lower tail, where it loses least; `narrow` where the two nearly agree."""
     flip = lower + upper > 0
     a, b = torch.where(flip, -upper, lower), torch.where(flip, -lower, upper)
-    log_b = torch.special.log_ndtr(b)
-    share = -torch.expm1((torch.special.log_ndtr(a) - log_b).clamp(max=-1e-6))
-    return torch.where(upper - lower < 1e-2, narrow, log_b + torch.log(share.clamp(min=1e-9)))
+    near = b.clamp(min=-FAR)
+    log_near = torch.special.log_ndtr(near)
+    share = -torch.expm1((torch.special.log_ndtr(a.clamp(min=-FAR - 10)) - log_near).clamp(max=-1e-6))
+    far = -0.5 * b.square() - torch.log(-b.clamp(max=-1.0)) - 0.5 * math.log(2 * math.pi)  # Mills' ratio
+    inside = torch.where(b < -FAR, far, log_near + torch.log(share.clamp(min=1e-9)))
+    return torch.where(upper - lower < 1e-2, narrow, inside)

@@ -15,6 +15,7 @@ import inspect
 import json
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -77,6 +78,11 @@ def describe(factory: Callable[..., Any]) -> Record:
         return {"class_path": path, "init_args": json.loads(json.dumps(defaults | settings))}
     except TypeError as error:
         raise ValueError(f"the settings of {path} must be plain data to be recorded: {error}") from None
+
+
+def factory(record: Record) -> Callable[..., Any]:
+    """Undo `describe`, for a record of ours: a partial of the class with its settings."""
+    return partial(locate(record["class_path"]), **record.get("init_args", {}))
 
 
 def class_of(factory: Callable[..., Any]) -> type[Any]:

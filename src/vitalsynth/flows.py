@@ -32,8 +32,7 @@ FREQUENCIES = 16
 class Flow(Generator):
     """A transformer over patches of time, with the statics as one more token, modulated by t and the condition."""
 
-    solver_steps: int
-    guidance: float
+    when_sampling = ("solver_steps", "guidance")
 
     def __init__(
         self,

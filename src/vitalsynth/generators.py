@@ -10,6 +10,7 @@ the code is the same.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -24,9 +25,11 @@ class Generator(nn.Module, ABC):
 
     Attributes:
         noise: How many standard normal numbers one sequence needs.
+        when_sampling: Settings that may be changed after training, because no weight depends on them.
     """
 
     noise: int
+    when_sampling: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def forward(self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"]) -> Encoded:

@@ -16,25 +16,47 @@ from . import checkpoints, components
 from .generators import Generator
 from .runs import Run
 from .seeds import derive
-from .sequences import Sequences, listed
+from .sequences import Sequences, listed, nearest
 from .training import pick_device
 
 CHUNK = 1024
 
 
-def load_generator(run: Run, step: int | None = None, device: str = "auto") -> tuple[Generator, int]:
+def load_generator(
+    run: Run, step: int | None = None, device: str = "auto", using: Mapping[str, Any] | None = None
+) -> tuple[Generator, int]:
     """Return the averaged generator of a run at a checkpoint (the newest by default), and that checkpoint's step.
 
+    Args:
+        run: Of which run.
+        step: Of the checkpoint.
+        device: Where to put it.
+        using: Settings of the generator to change, of those that no weight depends on: `{"guidance": 2}` of a flow.
+
     Raises:
-        ValueError: if there is no such checkpoint.
+        ValueError: if there is no such checkpoint or setting.
     """
     tensors, state = run.newest() if step is None else checkpoints.load(run.checkpoint(step))
     record = run.settings_at(state["step"])["networks"]["generator"]
+    record = {**record, "init_args": {**record["init_args"], **_allowed(record, using or {})}}
     with torch.random.fork_rng(devices=[]):  # its first weights are drawn, and replaced
         generator = components.construct(record, Generator, run.preparation.shape)
     weights = {k.removeprefix("average."): v for k, v in tensors["networks"].items() if k.startswith("average.")}
     components.fill(generator, weights, record)
     return generator.to(pick_device(device)).eval().requires_grad_(False), state["step"]
+
+
+def _allowed(record: components.Record, using: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Check which settings may be changed when sampling, and read their values as numbers."""
+    components.check_trusted(record["class_path"])
+    known = components.locate(record["class_path"]).when_sampling if using else ()
+    if unknown := [name for name in using if name not in known]:
+        what = nearest(unknown[0], known) if known else "this generator has none"
+        raise ValueError(f"{unknown[0]!r} is no setting that can be changed when sampling; {what}")
+    try:
+        return {name: type(record["init_args"][name])(value) for name, value in using.items()}
+    except ValueError as error:
+        raise ValueError(f"when sampling: {error}") from None
 
 
 def sample(
@@ -83,15 +105,15 @@ def collect(chunks: Iterator[Sequences]) -> Sequences:
     return replace(parts[0], **joined)
 
 
-def parse_condition(condition: str | Mapping[str, Any]) -> dict[str, Any]:
+def parse_pairs(pairs: str | Mapping[str, Any], what: str = "condition") -> dict[str, Any]:
     """Read `died=1,sex=Female`.
 
     Raises:
         ValueError: if a part has no `=`.
     """
-    if not isinstance(condition, str):
-        return dict(condition)
-    pairs = [part.partition("=") for part in listed(condition)]
-    if bad := [name for name, equals, _ in pairs if not equals]:
-        raise ValueError(f"a condition is NAME=VALUE, got {bad[0]!r}")
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    if not isinstance(pairs, str):
+        return dict(pairs)
+    parts = [part.partition("=") for part in listed(pairs)]
+    if bad := [name for name, equals, _ in parts if not equals]:
+        raise ValueError(f"a {what} is NAME=VALUE, got {bad[0]!r}")
+    return {name.strip(): value.strip() for name, _, value in parts}

@@ -14,7 +14,7 @@ import pandas as pd
 from . import frames, sampling
 from .commands.train import Stopped, train
 from .runs import Run
-from .sampling import parse_condition
+from .sampling import parse_pairs
 from .sequences import Sequences, nearest
 from .storage import atomic_folder, copy_folder
 
@@ -87,7 +87,7 @@ class Synthesizer:
         """Draw a synthetic cohort as Sequences; the arguments are those of `sample`."""
         device = self.settings.get("device", "auto")
         generator, _ = sampling.load_generator(self.run, device=device)
-        return sampling.collect(sampling.sample(self.run, generator, count, parse_condition(condition), seed))
+        return sampling.collect(sampling.sample(self.run, generator, count, parse_pairs(condition), seed))
 
     def save(self, path: str | Path) -> Run:
         """Keep what was learned as a run folder, which every command takes.

@@ -21,7 +21,7 @@ import docstring_parser
 import jsonargparse
 import yaml
 
-from .. import components, runs, sources
+from .. import components, presets, runs, sources
 from ..sequences import Sequences, nearest
 from ..training import Diverged
 from .branch import branch, inherited
@@ -35,15 +35,16 @@ def run(command: str, function: Function, arguments: list[str]) -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s".lower(), stream=sys.stderr)
     say = partial(print, file=sys.stderr)
     parser = jsonargparse.ArgumentParser()
-    arguments = [_underscored(word) for word in arguments]
     try:
+        arguments = _with_preset([_underscored(word) for word in arguments])
         if config := _words(function, arguments)[1].get("config"):
             _config(config)
         for fixed, defaults in _invocations(function, arguments):
             parser = build(f"vitalsynth {command}", function, _source(function, arguments))
             parser.set_defaults(defaults)
             settings = parser.instantiate(parser.parse_args(arguments)).as_dict() | fixed
-            settings.pop("config", None)
+            for name in ("config", "preset"):
+                settings.pop(name, None)
             _announce(function(**settings))
     except jsonargparse.ArgumentError as error:
         say(f"vitalsynth {command}: {explain(error.message, parser, function, arguments)}")
@@ -76,6 +77,21 @@ def _underscored(word: str) -> str:
     return option.replace("-", "_").replace("__", "--", 1) + equals + value if word.startswith("--") else word
 
 
+def _with_preset(arguments: list[str]) -> list[str]:
+    """Take --preset NAME for a config file that comes first, so that whatever else is said wins.
+
+    Raises:
+        ValueError: if there is no such preset.
+    """
+    for place, word in enumerate(arguments):
+        option, equals, value = word.partition("=")
+        if option == "--preset":
+            name = value if equals else "".join(arguments[place + 1 : place + 2])
+            rest = arguments[:place] + arguments[place + (1 if equals else 2) :]
+            return ["--config", str(presets.path(name)), *rest]
+    return arguments
+
+
 def _invocations(function: Function, arguments: list[str]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Yield settings that are fixed, and defaults: of a branch, run by run, the settings of its parent."""
     plain, options = _words(function, arguments)
@@ -96,6 +112,9 @@ def build(title: str, function: Function, source: Function | None = None) -> jso
         prog=title, description=_summary(function), exit_on_error=False, allow_abbrev=False
     )
     parser.add_argument("--config", action="config", help="Read settings from a YAML or JSON file.")
+    if "normalise" in inspect.signature(function).parameters:
+        known = ". ".join(f"{name}: {what}" for name, what in presets.names().items())
+        parser.add_argument("--preset", metavar="NAME", help=f"Begin with settings that are good together. {known}.")
     hints = inspect.get_annotations(function, eval_str=True)
     own = {name for name, text in about.items() if text.startswith("From Python only")} | {"source"}
     for name, parameter in inspect.signature(function).parameters.items():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .. import frames, runs, sampling
 from ..runs import Run
-from ..sampling import parse_condition
+from ..sampling import parse_pairs
+from ..sequences import Sequences
 from ..sources import images
 from ..storage import refuse_existing
 from .progress import Progress
@@ -20,6 +22,7 @@ def sample(
     count: int,
     out: str = "",
     condition: str | dict[str, str] = "",
+    using: str | dict[str, str] = "",
     seed: int = 0,
     checkpoint: int | None = None,
     device: str = "auto",
@@ -34,6 +37,8 @@ def sample(
             (a mosaic, for images). It must not exist; {run} in it stands for the run's name. By default a Parquet file
             in the folder samples of the run, named after step, count and seed.
         condition: What to fix, such as died=1,sex=Female; other conditions are drawn as in the training data.
+        using: Settings of the generator that may be changed after training, such as guidance=2,solver_steps=16 of a
+            flow.
         seed: Another seed gives another cohort.
         checkpoint: Step of the checkpoint to sample from; the newest by default.
         device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
@@ -47,25 +52,27 @@ def sample(
     """
     if count < 1:
         raise ValueError(f"--count must be at least 1, got {count}")
-    given = parse_condition(condition)
+    given = parse_pairs(condition)
+    changed = parse_pairs(using, "setting")
     found = runs.find(run)
     if out:
         for place in runs.destinations(out, found):
             refuse_existing(place)
-    return [_draw(each, count, out, given, seed, checkpoint, device, quiet) for each in found]
+    made = []
+    for each in found:
+        generator, step = sampling.load_generator(each, checkpoint, device, changed)
+        path = runs.destinations(out, [each])[0] if out else _own_place(each, step, count, seed, given | changed)
+        _draw(each, path, count, sampling.sample(each, generator, count, given, seed), quiet)
+        made.append(path)
+    return made
 
 
-def _draw(
-    run: Run, count: int, out: str, given: dict[str, Any], seed: int, checkpoint: int | None, device: str, quiet: bool
-) -> Path:
-    generator, step = sampling.load_generator(run, checkpoint, device)
-    path = runs.destinations(out, [run])[0] if out else _own_place(run, step, count, seed, given)
-    chunks = sampling.sample(run, generator, count, given, seed)
+def _draw(run: Run, path: Path, count: int, chunks: Iterator[Sequences], quiet: bool) -> None:
     if path.suffix == ".png":
         if run.preparation.schema.image is None:
             raise ValueError(f"{run.path} did not learn images; write .parquet, .csv or .npz")
         images.save_grid(sampling.collect(chunks), path)
-        return path
+        return
     with (
         frames.writer(path, run.preparation.schema) as writer,
         Progress(f"sampling {run.path}", count, quiet=quiet) as progress,
@@ -73,7 +80,6 @@ def _draw(
         for chunk in chunks:
             writer.write(chunk)
             progress.advance(len(chunk))
-    return path
 
 
 def _own_place(run: Run, step: int, count: int, seed: int, given: dict[str, Any]) -> Path:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
-from scipy.spatial.distance import pdist
+from scipy.spatial.distance import cdist, pdist
 from sklearn.model_selection import StratifiedGroupKFold
 
 from ..sequences import Sequences
@@ -147,6 +147,46 @@ def _central(drawn: Float[ndarray, " resamples"]) -> tuple[float, float]:
     """Return between what values the middle 95 % lie; NaN if none is defined."""
     drawn = drawn[np.isfinite(drawn)]
     return (float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975))) if len(drawn) else (np.nan, np.nan)
+
+
+def coverage(
+    train: Sequences, test: Sequences, synthetic: Sequences, neighbours: int = 5, cap: int = 1000, seed: int = 0
+) -> dict[str, float]:
+    """Return the share of test sequences that have a synthetic one nearby, and the same for training ones (the floor).
+
+        coverage = mean over i of [min_j |x_i - y_j| <= distance of x_i to its k-th neighbour among the test sequences]
+
+    (Naeem et al. 2020, arXiv 2002.09797, equation 9.) A generator that has collapsed covers little; copies of the test
+    sequences cover all. Sequences are compared step by step, statics appended. The interval is over subjects.
+
+    Args:
+        train: Real, scales the data.
+        test: Real, of other subjects.
+        synthetic: To be judged.
+        neighbours: k.
+        cap: Most sequences taken of each set; the same number is.
+        seed: Of the choice and the bootstrap.
+
+    Raises:
+        ValueError: if the sets differ in columns or length, or have no more than k sequences.
+    """
+    view = View.fit(train, test, synthetic)
+    parts = equal_parts([train, test, synthetic], cap, seed)
+    if len(parts[1]) <= neighbours:
+        raise Unanswerable(f"{len(parts[1])} sequences have no {neighbours} neighbours each")
+    known, real, made = (
+        np.concatenate([view.dense(part).reshape(len(part), -1), view.statics(part)], axis=1) for part in parts
+    )
+    within = cdist(real, real)
+    radius = np.partition(within, neighbours, axis=1)[:, neighbours]  # the nearest is the sequence itself
+    weights = resamples(parts[1].subject, seed + 1)
+    figures: dict[str, float] = {}
+    for name, others in (("coverage", made), ("floor", known)):
+        covered = (cdist(real, others).min(axis=1) <= radius).astype(float)
+        value, low, high = with_interval(lambda w, c=covered: (w @ c) / w.sum(axis=1), weights)
+        prefix = "" if name == "coverage" else "floor_"
+        figures |= {name: value, f"{prefix}low": low, f"{prefix}high": high}
+    return {**figures, "n": float(len(real))}
 
 
 def two_sample(

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from ..sequences import Sequences
-from .fidelity import mmd, two_sample
+from .fidelity import coverage, mmd, two_sample
 from .measures import Unanswerable
 from .utility import class_names, label_column, missing_classes, tstr
 
@@ -58,6 +58,8 @@ def evaluate(
     rows = _answered(AUROC, "near floor", lambda: _two_sample_rows(train, test, synthetic, seed))
     say("comparing distributions (MMD)")
     rows += _answered("MMD²", "near floor", lambda: _mmd_rows(train, test, synthetic, seed))
+    say("looking for real sequences that nothing synthetic is near (coverage)")
+    rows += _answered("coverage", "higher", lambda: _coverage_rows(train, test, synthetic, seed))
     if label is not None:
         say(f"training on synthetic, testing on real: {label}")
         rows += _answered("TSTR AUROC", "higher", lambda: _utility_rows(train, test, synthetic, label, seed))
@@ -97,6 +99,15 @@ def _mmd_rows(train: Sequences, test: Sequences, synthetic: Sequences, seed: int
         f"and below 0 is chance ({got['n']:.0f} test and {got['n']:.0f} synthetic sequences)."
     )
     return [_row("MMD²", {**got, "value": got["mmd2"]}, "near floor", about)]
+
+
+def _coverage_rows(train: Sequences, test: Sequences, synthetic: Sequences, seed: int) -> list[Row]:
+    got = coverage(train, test, synthetic, seed=seed)
+    about = (
+        "The share of real sequences that have a synthetic one nearby, nearer than their own fifth real neighbour: a "
+        f"generator that has collapsed covers little ({got['n']:.0f} test and {got['n']:.0f} synthetic sequences)."
+    )
+    return [_row("coverage", {**got, "value": got["coverage"]}, "higher", about, baseline=0.0)]
 
 
 def _utility_rows(train: Sequences, test: Sequences, synthetic: Sequences, label: str, seed: int) -> list[Row]:

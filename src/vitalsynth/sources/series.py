@@ -84,7 +84,7 @@ def _cut(frame: pd.DataFrame, length: int, stride: int, block: int) -> Sequences
     rows = length * block
     if len(frame) < rows:
         raise ValueError(f"{len(frame):,} rows are fewer than one block of {block} windows of {length}")
-    read = [frames.infer(frame[name], str(name)) for name in frame.columns]
+    read = [frames.infer(column, str(name)) for name, column in frame.items()]
     values = np.stack([numbers for _, numbers in read], axis=1)
     start, blocks = _starts(len(frame), rows, length, stride)
     windows = np.lib.stride_tricks.sliding_window_view(values, length, axis=0)[start].transpose(0, 2, 1)

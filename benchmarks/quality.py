@@ -1,0 +1,176 @@
+"""How good: learners against each other and against trivial generators, strong judges first.
+
+    VITALSYNTH_DATA=../shared/data OMP_NUM_THREADS=1 python benchmarks/quality.py --minutes 10 --out runs/quality
+    python benchmarks/quality.py --table                 # what is there so far, as Markdown
+
+Each learner is a preset, untouched but for its number of steps: 20 steps are timed, and as many are taken as fit into
+--minutes of CPU time. Each is judged on subjects (or blocks of time) that training never saw, beside the floor of real
+data. A row per case goes to benchmarks/results/quality.jsonl; what is there already is not done again.
+"""
+
+import argparse
+import json
+import shutil
+import time
+from functools import partial
+
+import numpy as np
+import torch
+from literature import discriminative_score, predictive_score
+from results import FOLDER, record
+
+import vitalsynth
+from vitalsynth import runs, sampling, sources
+from vitalsynth.evaluation import coverage, mmd, tstr, two_sample
+from vitalsynth.preparation import Preparation
+from vitalsynth.schedules import Cosine
+from vitalsynth.sequences import Encoded
+
+DATA = {
+    "sines": {"source": "sines", "settings": {"count": 5000}},
+    "etth1-24": {"source": "etth1", "settings": {"length": 24}},
+    "etth1-128": {"source": "etth1", "settings": {"length": 128, "stride": 2}},
+    "energy-24": {"source": "energy", "settings": {"length": 24}},
+    "ecg5000": {"source": "ecg5000", "settings": {"split": "all"}, "label": "label"},
+    "icu-demo": {"source": "icu-demo", "settings": {}, "label": "died"},
+}
+LEARNERS = ("strong", "rcgan", "parallel", "flow", "rgan")
+TRIVIAL = ("copy", "block-bootstrap", "gaussian")
+HELD_OUT = 0.2
+
+
+def read(data):
+    """Return a data set's training and held-out part; the division is the same for every seed of training."""
+    case = DATA[data]
+    sequences = sources.read(case["source"], **case["settings"])
+    return runs.part(sequences, runs.cut(sequences, HELD_OUT, 0), 0)
+
+
+def train(part, learner, label, seed, minutes, path):
+    """Train a preset for so many CPU-minutes, and return the run and what it cost."""
+    settings = vitalsynth.preset(learner) | {"condition": label or "", "seed": seed, "held_out": 0, "quiet": True}
+    settings.pop("steps", None)
+
+    def trained(steps):
+        if "generator_schedule" in settings:
+            settings["generator_schedule"] = partial(Cosine, over=steps, warmup=min(100, steps // 2), final=0.02)
+        shutil.rmtree(path, ignore_errors=True)
+        began = time.process_time()
+        run = vitalsynth.train(part, out=path, steps=steps, checkpoint_every=steps, **settings)
+        return run, time.process_time() - began
+
+    each = max(1e-4, (trained(25)[1] - trained(5)[1]) / 20)
+    steps = max(100, round(60 * minutes / each / 50) * 50)
+    run, seconds = trained(steps)
+    return run, {"steps": steps, "training_cpu_minutes": round(seconds / 60, 2)}
+
+
+def draw(train_part, name, count, seed):
+    """Return what a trivial generator makes of the training part."""
+    rng = np.random.default_rng(seed)
+    if name == "copy":
+        return train_part.take(np.sort(rng.permutation(len(train_part))[:count]))
+    preparation = Preparation.fit(train_part)
+    encoded = preparation.encode(train_part)
+    if name == "gaussian":
+        flat = torch.cat([encoded.x.flatten(1), encoded.s], dim=1).double().numpy()
+        drawn = rng.multivariate_normal(flat.mean(axis=0), np.cov(flat, rowvar=False), count, method="eigh")
+        x, s = np.split(drawn.astype(np.float32), [encoded.x[0].numel()], axis=1)
+    else:  # quarters of the time, each from another sequence
+        chosen = rng.integers(len(train_part), size=(4, count))
+        quarters = np.array_split(encoded.x.numpy(), 4, axis=1)
+        x = np.concatenate([part[own] for part, own in zip(quarters, chosen, strict=True)], axis=1)
+        s = encoded.s.numpy()[chosen[0]]
+    x = torch.from_numpy(x).reshape(count, *encoded.x.shape[1:])
+    return preparation.decode(
+        Encoded(x, torch.from_numpy(s), encoded.condition[:1].expand(count, -1)), within_extremes=True
+    )
+
+
+def judge(parts, synthetic, label, literature):
+    """Return all figures, strong judges first."""
+    figures = {
+        "two_sample": two_sample(*parts, synthetic),
+        "coverage": coverage(*parts, synthetic),
+        "mmd": mmd(*parts, synthetic),
+    }
+    if label:
+        figures["tstr"] = tstr(*parts, synthetic, label)
+    if literature:
+        figures["discriminative"] = discriminative_score(*parts, synthetic)
+        figures["predictive"] = predictive_score(*parts, synthetic)
+    return figures
+
+
+COLUMNS = {
+    "two-sample AUROC (floor)": ("two_sample", "auroc", "floor"),
+    "coverage (floor)": ("coverage", "coverage", "floor"),
+    "TSTR AUROC (real)": ("tstr", "auroc", "auroc_real"),
+    "discriminative (floor)": ("discriminative", "score", "floor"),
+    "predictive (floor)": ("predictive", "mae", "floor"),
+}
+
+
+def table(rows):
+    """Print a Markdown table: the median over seeds, with the smallest and the largest."""
+    print(f"| data | learner | seeds | CPU-min | {' | '.join(COLUMNS)} |")
+    print("|---" * (4 + len(COLUMNS)) + "|")
+    for data in DATA:
+        for learner in (*LEARNERS, *TRIVIAL):
+            mine = [row for row in rows if row["data"] == data and row["learner"] == learner]
+            if mine:
+                minutes = np.median([row.get("training_cpu_minutes", 0) for row in mine])
+                cells = [
+                    _cell([row["figures"].get(figure, {}) for row in mine], *keys) for figure, *keys in COLUMNS.values()
+                ]
+                print(f"| {data} | {learner} | {len(mine)} | {minutes:.1f} | {' | '.join(cells)} |")
+
+
+def _cell(figures, key, floor):
+    values = [each[key] for each in figures if key in each]
+    if not values:
+        return ""
+    floors = np.median([each[floor] for each in figures if key in each])
+    return f"{np.median(values):.3f} [{min(values):.3f}, {max(values):.3f}] ({floors:.3f})"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="*", default=list(DATA), choices=list(DATA))
+    parser.add_argument("--learners", nargs="*", default=[*TRIVIAL, *LEARNERS], choices=[*TRIVIAL, *LEARNERS])
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument(
+        "--literature", action="store_true", help="also the scores of the literature, which take minutes"
+    )
+    parser.add_argument("--out", default="runs/quality")
+    parser.add_argument("--table", action="store_true")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    file = FOLDER / "quality.jsonl"
+    done = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    if asked.table:
+        return table(done)
+    key = lambda row: (row["data"], row["learner"], row["seed"], row["minutes"])  # noqa: E731
+    for seed in asked.seeds:
+        for data in asked.data:
+            for learner in asked.learners:
+                minutes = 0 if learner in TRIVIAL else asked.minutes
+                row = {"data": data, "learner": learner, "seed": seed, "minutes": minutes}
+                if key(row) in map(key, done):
+                    continue
+                parts = read(data)
+                count = min(max(1000, len(parts[1])), 3000)
+                if learner in TRIVIAL:
+                    synthetic = draw(parts[0], learner, count, seed)
+                else:
+                    path = f"{asked.out}/{data}-{learner}-{seed}"
+                    run, cost = train(parts[0], learner, DATA[data].get("label"), seed, minutes, path)
+                    row |= cost
+                    generator, _ = sampling.load_generator(run, device="cpu")
+                    synthetic = sampling.collect(sampling.sample(run, generator, count, seed=seed))
+                record("quality", row | {"figures": judge(parts, synthetic, DATA[data].get("label"), asked.literature)})
+
+
+if __name__ == "__main__":
+    main()
