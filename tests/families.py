@@ -13,12 +13,22 @@ GENERATORS = {
     "GRU": generators.GRU,
     "bidirectional": partial(generators.LSTM, bidirectional=True, layers=2),
     "no step noise": partial(generators.GRU, step_noise=0),
+    "MinGRU": generators.MinGRU,
+    "RGLRU": partial(generators.RGLRU, bidirectional=True, layers=2),
+    "Attention": generators.Attention,
+    "ConvolutionalRecurrent": generators.ConvolutionalRecurrent,
+    "MultiScale": generators.MultiScale,
 }
 DISCRIMINATORS = {
     "LSTM": discriminators.LSTM,
     "GRU": discriminators.GRU,
     "Convolutional": discriminators.Convolutional,
     "one way": partial(discriminators.LSTM, bidirectional=False, layers=2),
+    "MinGRU": discriminators.MinGRU,
+    "RGLRU": partial(discriminators.RGLRU, bidirectional=False, layers=2),
+    "Attention": discriminators.Attention,
+    "ConvolutionalRecurrent": discriminators.ConvolutionalRecurrent,
+    "MultiScale": discriminators.MultiScale,
 }
 OBJECTIVES = {
     "NonSaturating": objectives.NonSaturating,

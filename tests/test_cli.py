@@ -107,6 +107,35 @@ def test_config_files(tmp_path, capsys):
     assert record["networks"]["generator"] == config["generator"]
 
 
+def test_stabilisers_are_chosen_one_after_the_other(tmp_path, capsys):
+    """On the command line, from a config file, and in a branch, which adds to its parent's or begins anew."""
+    two = ["--stabilisers+", "InstanceNoise", "--stabilisers.std", "0.3", "--stabilisers+", "Augment"]
+    with pytest.raises(SystemExit):
+        main(["train", "icu-demo", "--out", str(tmp_path / "run"), *TINY, *two, "--print_config"])
+    config = yaml.safe_load(capsys.readouterr().out)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    more = ["--stabilisers+", "Consistency", "--stabilisers.shift", "0"]
+    assert main(["train", "--config", str(tmp_path / "config.yaml"), *more]) == 0
+    chosen = Run(tmp_path / "run").record["stabilisers"]
+    assert [part["class_path"].rpartition(".")[2] for part in chosen] == ["InstanceNoise", "Augment", "Consistency"]
+    assert chosen[:2] == config["stabilisers"]
+    assert chosen[0]["init_args"] == {"std": 0.3, "over": 2000} and chosen[2]["init_args"]["shift"] == 0
+    fork = ["branch", str(tmp_path / "run"), "--out"]
+    assert main([*fork, str(tmp_path / "more"), "--stabilisers+", "InstanceNoise", "--steps", "4", "--quiet"]) == 0
+    assert Run(tmp_path / "more").record["stabilisers"][:3] == chosen
+    assert len(Run(tmp_path / "more").record["stabilisers"]) == 4
+    assert main([*fork, str(tmp_path / "none"), "--stabilisers", "[]"]) == 0
+    assert Run(tmp_path / "none").record["stabilisers"] == []
+    capsys.readouterr()
+    code, said = say(capsys, *fork, tmp_path / "x", "--stabilisers+", "Augmnt")
+    assert code == 2 and "--stabilisers: no class 'Augmnt'; did you mean 'Augment'?" in said
+    for command in ("train", "branch"):
+        with pytest.raises(SystemExit):
+            main([command, "--stabilisers.help", "InstanceNoise"])
+        said = capsys.readouterr().out
+        assert "--stabilisers.std STD" in said and "shape" not in said  # which the data know
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -176,6 +205,28 @@ def test_a_generator_of_the_users_own(tmp_path, monkeypatch, capsys):
         (["train", "icu-demo", "--out", "x", "--generator", "LSMT"], "no class 'LSMT'; did you mean 'LSTM'?"),
         (["train", "icu-demo", "--out", "x", "--generator.hiden", "3"], "no setting 'hiden'; did you mean 'hidden'?"),
         (["train", "icu-demo", "--out", "x", "--objective", "Wassertein"], "did you mean 'Wasserstein'?"),
+        (["train", "icu-demo", "--out", "x", "--objective.estimatr", "x"], "did you mean 'estimator'?"),
+        (["train", "icu-demo", "--out", "x", "--stabilisers+", "Augmnt"], "no class 'Augmnt'; did you mean 'Augment'?"),
+        (
+            ["train", "icu-demo", "--out", "x", "--stabilisers+", "Augment", "--stabilisers.shfit", "0"],
+            "--stabilisers Augment has no setting 'shfit'; did you mean 'shift'?",
+        ),
+        (
+            ["train", "icu-demo", "--out", "x", "--stabilisers+", "Augment", "--stabilisers.shift", "far"],
+            "--stabilisers Augment: must be float, got far",
+        ),
+        (
+            ["train", "icu-demo", "--out", "x", "--stabilisers", "Augment"],
+            "one after the other: --stabilisers+ Augment",
+        ),
+        (
+            ["train", "icu-demo", "--out", "x", "--stabilisers.shift", "0"],
+            "needs a class before its settings; there are",
+        ),
+        (["train", "icu-demo", "--out", "x", "--stabilisers+", "LSTM"], "no class 'LSTM'; there are: InstanceNoise,"),
+        (["train", "icu-demo", "--out", "x", "--stabilisers+", "torch.nn.LSTM"], "torch.nn.LSTM is not a Stabiliser"),
+        (["train", "icu-demo", "--out", "x", "--stabilisers+", "Stabiliser"], "is only what others derive from"),
+        (["train", "icu-demo", "--out", "x", "--stabilisers+", "my_lab.Calm"], "cannot import 'my_lab'"),
         (["train", "icu-demo", "--out", "x", "--condition", "dyed"], "no static column 'dyed'; did you mean 'died'?"),
         (["train", "icu-demo", "--out", "x", "--drop", "tmep"], "no column 'tmep'; did you mean 'temp'?"),
         (["train", "icu-dmo", "--out", "x"], "did you mean 'icu-demo'?"),

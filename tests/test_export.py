@@ -17,7 +17,7 @@ from vitalsynth.cli import main
 from vitalsynth.commands.export import export
 from vitalsynth.commands.train import train
 from vitalsynth.discriminators import Convolutional
-from vitalsynth.generators import GRU, LSTM
+from vitalsynth.generators import GRU, LSTM, Attention, ConvolutionalRecurrent, MinGRU, MultiScale
 
 # Runs in a process that cannot import vitalsynth: from noise and condition in a file to sequences in a file.
 ELSEWHERE = """
@@ -50,19 +50,22 @@ def trained(out, generator, normalise, condition="died,age"):
     )
 
 
-@pytest.mark.parametrize(
-    ("format", "generator", "normalise"),
-    [
-        ("onnx", partial(LSTM, hidden=8), "local"),
-        (
-            "onnx",
-            partial(GRU, hidden=8, bidirectional=True),
-            {"hr": "quantile", "temp": "integrated", "age": "quantile"},
-        ),
-        ("torch", partial(LSTM, hidden=8, layers=2), {"hr": "local-max", "*": "minmax"}),
-    ],
-    ids=["onnx LSTM local", "onnx GRU quantile integrated", "torch LSTM"],
-)
+CASES = {
+    "onnx LSTM local": ("onnx", partial(LSTM, hidden=8), "local"),
+    "onnx GRU quantile integrated": (
+        "onnx",
+        partial(GRU, hidden=8, bidirectional=True),
+        {"hr": "quantile", "temp": "integrated", "age": "quantile"},
+    ),
+    "torch LSTM": ("torch", partial(LSTM, hidden=8, layers=2), {"hr": "local-max", "*": "minmax"}),
+    "onnx MinGRU": ("onnx", partial(MinGRU, hidden=8, bidirectional=True), "standard"),
+    "onnx Attention": ("onnx", partial(Attention, width=8, heads=2, dropout=0.5), "standard"),
+    "onnx ConvolutionalRecurrent": ("onnx", partial(ConvolutionalRecurrent, hidden=8, width=4), "standard"),
+    "torch MultiScale": ("torch", partial(MultiScale, hidden=8, width=4), "standard"),
+}
+
+
+@pytest.mark.parametrize(("format", "generator", "normalise"), CASES.values(), ids=CASES)
 def test_an_exported_generator_gives_the_same_sequences_elsewhere(tmp_path, format, generator, normalise):
     run = trained(tmp_path / "run", generator, normalise)
     export(str(run.path), out=str(tmp_path / "out"), format=format)

@@ -1,11 +1,18 @@
 """Laws that every generator and every discriminator keeps, with and without a condition."""
 
+from copy import deepcopy
+
+import numpy as np
 import pytest
 import torch
 
-from families import DISCRIMINATORS, GENERATORS, cohort, prepared
-from vitalsynth.layers import Emission, Score
-from vitalsynth.sequences import Block
+from families import DISCRIMINATORS, GENERATORS, OBJECTIVES, cohort, prepared
+from vitalsynth import discriminators, generators
+from vitalsynth.layers import CoarseEmission, Emission, Minibatch, Score, Spectral, grids
+from vitalsynth.objectives import Batch, squared_gradient
+from vitalsynth.preparation import Preparation
+from vitalsynth.sequences import Block, Encoded, Shape
+from vitalsynth.sources import images
 
 CONDITIONS = [(), ("died",), ("died", "sex", "age")]
 
@@ -45,7 +52,7 @@ def test_a_generator_emits_what_a_preparation_would(name, condition):
 @pytest.mark.parametrize("name", GENERATORS)
 def test_gradients_reach_every_parameter_of_a_generator(name, condition):
     *_, generator, _, out = generate(GENERATORS[name], condition)
-    (out.x.square().sum() + out.s.square().sum()).backward()
+    sum(part.square().sum() for part in (out.x, out.s, *out.coarse)).backward()
     for name, parameter in generator.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
@@ -99,6 +106,261 @@ def test_projection_is_an_inner_product_of_features_and_condition():
     by_hand = features @ score.linear.weight[0] + score.linear.bias
     by_hand = by_hand + torch.einsum("nf,fc,nc->n", features, score.embedding.weight, condition)
     torch.testing.assert_close(score(features, condition), by_hand)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "MinGRU", "Attention"])
+def test_what_is_generated_one_way_depends_on_no_later_noise(name):
+    _, data, generator, noise, out = generate(GENERATORS[name], ())
+    sequence, static, step, channel = generators._cut(noise, generator.parts)
+    channel = channel.clone()
+    step, channel[:, 4:] = step.clone(), 0.3
+    step[:, 4:] = -step[:, 4:]
+    parts = [part.flatten(1) for part in (sequence, static, step, channel)]
+    changed = generator(torch.cat(parts, dim=1), data.condition)
+    torch.testing.assert_close(changed.x[:, :4], out.x[:, :4])
+    assert not torch.allclose(changed.x[:, 4:], out.x[:, 4:])
+
+
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+def test_a_score_is_computed_from_the_features(name):
+    preparation, data = prepared(("died", "age"))
+    discriminator = DISCRIMINATORS[name](preparation.shape)
+    features = discriminator.features(data, data.condition)
+    assert features.shape[0] == len(data) and features.ndim == 2
+    torch.testing.assert_close(discriminator.score(features, data.condition), discriminator(data, data.condition))
+
+
+@pytest.mark.parametrize("settings", [{}, {"spectral": True}, {"minibatch": 4}], ids=["plain", "spectral", "minibatch"])
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+def test_a_gradient_penalty_can_be_differentiated_through_every_discriminator(name, settings):
+    """Its slope along a direction in the parameters is that of a central difference, in float64."""
+    preparation, data = prepared(("died",))
+    data = data.take(slice(0, 8)).to(torch.float64)
+    torch.manual_seed(0)
+    discriminator = DISCRIMINATORS[name](preparation.shape, **settings).double().eval()
+    parameters = list(discriminator.parameters())
+    directions = [torch.randn_like(parameter) for parameter in parameters]
+
+    def penalty():
+        return squared_gradient(discriminator, data)[1].mean()
+
+    slopes = torch.autograd.grad(penalty(), parameters, materialize_grads=True)
+    expected = sum((slope * direction).sum() for slope, direction in zip(slopes, directions, strict=True))
+    ends = []
+    for step in (1e-7, -2e-7):  # so small that no leaky rectifier turns
+        for parameter, direction in zip(parameters, directions, strict=True):
+            parameter.data += step * direction
+        ends.append(penalty().item())
+    assert expected.item() == pytest.approx((ends[0] - ends[1]) / 2e-7, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+def test_spectral_normalisation_brings_every_largest_singular_value_to_1(name):
+    preparation, data = prepared(("died",))
+    torch.manual_seed(0)
+    discriminator = DISCRIMINATORS[name](preparation.shape, spectral=True)
+    normalised = [module for module in discriminator.modules() if isinstance(module, Spectral)]
+    weights = [(spectral, *item) for spectral in normalised for item in spectral._weights().items()]
+    assert {id(weight) for *_, weight in weights} == {id(p) for p in discriminator.parameters() if p.ndim > 1}
+    for spectral, name, weight in weights:
+        exact = torch.linalg.svdvals(weight.flatten(1))[0].item()
+        assert spectral.largest_singular_value(name, weight).item() == pytest.approx(exact, rel=0.1), name  # at once
+        for _ in range(300):
+            sigma = spectral.largest_singular_value(name, weight).item()
+        assert sigma == pytest.approx(exact, rel=1e-3), name
+    scores = discriminator.eval()(data, data.condition)
+    with torch.no_grad():
+        for _, _, weight in weights:
+            weight *= 7
+    torch.testing.assert_close(discriminator(data, data.condition), scores, rtol=1e-4, atol=1e-4)
+
+
+def test_spectral_normalisation_divides_recurrent_weights_too():
+    """An LSTM of given weights is the LSTM of those weights divided by their singular values."""
+    torch.manual_seed(0)
+    spectral, x = Spectral(torch.nn.LSTM(3, 4, batch_first=True)), torch.randn(2, 5, 3)
+    for _ in range(100):
+        spectral(x)
+    divided = deepcopy(spectral.network)
+    for parameter in divided.parameters():
+        if parameter.ndim > 1:
+            parameter.data /= torch.linalg.svdvals(parameter)[0]
+    torch.testing.assert_close(spectral(x)[0], divided(x)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_power_iteration_is_kept_by_the_state():
+    preparation, data = prepared(("died",))
+    one, other = (discriminators.GRU(preparation.shape, spectral=True) for _ in range(2))
+    one(data, data.condition)
+    other.load_state_dict(one.state_dict())
+    for _ in range(2):
+        torch.testing.assert_close(other(data, data.condition), one(data, data.condition), rtol=0, atol=0)
+    before = deepcopy(one.state_dict())
+    one.eval()(data, data.condition)
+    assert all(torch.equal(before[name], value) for name, value in one.state_dict().items())
+
+
+def test_the_minibatch_statistic_by_hand():
+    torch.manual_seed(0)
+    layer, steps = Minibatch(3, 4), torch.randn(16, 5, 3)
+    expected = torch.stack([steps[k : k + 4].std(dim=0, correction=0).mean() for k in (0, 4, 8, 12)])
+    torch.testing.assert_close(layer.statistic(steps)[:, 0], expected.repeat_interleave(4))
+    assert layer.statistic(steps[:1].expand(8, -1, -1)).max() < 2e-4  # copies do not differ
+    with pytest.raises(ValueError, match="at least 2 sequences to differ, got 1"):
+        Minibatch(3, 1)
+
+
+@pytest.mark.parametrize("half", [4, 6, 7, 10, 30])
+def test_no_group_holds_both_real_and_synthetic(half):
+    """They are scored in one pass, one half after the other."""
+    layer = Minibatch(3, 4)
+    steps = torch.randn(2 * half, 5, 3, requires_grad=True)
+    (slope,) = torch.autograd.grad(layer.statistic(steps)[:half].sum(), steps)
+    assert (slope[half:] == 0).all()
+    assert slope[:half].abs().sum() > 0 or half == 7  # nothing but 1 and 7 parts 7 evenly
+
+
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+def test_with_the_minibatch_statistic_a_score_depends_on_its_group_and_on_no_other(name):
+    preparation, data = prepared(("died",))
+    data = data.take(slice(0, 16))
+    torch.manual_seed(0)
+    discriminator = DISCRIMINATORS[name](preparation.shape, minibatch=4)
+    scores = discriminator(data, data.condition)
+    x = data.x.clone()
+    x[0] = 3.0
+    changed = discriminator(Encoded(x, data.s, data.condition), data.condition)
+    assert (changed[1:4] != scores[1:4]).all()
+    torch.testing.assert_close(changed[4:], scores[4:])
+
+
+def test_coarse_columns_have_the_form_of_pooled_data():
+    """Given features that emit the mean of what was measured, they are the pooled columns themselves."""
+    preparation, data = prepared(())
+    shape = preparation.shape
+    (pooled,) = grids.coarser(data.x, 1, 2)
+    emission = CoarseEmission(len(shape.x), shape.x, shape.alive)
+    share = torch.nn.functional.pad(pooled, (0, 1), value=1.0)[..., emission.shares]
+    means = torch.where(share > 0, pooled[..., emission.continuous] / share, torch.randn_like(share))
+    emission.linear = torch.nn.Identity()
+    torch.testing.assert_close(emission(means, pooled), pooled)
+    assert (share == 0).any() and ((share > 0) & (share < 1)).any()
+
+
+def test_a_generator_of_many_scales_emits_each():
+    preparation, _, _, _, out = generate(GENERATORS["MultiScale"], ())
+    shape = preparation.shape
+    assert [part.shape for part in out.coarse] == [(60, 3, shape.channels), (60, 2, shape.channels)]
+    pooled = grids.coarser(out.x, 1, 3)
+    fixed = [j for j, block in enumerate(columns(shape)) if block.kind != "continuous"]
+    free = [j for j, block in enumerate(columns(shape)) if block.kind == "continuous"]
+    for coarse, expected in zip(out.coarse, pooled, strict=True):
+        torch.testing.assert_close(coarse[..., fixed], expected[..., fixed])
+        assert not torch.allclose(coarse[..., free], expected[..., free])
+
+
+def columns(shape):
+    return [block for block in shape.x for _ in range(block.width)]
+
+
+def test_a_discriminator_of_many_scales_pools_what_comes_without():
+    preparation, data = prepared(("died",))
+    discriminator = discriminators.MultiScale(preparation.shape)
+    pooled = Encoded(data.x, data.s, data.condition, grids.coarser(data.x, 1, 3))
+    torch.testing.assert_close(discriminator(pooled, data.condition), discriminator(data, data.condition))
+    coarse = [part.clone().requires_grad_() for part in pooled.coarse]
+    score = discriminator(Encoded(data.x, data.s, data.condition, tuple(coarse)), data.condition)
+    assert all(slope.abs().sum() > 0 for slope in torch.autograd.grad(score.sum(), coarse))
+    with pytest.raises(ValueError, match="3 resolutions are emitted, and 2 looked at"):
+        discriminators.MultiScale(preparation.shape, scales=2)(pooled, data.condition)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_game_of_many_scales(name):
+    """Under every objective: the discriminator minds all resolutions, and teaches each way of emitting them."""
+    _, preparation, data = picture()
+    torch.manual_seed(0)
+    networks = {
+        "generator": generators.MultiScale(preparation.shape, width=8),
+        "discriminator": discriminators.MultiScale(preparation.shape, width=8),
+    }
+    objective = OBJECTIVES[name]()
+    objective.row = preparation.shape.row
+    for player, taught in (("discriminator", "reducing.merges"), ("generator", "coarse")):
+        batch = Batch(data, torch.randn(len(data), networks["generator"].noise))
+        terms = objective.loss(player, networks, batch, 0)
+        for network in networks.values():
+            network.zero_grad()
+        sum(terms.values()).backward()
+        slopes = {n: p.grad for n, p in networks[player].named_parameters() if n.startswith(taught)}
+        assert len(slopes) >= 4 and all(slope.abs().sum() > 0 for slope in slopes.values())
+
+
+def test_halving_averages_pairs_along_time_and_rows():
+    image = torch.arange(15.0).reshape(1, 1, 3, 5)
+    expected = [[(0 + 1 + 5 + 6) / 4, (2 + 3 + 7 + 8) / 4, (4 + 9) / 2], [10.5, 12.5, 14.0]]
+    torch.testing.assert_close(grids.coarsened(image)[0, 0], torch.tensor(expected))
+    sequence = torch.arange(3.0).reshape(1, 1, 3, 1)
+    torch.testing.assert_close(grids.coarsened(sequence).flatten(), torch.tensor([0.5, 2.0]))
+    back = grids.doubled(grids.coarsened(image), (3, 5))
+    assert back.shape == image.shape and (back[0, 0, :2, :2] == 3).all() and back[0, 0, 2, 4] == 14
+    with pytest.raises(ValueError, match="4 resolutions need 8 steps; these sequences have 6"):
+        grids.sizes(6, 1, 4)
+
+
+def picture(height=9, width=6, colours=3, count=12):
+    pixels = np.random.default_rng(0).random((count, height, width, colours))
+    sequences = images.as_sequences(pixels, labels=np.arange(count) % 10)
+    preparation = Preparation.fit(sequences, "minmax", ("label",))
+    return sequences, preparation, preparation.encode(sequences)
+
+
+def test_networks_know_of_an_image_while_its_pixels_are_columns():
+    sequences, preparation, _ = picture()
+    assert preparation.shape.image == (9, 6, 3) and preparation.shape.row == 6
+    assert Shape.from_json(preparation.shape.to_json()) == preparation.shape
+    record = preparation.shape.to_json()
+    del record["image"]  # as written before there was one
+    assert Shape.from_json(record).image is None
+    fewer = Preparation.fit(sequences.drop(["x0_r"]), "minmax")
+    assert fewer.shape.image is None
+    holes = sequences.values.copy()
+    holes[0, 0, 0] = np.nan
+    assert Preparation.fit(images.Sequences(holes, sequences.schema, static=sequences.static)).shape.image is None
+    mixed = Preparation.fit(sequences, {"x1_g": "local", "*": "minmax"})
+    assert mixed.shape.image == (9, 6, 3)  # a pixel's level becomes a static; its column stays
+
+
+@pytest.mark.parametrize("name", ["ConvolutionalRecurrent", "MultiScale"])
+def test_networks_on_images_keep_the_laws(name):
+    _, preparation, data = picture()
+    torch.manual_seed(0)
+    generator = GENERATORS[name](preparation.shape)
+    out = generator(torch.randn(len(data), generator.noise), data.condition)
+    assert out.x.shape == data.x.shape
+    assert [part.shape[1:] for part in out.coarse] == ([(5, 9), (3, 6)] if name == "MultiScale" else [])
+    discriminator = DISCRIMINATORS[name](preparation.shape)
+    for encoded in (out, data):
+        scores = discriminator(encoded, data.condition)
+        torch.testing.assert_close(discriminator(encoded.take(slice(3, 7)), data.condition[3:7]), scores[3:7])
+    sum(discriminator(out, data.condition)).backward()
+    for network in (generator, discriminator):
+        for name, parameter in network.named_parameters():
+            assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+def test_convolutions_run_along_the_rows_of_images():
+    """The noise of a pixel reaches its neighbours in the picture, two convolutions of size 3 far, colours together."""
+    _, preparation, data = picture()
+    torch.manual_seed(0)
+    generator = generators.ConvolutionalRecurrent(preparation.shape)
+    noise = torch.randn(1, generator.noise, requires_grad=True)
+    x = generator(noise, data.condition[:1]).x.unflatten(2, (6, 3))
+    (slope,) = torch.autograd.grad(x[0, 4, 3].sum(), noise)
+    finest = generators._cut(slope, generator.parts)[4]
+    reached = finest[0, 0] != 0
+    assert reached.shape == (9, 6)
+    assert reached[2:7, 1:6].all() and reached.sum() == 25
 
 
 def test_the_cohort_of_these_tests_has_what_they_are_about():

@@ -48,6 +48,27 @@ class Fixed(nn.Module):
         return torch.where(encoded.x[:, 0, 0] > 0, self.real, self.synthetic) + 0 * encoded.x.sum(dim=(1, 2))
 
 
+class Pyramid(nn.Module):
+    """D = w·x summed over every resolution: its gradient is w at each of their numbers."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(weight))
+
+    def forward(self, encoded, condition):
+        return self.w * sum(part.sum(dim=(1, 2)) for part in (encoded.x, *encoded.coarse))
+
+
+class Shrinking(nn.Module):
+    """A generator that emits its noise at 4, 2 and 1 steps of one channel."""
+
+    noise = 7
+
+    def forward(self, noise, condition):
+        fine, middle, one = noise[..., None].split([4, 2, 1], dim=1)
+        return Encoded(fine, noise[:, :0], condition, (middle, one))
+
+
 def encoded(n=8, seed=0, offset=0.0):
     random = torch.Generator().manual_seed(seed)
     x = torch.randn(n, 3, 2, generator=random) + offset
@@ -94,7 +115,7 @@ def test_noisy_smoothing_is_one_sided_and_uniform():
 
 def test_exact_penalties_of_a_linear_discriminator():
     judge, real, synthetic = Linear(), encoded(seed=1), encoded(seed=2)
-    squared = float(judge.w.square().sum() + judge.v.square().sum())
+    squared = float((judge.w.square().sum() + judge.v.square().sum()).detach())
     terms = objectives.Relativistic(r1=3.0, r2=5.0).discriminator_loss(judge, real, synthetic)
     assert float(terms["r1"]) == pytest.approx(1.5 * squared, rel=1e-5)
     assert float(terms["r2"]) == pytest.approx(2.5 * squared, rel=1e-5)
@@ -144,6 +165,34 @@ def test_slope_between_is_at_most_the_norm():
     judge, real, synthetic = Linear(), encoded(seed=1), encoded(seed=2)
     norm = (judge.w.square().sum() + judge.v.square().sum()).sqrt()
     assert (objectives.slope_between(judge, real, synthetic).abs() <= norm + 1e-4).all()
+
+
+@pytest.mark.parametrize("estimator", ["exact", "finite-difference"])
+def test_penalties_reach_every_resolution(estimator):
+    """At 4, 2 and 1 steps the gradient of w Σ has the squared norm 7w², and real sequences are averaged over time."""
+    torch.manual_seed(0)
+    networks = {"generator": Shrinking(), "discriminator": Pyramid(0.5)}
+    real = Encoded(torch.randn(5_000, 4, 1), torch.zeros(5_000, 0), torch.zeros(5_000, 0))
+    batch = Batch(real, torch.randn(5_000, 7))
+    relativistic = objectives.Relativistic(r1=2.0, r2=4.0, estimator=estimator)
+    terms = relativistic.loss("discriminator", networks, batch, 0)
+    assert float(terms["r1"]) == pytest.approx(7 * 0.25, rel=1e-5 if estimator == "exact" else 0.1)
+    assert float(terms["r2"]) == pytest.approx(2 * 7 * 0.25, rel=1e-5 if estimator == "exact" else 0.1)
+    on_real = 0.5 * (1 + 1 / 2 + 1 / 4) * real.x.sum(dim=(1, 2))
+    on_synthetic = 0.5 * batch.noise.sum(dim=1)
+    expected = nn.functional.softplus(on_synthetic - on_real).mean()
+    assert float(terms["adversarial"]) == pytest.approx(float(expected), rel=1e-5)
+    terms = objectives.Wasserstein(penalty=3.0).loss("discriminator", networks, batch, 0)
+    assert float(terms["penalty"]) == pytest.approx(3 * (math.sqrt(7) / 2 - 1) ** 2, rel=1e-4)
+
+
+def test_real_sequences_are_halved_as_synthetic_ones_come():
+    """Three steps of images two pixels wide, in two colours: 3x2, 2x1, 1x1; what has no partner stays as it is."""
+    x = torch.tensor([[[1.0, 10.0, 3.0, 30.0], [5.0, 50.0, 7.0, 70.0], [9.0, 90.0, 11.0, 110.0]]])
+    real, none = Encoded(x, x[:, 0, :0], x[:, 0, :0]), x[:, :0]
+    coarse = objectives._resolved(real, Encoded(x, real.s, real.condition, (none, none)), row=2).coarse
+    assert coarse[0].tolist() == [[[4.0, 40.0], [10.0, 100.0]]]
+    assert coarse[1].tolist() == [[[7.0, 70.0]]]
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .runs import Run
     from .schedules import Schedule
     from .sequences import Column, Encoded, Schema, Sequences, Shape
+    from .stabilisers import Stabiliser
     from .synthesizer import Synthesizer
 
 _HOMES = {
@@ -45,6 +46,7 @@ _HOMES = {
     "Schema": "sequences",
     "Sequences": "sequences",
     "Shape": "sequences",
+    "Stabiliser": "stabilisers",
     "Synthesizer": "synthesizer",
     "branch": "commands.branch",
     "continue_": "commands.continue_",
@@ -76,6 +78,7 @@ __all__ = [
     "Schema",
     "Sequences",
     "Shape",
+    "Stabiliser",
     "Synthesizer",
     "branch",
     "continue_",

@@ -1,4 +1,4 @@
-"""Parts that a user chooses by name: networks, objectives, optimisers, schedules.
+"""Parts that a user chooses by name: networks, objectives, stabilisers, optimisers, schedules.
 
 Such a part is given as a factory: a class, or `functools.partial` of one with some settings. Its record, written to
 `run.json` and read back, is `{"class_path": "vitalsynth.generators.LSTM", "init_args": {"hidden": 64, ...}}` with every
@@ -117,7 +117,7 @@ def construct(record: Record, base: type[Any], *arguments: Any) -> Any:
     cls = locate(record["class_path"])
     if not (inspect.isclass(cls) and issubclass(cls, base)):
         raise ValueError(f"{record['class_path']} is not a {base.__name__}")
-    if inspect.isabstract(cls):
+    if inspect.isabstract(cls) or cls is base:
         raise ValueError(f"{record['class_path']} is only what others derive from: {', '.join(members(cls))}")
     try:
         bound = inspect.signature(cls).bind(*arguments, **record["init_args"])

@@ -9,6 +9,7 @@ the code is the same.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -16,7 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .layers import Emission, every_step
+from . import recurrences
+from .layers import CoarseEmission, Emission, Transformer, every_step, grids
 from .sequences import Block, Encoded, Shape
 
 
@@ -44,7 +46,7 @@ class Recurrent(Generator):
 
     @property
     @abstractmethod
-    def cell(self) -> type[nn.LSTM | nn.GRU]:
+    def cell(self) -> recurrences.Cell:
         """The recurrent layer, set by the classes below."""
 
     def __init__(
@@ -55,6 +57,7 @@ class Recurrent(Generator):
         bidirectional: bool = False,
         step_noise: int = 8,
         sequence_noise: int = 16,
+        dropout: float = 0.0,
     ) -> None:
         """Build the network.
 
@@ -65,42 +68,24 @@ class Recurrent(Generator):
             bidirectional: Also run backwards in time, so that a step knows what comes after it.
             step_noise: Normal numbers that are new at every step.
             sequence_noise: Normal numbers that are the same for the whole sequence.
+            dropout: Share of a recurrent layer's features dropped before the next, the same ones at every step.
         """
         super().__init__()
-        self.length, self.step_noise, self.sequence_noise = shape.length, step_noise, sequence_noise
         given = sequence_noise + shape.condition
-        self.statics = _Statics(given, hidden, shape.s) if shape.s else None
-        self.recurrence = self.cell(
-            step_noise + given + shape.statics, hidden, layers, batch_first=True, bidirectional=bidirectional
-        )
+        self.statics = _Statics(given, hidden, shape.s)
+        inputs = step_noise + given + shape.statics
+        self.recurrence = recurrences.build(self.cell, inputs, hidden, layers, bidirectional, dropout)
         self.channels = Emission(hidden * (2 if bidirectional else 1), shape.x, shape.alive)
-        static_noise = self.statics.emission.noise if self.statics else 0
-        self.parts = (sequence_noise, static_noise, shape.length * step_noise, shape.length * self.channels.noise)
-        self.noise = sum(self.parts)
+        steps = [(shape.length, numbers) for numbers in (step_noise, self.channels.noise)]
+        self.parts = [(sequence_noise,), (self.statics.noise,), *steps]
+        self.noise = _total(self.parts)
 
     def forward(self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"]) -> Encoded:
         """Turn noise into sequences."""
-        sequence, static, step, channel = noise.split(self.parts, dim=1)
-        s = noise[:, :0]
-        if self.statics is not None:
-            s = self.statics(torch.cat([sequence, condition], dim=1), static)
-        inputs = every_step(step.unflatten(1, (self.length, self.step_noise)), sequence, condition, s)
-        features, _ = self.recurrence(inputs)
-        x = self.channels(features, channel.unflatten(1, (self.length, self.channels.noise)))
-        return Encoded(x, s, condition)
-
-
-class _Statics(nn.Module):
-    """A perceptron that makes the statics."""
-
-    def __init__(self, inputs: int, hidden: int, blocks: tuple[Block, ...]) -> None:
-        super().__init__()
-        layers = (nn.Linear(inputs, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, hidden), nn.LeakyReLU(0.2))
-        self.perceptron = nn.Sequential(*layers)
-        self.emission = Emission(hidden, blocks)
-
-    def forward(self, given: Float[Tensor, "n given"], noise: Float[Tensor, "n noise"]) -> Float[Tensor, "n statics"]:
-        return self.emission(self.perceptron(given), noise)
+        sequence, static, step, channel = _cut(noise, self.parts)
+        s = self.statics(torch.cat([sequence, condition], dim=1), static)
+        features, _ = self.recurrence(every_step(step, sequence, condition, s))
+        return Encoded(self.channels(features, channel), s, condition)
 
 
 class LSTM(Recurrent):
@@ -113,3 +98,177 @@ class GRU(Recurrent):
     """Gated recurrent unit (Cho et al. 2014): three gates' worth of weights where an LSTM has four."""
 
     cell = nn.GRU  # type: ignore[assignment]
+
+
+class MinGRU(Recurrent):
+    """Linear recurrences with the gates of a minimal GRU (Feng et al. 2024), computed for all steps at once."""
+
+    cell = recurrences.MinGRU  # type: ignore[assignment]
+
+
+class RGLRU(Recurrent):
+    """Real-gated linear recurrent units (De et al. 2024), whose memory can be long from the beginning."""
+
+    cell = recurrences.RGLRU  # type: ignore[assignment]
+
+
+class Attention(Generator):
+    """A causal transformer over steps of noise: each is made from its own noise and that of all before it.
+
+    Every step is given what `Recurrent` gives it, and its place in time.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        width: int = 64,
+        layers: int = 2,
+        heads: int = 4,
+        step_noise: int = 8,
+        sequence_noise: int = 16,
+        dropout: float = 0.0,
+    ) -> None:
+        """Build the network.
+
+        Args:
+            shape: Of the encoded data.
+            width: Features of a step, and units of the perceptron that makes the statics.
+            layers: Of attention and perceptron, on top of each other.
+            heads: Of every attention; they share the width.
+            step_noise: Normal numbers that are new at every step.
+            sequence_noise: Normal numbers that are the same for the whole sequence.
+            dropout: Share of features that each part of a layer leaves out, the same ones at every step.
+        """
+        super().__init__()
+        given = sequence_noise + shape.condition
+        self.statics = _Statics(given, width, shape.s)
+        inputs = step_noise + given + shape.statics
+        self.transformer = Transformer(inputs, width, layers, heads, dropout, causal=True, penalised=False)
+        self.channels = Emission(width, shape.x, shape.alive)
+        steps = [(shape.length, numbers) for numbers in (step_noise, self.channels.noise)]
+        self.parts = [(sequence_noise,), (self.statics.noise,), *steps]
+        self.noise = _total(self.parts)
+
+    def forward(self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"]) -> Encoded:
+        """Turn noise into sequences."""
+        sequence, static, step, channel = _cut(noise, self.parts)
+        s = self.statics(torch.cat([sequence, condition], dim=1), static)
+        features = self.transformer(every_step(step, sequence, condition, s))
+        return Encoded(self.channels(features, channel), s, condition)
+
+
+class Convolutional(Generator):
+    """A recurrence in coarse time, then convolutions that refine it, each resolution with noise of its own.
+
+    A coarse step is one of 2^(scales - 1) steps of the sequence; its features become a row of places where the
+    sequences are images, and the convolutions run along rows too. So what is far apart in time is near for the
+    recurrence, and what is near in time, or in a picture, is drawn together.
+    """
+
+    @property
+    @abstractmethod
+    def emits_coarse(self) -> bool:
+        """Whether the sequences are emitted at the coarser resolutions too, set by the classes below."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        hidden: int = 64,
+        width: int = 32,
+        scales: int = 3,
+        step_noise: int = 8,
+        sequence_noise: int = 16,
+        place_noise: int = 1,
+    ) -> None:
+        """Build the network.
+
+        Args:
+            shape: Of the encoded data.
+            hidden: Units of the recurrence, in each direction, and of the perceptron that makes the statics.
+            width: Channels of the convolutions at full resolution, and twice as many at every coarser one.
+            scales: Resolutions, each half as long as the next finer; the recurrence runs at the coarsest.
+            step_noise: Normal numbers that are new at every step of the recurrence.
+            sequence_noise: Normal numbers that are the same for the whole sequence.
+            place_noise: Normal numbers that are new at every step (for images, every pixel) of the finer resolutions.
+        """
+        super().__init__()
+        self.sizes, row = grids.sizes(shape.length, shape.row, scales), shape.row
+        (coarse_length, self.coarse_row), blocks = self.sizes[-1], shape.x[: len(shape.x) // row]
+        given = sequence_noise + shape.condition
+        self.statics = _Statics(given, hidden, shape.s)
+        inputs = step_noise + given + shape.statics
+        self.recurrence = nn.LSTM(inputs, hidden, batch_first=True, bidirectional=True)
+        self.refining = grids.Refining(width, self.sizes, place_noise)
+        *finer, coarsest = self.refining.widths
+        self.rows = nn.Linear(2 * hidden, coarsest * self.coarse_row)
+        self.channels = Emission(width, blocks, shape.alive)
+        emitted = self.refining.widths[1:] if self.emits_coarse else []
+        self.coarse = nn.ModuleList(CoarseEmission(features, blocks, shape.alive) for features in emitted)
+        places = [(place_noise, *size) for size, _ in zip(self.sizes, finer, strict=False)]
+        drawn = (shape.length, row, self.channels.noise)
+        self.parts = [(sequence_noise,), (self.statics.noise,), (coarse_length, step_noise), drawn, *places]
+        self.noise = _total(self.parts)
+
+    def forward(self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"]) -> Encoded:
+        """Turn noise into sequences."""
+        sequence, static, step, channel, *places = _cut(noise, self.parts)
+        s = self.statics(torch.cat([sequence, condition], dim=1), static)
+        features, _ = self.recurrence(every_step(step, sequence, condition, s))
+        grid = grids.to_grid(self.rows(features), self.coarse_row)
+        finest, *coarser = (grid.permute(0, 2, 3, 1) for grid in self.refining(grid, places))
+        x = self._emit(finest, channel)
+        pooled = grids.coarser(x, self.sizes[0][1], len(self.sizes) if self.emits_coarse else 1)
+        coarse = [
+            emission(features, columns.unflatten(2, (features.shape[2], -1))).flatten(2)
+            for emission, features, columns in zip(self.coarse, coarser, pooled, strict=False)
+        ]
+        return Encoded(x, s, condition, tuple(coarse))
+
+    def _emit(
+        self, finest: Float[Tensor, "n length row features"], noise: Tensor
+    ) -> Float[Tensor, "n length channels"]:
+        """Emit the columns of a step, or the colours of every pixel of a row."""
+        if finest.shape[2] == 1:
+            return self.channels(finest[:, :, 0], noise[:, :, 0])
+        return self.channels(finest, noise).flatten(2)
+
+
+class ConvolutionalRecurrent(Convolutional):
+    """A recurrence in coarse time and convolutions that refine it, emitting the full resolution alone."""
+
+    emits_coarse = False  # type: ignore[assignment]
+
+
+class MultiScale(Convolutional):
+    """Emits every resolution, for a discriminator that sees every one (MSG-GAN; Karnewar and Wang 2020, 1903.06048)."""
+
+    emits_coarse = True  # type: ignore[assignment]
+
+
+class _Statics(nn.Module):
+    """A perceptron that makes the statics; nothing if there are none."""
+
+    def __init__(self, inputs: int, hidden: int, blocks: tuple[Block, ...]) -> None:
+        super().__init__()
+        self.noise = 0
+        if blocks:
+            layers = (nn.Linear(inputs, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, hidden), nn.LeakyReLU(0.2))
+            self.perceptron = nn.Sequential(*layers)
+            self.emission = Emission(hidden, blocks)
+            self.noise = self.emission.noise
+
+    def forward(self, given: Float[Tensor, "n given"], noise: Float[Tensor, "n noise"]) -> Float[Tensor, "n statics"]:
+        return self.emission(self.perceptron(given), noise) if len(self._modules) else given[:, :0]
+
+
+Parts = list[tuple[int, ...]]
+
+
+def _total(parts: Parts) -> int:
+    return sum(math.prod(part) for part in parts)
+
+
+def _cut(noise: Float[Tensor, "n noise"], parts: Parts) -> list[Tensor]:
+    """Cut the noise of every sequence into parts of these shapes."""
+    pieces = noise.split([math.prod(part) for part in parts], dim=1)
+    return [piece.unflatten(1, part) for piece, part in zip(pieces, parts, strict=True)]

@@ -12,7 +12,7 @@ arXiv 2501.05441; Mescheder et al. 2018, arXiv 1801.04406).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, relu, softplus
 
 from .sequences import Encoded
+from .stabilisers import Stabiliser
 
 Estimator = Literal["exact", "finite-difference"]
 Scores = Float[Tensor, " n"]
@@ -54,7 +55,15 @@ class Objective(ABC):
 
 
 class Adversarial(Objective):
-    """A game between a generator and a discriminator."""
+    """A game between a generator and a discriminator.
+
+    Attributes:
+        stabilisers: What changes the sequences that the discriminator is shown, or adds terms of its own to a loss.
+        row: How many places a step has, `Shape.row`.
+    """
+
+    stabilisers: tuple[Stabiliser, ...] = ()
+    row: int = 1
 
     def __init__(self, discriminator_steps: int, generator_steps: int) -> None:
         if min(discriminator_steps, generator_steps) < 1:
@@ -66,17 +75,31 @@ class Adversarial(Objective):
         return self.turns
 
     def loss(self, player: str, networks: Mapping[str, nn.Module], batch: Batch, step: int) -> dict[str, Tensor]:
-        """Generate with the real batch's conditions, and play."""
+        """Generate with the real batch's conditions, show both to the discriminator, and play."""
         synthetic = networks["generator"](batch.noise, batch.real.condition)
+        real, synthetic = (self._shown(each, step) for each in (_resolved(batch.real, synthetic, self.row), synthetic))
         play = self.discriminator_loss if player == "discriminator" else self.generator_loss
-        return play(networks["discriminator"], batch.real, synthetic)
+        terms = play(networks["discriminator"], real, synthetic, step)
+        for stabiliser in self.stabilisers:
+            for name, term in stabiliser.terms(player, networks, real, synthetic, step).items():
+                terms[name] = terms[name] + term if name in terms else term
+        return terms
+
+    def _shown(self, encoded: Encoded, step: int) -> Encoded:
+        for stabiliser in self.stabilisers:
+            encoded = stabiliser.shown(encoded, step)
+        return encoded
 
     @abstractmethod
-    def discriminator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
+    def discriminator_loss(
+        self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
+    ) -> dict[str, Tensor]:
         """Return the discriminator's terms; real and synthetic have the same conditions."""
 
     @abstractmethod
-    def generator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
+    def generator_loss(
+        self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
+    ) -> dict[str, Tensor]:
         """Return the generator's terms."""
 
 
@@ -102,7 +125,9 @@ class NonSaturating(Adversarial):
             raise ValueError(f"label smoothing must lie in [0, 0.5), got {smoothing}")
         self.smoothing, self.noisy = smoothing, noisy
 
-    def discriminator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
+    def discriminator_loss(
+        self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
+    ) -> dict[str, Tensor]:
         """Cross-entropy of real against synthetic."""
         on_real, on_synthetic = _both(discriminator, real, synthetic)
         amount = torch.rand_like(on_real) if self.noisy else 1.0
@@ -110,7 +135,9 @@ class NonSaturating(Adversarial):
         cross_entropy = binary_cross_entropy_with_logits(on_real, labels) + softplus(on_synthetic).mean()
         return {"adversarial": cross_entropy}
 
-    def generator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
+    def generator_loss(
+        self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
+    ) -> dict[str, Tensor]:
         """-log D of what was generated."""
         return {"adversarial": softplus(-discriminator(synthetic, real.condition)).mean()}
 
@@ -127,12 +154,16 @@ class Hinge(Adversarial):
         """
         super().__init__(discriminator_steps, generator_steps)
 
-    def discriminator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
+    def discriminator_loss(
+        self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
+    ) -> dict[str, Tensor]:
         """max(0, 1 - D(x)) + max(0, 1 + D(G(z)))."""
         on_real, on_synthetic = _both(discriminator, real, synthetic)
         return {"adversarial": relu(1 - on_real).mean() + relu(1 + on_synthetic).mean()}
 
-    def generator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
+    def generator_loss(
+        self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
+    ) -> dict[str, Tensor]:
         """-D(G(z))."""
         return {"adversarial": -discriminator(synthetic, real.condition).mean()}
 
@@ -158,14 +189,18 @@ class Wasserstein(Adversarial):
         super().__init__(discriminator_steps, generator_steps)
         self.penalty, self.estimator = penalty, estimator
 
-    def discriminator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
+    def discriminator_loss(
+        self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
+    ) -> dict[str, Tensor]:
         """D(G(z)) - D(x) and the penalty."""
         on_real, on_synthetic = _both(discriminator, real, synthetic)
         between = gradient_norm_between if self.estimator == "exact" else slope_between
         excess = between(discriminator, real, synthetic) - 1
         return {"adversarial": (on_synthetic - on_real).mean(), "penalty": self.penalty * excess.square().mean()}
 
-    def generator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
+    def generator_loss(
+        self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
+    ) -> dict[str, Tensor]:
         """-D(G(z))."""
         return {"adversarial": -discriminator(synthetic, real.condition).mean()}
 
@@ -193,10 +228,12 @@ class Relativistic(Adversarial):
         super().__init__(discriminator_steps, generator_steps)
         self.r1, self.r2, self.estimator = r1, r2, estimator
 
-    def discriminator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
+    def discriminator_loss(
+        self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
+    ) -> dict[str, Tensor]:
         """softplus(D(G(z)) - D(x)) and the two penalties."""
         estimate = squared_gradient if self.estimator == "exact" else squared_slope
-        scores, squared = estimate(discriminator, _joined(real, synthetic))
+        scores, squared = estimate(discriminator, Encoded.joined(real, synthetic))
         (on_real, on_synthetic), (at_real, at_synthetic) = scores.chunk(2), squared.chunk(2)
         return {
             "adversarial": softplus(on_synthetic - on_real).mean(),
@@ -204,7 +241,9 @@ class Relativistic(Adversarial):
             "r2": self.r2 / 2 * at_synthetic.mean(),
         }
 
-    def generator_loss(self, discriminator: nn.Module, real: Encoded, synthetic: Encoded) -> dict[str, Tensor]:
+    def generator_loss(
+        self, discriminator: nn.Module, real: Encoded, synthetic: Encoded, step: int = 0
+    ) -> dict[str, Tensor]:
         """softplus(D(x) - D(G(z)))."""
         on_real, on_synthetic = _both(discriminator, real, synthetic)
         return {"adversarial": softplus(on_real - on_synthetic).mean()}
@@ -265,12 +304,15 @@ class FlowMatching(Objective):
 
 
 def squared_gradient(discriminator: nn.Module, encoded: Encoded) -> tuple[Scores, Scores]:
-    """Return scores and ‖∂D/∂(x, s)‖² of each sequence, differentiable once more (double backward)."""
-    inputs = Encoded(encoded.x.detach().requires_grad_(), encoded.s.detach().requires_grad_(), encoded.condition)
+    """Return scores and ‖∂D/∂(x, s)‖² of each sequence, differentiable once more (double backward).
+
+    Where sequences come at several temporal resolutions, the gradient is with respect to all of them.
+    """
+    inputs = encoded.replaced(part.detach().requires_grad_() for part in encoded.parts)
     with _twice_differentiable(inputs.x):
         scores = discriminator(inputs, inputs.condition)
-    gradients = torch.autograd.grad(scores.sum(), [inputs.x, inputs.s], create_graph=True, materialize_grads=True)
-    return scores, sum(gradient.flatten(1).square().sum(dim=1) for gradient in gradients)  # type: ignore[return-value]
+    gradients = torch.autograd.grad(scores.sum(), inputs.parts, create_graph=True, materialize_grads=True)
+    return scores, _squared_norm(gradients)
 
 
 def squared_slope(discriminator: nn.Module, encoded: Encoded, size: float = 1e-2) -> tuple[Scores, Scores]:
@@ -279,7 +321,7 @@ def squared_slope(discriminator: nn.Module, encoded: Encoded, size: float = 1e-2
     (D(e + h v) - D(e - h v))² / 4h² for a standard normal direction v has the mean ‖∇D‖² + O(h²), because
     E (v·∇D)² = ‖∇D‖²; its standard deviation is √2 ‖∇D‖² for one direction. Fused recurrent kernels can be used.
     """
-    direction = Encoded(torch.randn_like(encoded.x), torch.randn_like(encoded.s), encoded.condition)
+    direction = [torch.randn_like(part) for part in encoded.parts]
     scores = discriminator(encoded, encoded.condition)
     slope = _difference(discriminator, encoded, direction, size)
     return scores, slope.square()
@@ -297,15 +339,15 @@ def slope_between(discriminator: nn.Module, real: Encoded, synthetic: Encoded, s
     It is the component of ∇D along the unit vector u from synthetic to real, so a lower bound of its norm. The optimal
     critic's gradient is u itself (Gulrajani et al. 2017, proposition 1), where the two agree.
     """
-    x, s = real.x - synthetic.x, real.s - synthetic.s
-    distance = (x.square().sum(dim=(1, 2)) + s.square().sum(dim=1) + 1e-12).sqrt()
-    unit = Encoded(x / distance[:, None, None], s / distance[:, None], real.condition)
+    apart = [a - b for a, b in zip(real.parts, synthetic.parts, strict=True)]
+    distance = (_squared_norm(apart) + 1e-12).sqrt()
+    unit = [part / _beside(distance, part) for part in apart]
     return _difference(discriminator, _between(real, synthetic), unit, size)
 
 
-def _difference(discriminator: nn.Module, encoded: Encoded, direction: Encoded, size: float) -> Scores:
+def _difference(discriminator: nn.Module, encoded: Encoded, direction: Sequence[Tensor], size: float) -> Scores:
     ends = [
-        Encoded(encoded.x + sign * size * direction.x, encoded.s + sign * size * direction.s, encoded.condition)
+        encoded.replaced(part + sign * size * way for part, way in zip(encoded.parts, direction, strict=True))
         for sign in (1, -1)
     ]
     with torch.autocast(encoded.x.device.type, enabled=False):  # bfloat16 is coarser than the difference
@@ -314,19 +356,41 @@ def _difference(discriminator: nn.Module, encoded: Encoded, direction: Encoded, 
 
 
 def _between(real: Encoded, synthetic: Encoded) -> Encoded:
-    weight = torch.rand(len(real), 1, dtype=real.x.dtype, device=real.x.device)
-    x, s = torch.lerp(real.x, synthetic.x, weight[..., None]), torch.lerp(real.s, synthetic.s, weight)
-    return Encoded(x, s, real.condition)
+    weight = torch.rand(len(real), dtype=real.x.dtype, device=real.x.device)
+    pairs = zip(real.parts, synthetic.parts, strict=True)
+    return real.replaced(torch.lerp(ours, theirs, _beside(weight, ours)) for ours, theirs in pairs)
 
 
-def _joined(first: Encoded, second: Encoded) -> Encoded:
-    pairs = ((first.x, second.x), (first.s, second.s), (first.condition, second.condition))
-    return Encoded(*(torch.cat(pair) for pair in pairs))
+def _squared_norm(parts: Iterable[Tensor]) -> Scores:
+    return sum(part.flatten(1).square().sum(dim=1) for part in parts)  # type: ignore[return-value]
+
+
+def _beside(numbers: Float[Tensor, " n"], part: Tensor) -> Tensor:
+    """Give one number per sequence as many axes as a part has."""
+    return numbers.reshape(-1, *[1] * (part.dim() - 1))
+
+
+def _resolved(real: Encoded, synthetic: Encoded, row: int) -> Encoded:
+    """Give real sequences the coarser resolutions that synthetic ones come in: each the mean of pairs of the finer."""
+    grid, coarse = real.x.unflatten(2, (row, -1)), []
+    for _ in synthetic.coarse:
+        grid = _halved(_halved(grid, 1), 2)
+        coarse.append(grid.flatten(2))
+    return real.replaced((real.x, real.s, *coarse))
+
+
+def _halved(grid: Float[Tensor, "n length row _"], axis: int) -> Tensor:
+    """Average neighbouring pairs along an axis; a last one without a partner stays as it is."""
+    if grid.shape[axis] == 1:
+        return grid
+    if grid.shape[axis] % 2:
+        grid = torch.cat([grid, grid.narrow(axis, grid.shape[axis] - 1, 1)], dim=axis)
+    return grid.unflatten(axis, (-1, 2)).mean(dim=axis + 1)
 
 
 def _both(discriminator: nn.Module, first: Encoded, second: Encoded) -> tuple[Scores, Scores]:
     """Score two batches in one pass, which costs a recurrent network little more than one."""
-    joined = _joined(first, second)
+    joined = Encoded.joined(first, second)
     on_first, on_second = discriminator(joined, joined.condition).chunk(2)
     return on_first, on_second
 

@@ -205,7 +205,17 @@ class Preparation:
             gate = sum(block.width for block in s) + sum(block.width for block in blocks)
             s += [*(replace(block, gate=gate) for block in blocks), Block("binary")] if gated else blocks
         condition = sum(part.width + part.gaps for part in self.given)
-        return Shape(self.length, tuple(x), tuple(s), condition, first_mask + len(gaps) if self.varying else None)
+        alive = first_mask + len(gaps) if self.varying else None
+        return Shape(self.length, tuple(x), tuple(s), condition, alive, self._image(x))
+
+    def _image(self, x: Sequence[Block]) -> tuple[int, int, int] | None:
+        """Return the size of the images, if their encoded columns are still the pixels of a row, each like the next."""
+        image = self.schema.image
+        if image is None or self.varying or any(part.gaps for part in self.channels):
+            return None
+        height, width, colours = image
+        forms = [(block.kind, block.width) for block in x]
+        return image if height == self.length and forms == width * forms[:colours] else None
 
     def _static_blocks(self) -> Iterator[tuple[list[Block], bool]]:
         for part in self.generated:
@@ -277,8 +287,8 @@ class Preparation:
             subject: Whose sequences they are; numbered from 0 by default.
             within_extremes: Keep generated numbers between the smallest and the largest that training saw.
         """
-        cpu = Encoded(*(part.detach().cpu() for part in (encoded.x, encoded.s, encoded.condition)))
-        values, lengths, static = (part.numpy() for part in self.physical(cpu, within_extremes))
+        x, s, condition = (part.detach().cpu() for part in (encoded.x, encoded.s, encoded.condition))
+        values, lengths, static = (part.numpy() for part in self.physical(Encoded(x, s, condition), within_extremes))
         return Sequences(values, self.schema, lengths, static, np.arange(len(values)) if subject is None else subject)
 
     def physical(

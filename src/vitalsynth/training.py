@@ -28,14 +28,17 @@ from torch import Tensor, nn
 
 from . import components
 from .learner import Learner
-from .objectives import Batch, Objective
+from .objectives import Adversarial, Batch, Objective
 from .runs import Run, append
 from .schedules import Schedule
 from .seeds import batch_index, derive
-from .sequences import Encoded
+from .sequences import Encoded, Shape
+from .stabilisers import Stabiliser
 from .storage import naming
 
 Precision = Literal["float32", "bfloat16"]
+EARLIER: Mapping[str, Any] = {"stabilisers": []}
+"""What runs did whose records say nothing of these settings, because there were none yet."""
 
 
 class Diverged(Exception):
@@ -47,7 +50,7 @@ class Plan:
     """All that decides what a step does, besides the state and the data.
 
     Args:
-        objective: Who plays, and what each minimises.
+        objective: Who plays, and what each minimises, stabilised or not.
         schedules: Learning-rate factor of each player by step.
         seed: Of everything random.
         batch: Sequences in one turn.
@@ -64,9 +67,20 @@ class Plan:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Plan:
-        """Read a plan off a run's record."""
+        """Read a plan off a run's record.
+
+        Raises:
+            ValueError: if a part cannot be built, or does not fit the others.
+        """
+        record = {**EARLIER, **record}
         schedules = {player: components.construct(r, Schedule) for player, r in record["schedules"].items()}
         objective = components.construct(record["objective"], Objective)
+        if isinstance(objective, Adversarial):
+            shape, parts = Shape.from_json(record["shape"]), record["stabilisers"]
+            objective.row = shape.row
+            objective.stabilisers = tuple(components.construct(part, Stabiliser, shape) for part in parts)
+        elif record["stabilisers"]:
+            raise ValueError(f"stabilisers steady an adversarial game, which {type(objective).__name__} is not")
         return cls(objective, schedules, record["seed"], record["batch"], record["average"], record["precision"])
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import docstring_parser
 import jsonargparse
@@ -138,6 +138,9 @@ def build(title: str, function: Function, source: Function | None = None) -> jso
         ):  # written out, so that --print_config can write it and a user change it
             record = {"class_path": components.path_of(parameter.default), "init_args": parameter.default.keywords}
             parser.set_defaults({name: record})
+    for action in parser._actions:  # what a part is given by us is no setting, also where several parts can be given
+        if action.dest.endswith(".help"):
+            action._typehint = next(_factories(action._typehint), action._typehint)  # type: ignore[attr-defined]
     if source is not None:
         parser.add_function_arguments(source, "source", fail_untyped=False)
     return parser
@@ -188,7 +191,11 @@ def explain(message: str, parser: jsonargparse.ArgumentParser, function: Functio
     classes = {name: cls for base in bases for name, cls in components.members(base).items()}
     if not classes:
         return f"--{key}: {_expectation(message)}" if key else one_line(message)
-    chosen = _given(key, arguments)
+    if re.search(r"Expected a <class 'collections\.abc\.Sequence'>", message):
+        return (
+            f"--{key} takes any number, one after the other: --{key}+ {_given(key, arguments) or next(iter(classes))}"
+        )
+    chosen = _chosen(message, key, arguments)
     try:
         cls = components.locate(chosen) if "." in chosen else classes.get(chosen)
     except ValueError as error:
@@ -197,9 +204,13 @@ def explain(message: str, parser: jsonargparse.ArgumentParser, function: Functio
         return f"--{key}: no class {chosen!r}; {nearest(chosen, classes)}"
     if cls is not None and not issubclass(cls, tuple(bases)):
         return f"--{key}: {chosen} is not a {bases[0].__name__}; there are: {', '.join(classes)}"
-    cls = cls or components.class_of(inspect.signature(function).parameters[key].default)
+    if cls is None or cls in bases:
+        return f"--{key} needs a class before its settings; there are: {', '.join(classes)}"
     if found := re.search(r"Option '(\w+)' is not accepted", message):
-        settings = list(inspect.signature(cls).parameters)[1:]
+        given = next(
+            len(get_args(each)[0]) for each in _factories(inspect.get_annotations(function, eval_str=True)[key])
+        )
+        settings = list(inspect.signature(cls).parameters)[given:]
         return f"--{key} {cls.__name__} has no setting {found[1]!r}; {nearest(found[1], settings)}"
     return f"--{key} {cls.__name__}: {_expectation(message)}"
 
@@ -213,18 +224,32 @@ def _expectation(message: str) -> str:
     return text.partition(": ")[2] or text
 
 
+def _chosen(message: str, key: str, arguments: list[str]) -> str:
+    """Return the class that a message is about, or the last one that the command line gives the option."""
+    found = re.search(r"dot import path string: ([\w.]*\w)|class_path='([\w.]+)'", message)
+    return found[1] or found[2] if found else _given(key, arguments)
+
+
 def _given(key: str, arguments: list[str]) -> str:
-    """Return the last value that the command line gives an option."""
-    following = [after for option, after in pairwise(arguments) if option == f"--{key}"]
-    joined = [a.partition("=")[2] for a in arguments if a.startswith(f"--{key}=")]
+    """Return the last value that the command line gives an option, or adds to it (`--key+`)."""
+    following = [after for option, after in pairwise(arguments) if option in (f"--{key}", f"--{key}+")]
+    joined = [a.partition("=")[2] for a in arguments if a.startswith((f"--{key}=", f"--{key}+="))]
     return ["", *following, *joined][-1]
 
 
 def _bases(function: Function, key: str) -> list[type[Any]]:
     """Return the base classes of what an option can name."""
-    hint = inspect.get_annotations(function, eval_str=True).get(key)
-    results = [result for part in (hint, *get_args(hint)) for result in get_args(part)[1:]]
+    results = [get_args(each)[-1] for each in _factories(inspect.get_annotations(function, eval_str=True).get(key))]
     return [result for result in results if inspect.isclass(result)]
+
+
+def _factories(hint: Any) -> Iterator[Any]:
+    """Yield the types of factories, `Callable[..., Part]`, that a type consists of."""
+    if get_origin(hint) is Callable:
+        yield hint
+    else:
+        for part in get_args(hint):
+            yield from _factories(part)
 
 
 def one_line(error: object) -> str:

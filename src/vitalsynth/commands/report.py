@@ -79,7 +79,7 @@ def _asked(run: Run, step: int, trained_on: int, held_out: int) -> dict[str, Any
         "condition": ", ".join(record["condition"]) or "none",
         "normalisation": record["normalise"],
         **networks,
-        "objective": part(record["objective"]),
+        "objective": " + ".join(map(part, [record["objective"], *record.get("stabilisers", [])])),
         "steps": f"{step:,}, batches of {record['batch']}",
         "ran on": clock[-1]["device"] if clock else "unknown",
         "seed": record["seed"],

@@ -14,12 +14,13 @@ import torch
 
 from .. import components
 from ..sequences import listed
+from ..training import EARLIER
 
 PLAYERS = ("generator", "discriminator")
 PARTS = {"networks": "{}", "optimizers": "{}_optimizer", "schedules": "{}_schedule"}
 """Where a record keeps the parts of each player, and the settings that choose them."""
 PLAIN = ("seed", "batch", "average", "checkpoint_every", "frozen", "precision")
-NAMES = (*(setting.format(player) for setting in PARTS.values() for player in PLAYERS), "objective", *PLAIN)
+NAMES = (*(s.format(player) for s in PARTS.values() for player in PLAYERS), "objective", "stabilisers", *PLAIN)
 
 
 def to_record(given: Mapping[str, Any], parent: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def to_record(given: Mapping[str, Any], parent: Mapping[str, Any] | None = None)
     Raises:
         ValueError: if a number is out of its range, or a part cannot be recorded.
     """
-    before = parent or {kind: {} for kind in PARTS}
+    before = {**EARLIER, **(parent or {kind: {} for kind in PARTS})}
     record: dict[str, Any] = {}
     for kind, setting in PARTS.items():
         chosen = {player: given.get(setting.format(player)) for player in record.get("networks", PLAYERS)}
@@ -40,6 +41,10 @@ def to_record(given: Mapping[str, Any], parent: Mapping[str, Any] | None = None)
         record[kind] = {**before[kind], **known}
     objective = given.get("objective")
     record["objective"] = components.describe(objective) if objective is not None else before["objective"]
+    stabilisers = given.get("stabilisers")
+    record["stabilisers"] = (
+        before["stabilisers"] if stabilisers is None else list(map(components.describe, stabilisers))
+    )
     record |= {name: before[name] if given.get(name) is None else given[name] for name in PLAIN}
     record["frozen"] = listed(record["frozen"])
     check_at_least_one(batch=record["batch"], checkpoint_every=record["checkpoint_every"])
@@ -55,7 +60,8 @@ def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: if the record names code that is not to be trusted.
     """
     parts = {setting.format(p): part for kind, setting in PARTS.items() for p, part in record[kind].items()}
-    parts["objective"] = record["objective"]
+    record = {**EARLIER, **record}
+    parts |= {name: record[name] for name in ("objective", "stabilisers")}
     components.check_parts(parts)
     return {**parts, **{name: record[name] for name in PLAIN}, "frozen": ",".join(record["frozen"])}
 

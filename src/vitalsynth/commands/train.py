@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from ..preparation import Preparation
 from ..runs import Run
 from ..schedules import Schedule
 from ..sequences import Sequences, Shape, listed
+from ..stabilisers import Stabiliser
 from . import settings
 from .progress import Progress
 
@@ -43,6 +44,7 @@ def train(
     generator: Callable[[Shape], Generator] = LSTM,
     discriminator: Callable[[Shape], Discriminator] | None = Convolutional,
     objective: Callable[[], Objective] = Relativistic,
+    stabilisers: Sequence[Callable[[Shape], Stabiliser]] = (),
     generator_optimizer: OptimizerFactory = Adam,
     discriminator_optimizer: OptimizerFactory = Adam,
     generator_schedule: Callable[[], Schedule] = schedules.Constant,
@@ -77,6 +79,9 @@ def train(
         generator: Class of the generator: LSTM, GRU, or your own by import path, such as my_nets.Wave.
         discriminator: Class of the discriminator: Convolutional, LSTM, GRU, or your own by import path.
         objective: What the players minimise: Relativistic, NonSaturating, Wasserstein, Hinge, or your own.
+        stabilisers: What steadies the game: any number of InstanceNoise, Augment, Consistency, FeatureMatching or your
+            own, each with its settings behind it, --stabilisers+ InstanceNoise --stabilisers.std 0.3 --stabilisers+
+            Augment; '[]' for none.
         generator_optimizer: Any optimiser of torch.optim.
         discriminator_optimizer: Any optimiser of torch.optim.
         generator_schedule: Learning rate by step: Constant, Cosine or Halving.

@@ -7,8 +7,8 @@ physical units and **NaN means not measured**. `Encoded` is dense and of roughly
 from __future__ import annotations
 
 from .cohort import Sequences
-from .encoded import Block, Encoded, Shape
+from .encoded import Block, Encoded, Shape, halved
 from .schema import Column, Kind, Label, Schema
 from .words import listed, nearest
 
-__all__ = ["Block", "Column", "Encoded", "Kind", "Label", "Schema", "Sequences", "Shape", "listed", "nearest"]
+__all__ = ["Block", "Column", "Encoded", "Kind", "Label", "Schema", "Sequences", "Shape", "halved", "listed", "nearest"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -46,6 +47,7 @@ class Shape:
         s: What the encoded statics are, in order.
         condition: Width of the condition, 0 if there is none.
         alive: Position of the 0/1 channel that is 1 until the sequence ends; None if all have full length.
+        image: (height, width, colours) where the channels of a step are the pixels of a row, and nothing else.
     """
 
     length: int
@@ -53,6 +55,12 @@ class Shape:
     s: tuple[Block, ...] = ()
     condition: int = 0
     alive: int | None = None
+    image: tuple[int, int, int] | None = None
+
+    @property
+    def row(self) -> int:
+        """How many places a step has: the pixels of a row of an image, and 1 elsewhere."""
+        return 1 if self.image is None else self.image[1]
 
     @property
     def channels(self) -> int:
@@ -68,7 +76,8 @@ class Shape:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Shape:
         blocks = {part: tuple(Block.from_json(block) for block in record[part]) for part in ("x", "s")}
-        return cls(**{**record, **blocks})
+        image = tuple(record["image"]) if record.get("image") else None  # records before 2026-11-25 have none
+        return cls(**{**record, **blocks, "image": image})
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,19 +88,48 @@ class Encoded:
         x: `(n, length, channels)`, no NaN.
         s: `(n, statics)`, no NaN.
         condition: `(n, condition)`, what was conditioned on.
+        coarse: The same channels at coarser resolutions, the coarsest last: each half as long as the one before, and
+            for images half as wide. Only multi-scale generators fill it.
     """
 
     x: Float[Tensor, "n length channels"]
     s: Float[Tensor, "n statics"]
     condition: Float[Tensor, "n condition"]
+    coarse: tuple[Float[Tensor, "n _ _"], ...] = ()
 
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """All that is real or synthetic about it, and so all but the condition: x, s and what is coarse."""
+        return (self.x, self.s, *self.coarse)
+
+    def replaced(self, parts: Iterable[Tensor]) -> Encoded:
+        """Return other parts under the same condition."""
+        x, s, *coarse = parts
+        return Encoded(x, s, self.condition, tuple(coarse))
+
+    @staticmethod
+    def joined(*several: Encoded) -> Encoded:
+        """Set batches one after the other."""
+        x, s, *coarse = (torch.cat(same) for same in zip(*(each.parts for each in several), strict=True))
+        return Encoded(x, s, torch.cat([each.condition for each in several]), tuple(coarse))
+
     def take(self, index: Int[Tensor, " k"] | slice) -> Encoded:
         """Select sequences by position."""
-        return Encoded(self.x[index], self.s[index], self.condition[index])
+        return Encoded(self.x[index], self.s[index], self.condition[index], tuple(c[index] for c in self.coarse))
 
     def to(self, target: torch.device | torch.dtype) -> Encoded:
         """Move to a device, or convert to a dtype."""
-        return Encoded(self.x.to(target), self.s.to(target), self.condition.to(target))
+        coarse = tuple(c.to(target) for c in self.coarse)
+        return Encoded(self.x.to(target), self.s.to(target), self.condition.to(target), coarse)
+
+
+def halved(x: Tensor, axis: int) -> Tensor:
+    """Return the next coarser resolution: neighbouring pairs along an axis averaged, a last one alone as it is."""
+    if x.shape[axis] == 1:
+        return x
+    if x.shape[axis] % 2:
+        x = torch.cat([x, x.narrow(axis, x.shape[axis] - 1, 1)], dim=axis)
+    return x.unflatten(axis, (-1, 2)).mean(dim=axis + 1)

@@ -1,4 +1,4 @@
-"""Pieces that networks share: how they emit encoded columns, and how a condition enters."""
+"""How networks emit encoded columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .sequences import Block
+from ..sequences import Block
 
 
 class Emission(nn.Module):
@@ -76,6 +76,46 @@ class Emission(nn.Module):
         return columns
 
 
+class CoarseEmission(nn.Module):
+    """Map features of a coarse resolution onto the columns that pooled sequences have there.
+
+    What pooling does to data decides their form. A continuous column that was measured in part of a cell is the mean of
+    what was measured, which is emitted, times the measured part, which is its gate, pooled; likewise for what had not
+    ended. Shares of 0/1 columns and categories, and the gates, are those of the finest resolution, pooled: there is
+    nothing to add to a count.
+
+    Args:
+        features: Width of the input.
+        blocks: The columns, as of the finest resolution.
+        alive: Position of the alive column; None if there is none.
+    """
+
+    def __init__(self, features: int, blocks: Sequence[Block], alive: int | None = None) -> None:
+        super().__init__()
+        columns = sum(block.width for block in blocks)
+        always = columns if alive is None else alive  # `columns`: a column of ones
+        self.continuous: list[int] = []
+        self.shares: list[int] = []
+        start = 0
+        for block in blocks:
+            if block.kind == "continuous":
+                self.continuous += range(start, start + block.width)
+                self.shares += [always if block.gate is None else block.gate] * block.width
+            start += block.width
+        self.linear = nn.Linear(features, len(self.continuous)) if self.continuous else None
+
+    def forward(
+        self, features: Float[Tensor, "*n features"], pooled: Float[Tensor, "*n columns"]
+    ) -> Float[Tensor, "*n columns"]:
+        """Return the columns, given the finest resolution's, pooled."""
+        if self.linear is None:
+            return pooled
+        columns = pooled.clone()
+        share = nn.functional.pad(pooled, (0, 1), value=1.0)[..., self.shares]
+        columns[..., self.continuous] = self.linear(features).float() * share
+        return columns
+
+
 def _straight_through(hard: Tensor, soft: Tensor) -> Tensor:
     return hard + (soft - soft.detach())
 
@@ -89,30 +129,3 @@ def _end(columns: Float[Tensor, "n length columns"], alive: int) -> Float[Tensor
         still = torch.cumprod(steps, dim=1)
     ended = columns * still[..., None]
     return torch.cat([ended[..., :alive], still[..., None], ended[..., alive + 1 :]], dim=-1)
-
-
-def every_step(x: Float[Tensor, "n length channels"], *fixed: Float[Tensor, "n _"]) -> Tensor:
-    """Set what is fixed for a sequence beside its channels at every step."""
-    parts = [part[:, None, :].expand(-1, x.shape[1], -1) for part in fixed if part.shape[1]]
-    return torch.cat([x, *parts], dim=-1) if parts else x
-
-
-class Score(nn.Module):
-    """One score per sequence from its features, and from how well they suit the condition.
-
-    `w·h + (V c)·h`, the projection discriminator (Miyato and Koyama 2018, arXiv 1802.05637), whose inner product takes
-    labels and continuous conditions alike. With no condition, or without `projection`, it is `w·h`.
-    """
-
-    def __init__(self, features: int, condition: int, projection: bool) -> None:
-        super().__init__()
-        self.linear = nn.Linear(features, 1)
-        self.embedding = nn.Linear(condition, features, bias=False) if projection and condition else None
-
-    def forward(
-        self, features: Float[Tensor, "n features"], condition: Float[Tensor, "n condition"]
-    ) -> Float[Tensor, " n"]:
-        score = self.linear(features)[:, 0]
-        if self.embedding is not None:
-            score = score + (self.embedding(condition) * features).sum(dim=1)
-        return score

@@ -1,0 +1,20 @@
+"""Pieces that networks share: how columns are emitted, how a condition enters, and what goes on in between."""
+
+from .attention import Transformer
+from .basic import Dropout, GatedPerceptron, RMSNorm
+from .emission import CoarseEmission, Emission
+from .scores import Minibatch, Score, every_step
+from .spectral import Spectral
+
+__all__ = [
+    "CoarseEmission",
+    "Dropout",
+    "Emission",
+    "GatedPerceptron",
+    "Minibatch",
+    "RMSNorm",
+    "Score",
+    "Spectral",
+    "Transformer",
+    "every_step",
+]
