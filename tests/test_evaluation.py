@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from rich.console import Console
 from scipy.spatial.distance import cdist
 from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score, roc_auc_score
 
-from vitalsynth.evaluation import coverage, evaluate, measures, mmd, table, tstr, two_sample, verdict
+from vitalsynth import sources
+from vitalsynth.evaluation import coverage, evaluate, kid, measures, mmd, table, tstr, two_sample, verdict
 from vitalsynth.evaluation.features import View, convolution_features, draw_kernels, features
-from vitalsynth.evaluation.fidelity import shuffled_mmd, unbiased_mmd
+from vitalsynth.evaluation.fidelity import cubic, rbf_mixture, shuffled_mmd, unbiased_mmd
 from vitalsynth.evaluation.judge import Judge
 from vitalsynth.sequences import Column, Schema, Sequences
 
@@ -181,10 +183,14 @@ def test_the_bootstrap_draws_subjects_and_its_interval_is_as_wide_as_theory_says
     assert high == pytest.approx(0.75 + half, abs=0.006)
 
 
+def rbf(*bandwidths):
+    return partial(rbf_mixture, bandwidths=bandwidths)
+
+
 def test_mmd_of_two_gaussians_is_its_closed_form(rng):
     d, shift, wide, widths = 3, 0.8, 1.5, [1.0, 2.5]
     values = [
-        unbiased_mmd(rng.standard_normal((400, d)), shift + wide * rng.standard_normal((300, d)), widths)[0]
+        unbiased_mmd(rng.standard_normal((400, d)), shift + wide * rng.standard_normal((300, d)), rbf(*widths))[0]
         for _ in range(60)
     ]
 
@@ -201,7 +207,7 @@ def test_mmd_of_two_gaussians_is_its_closed_form(rng):
 
 def test_mmd_of_equal_laws_is_zero_on_average_and_sometimes_negative(rng):
     values = [
-        unbiased_mmd(rng.standard_normal((60, 4)), rng.standard_normal((60, 4)), [1.0, 3.0])[0] for _ in range(200)
+        unbiased_mmd(rng.standard_normal((60, 4)), rng.standard_normal((60, 4)), rbf(1.0, 3.0))[0] for _ in range(200)
     ]
     assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(200)
     assert min(values) < 0
@@ -210,19 +216,55 @@ def test_mmd_of_equal_laws_is_zero_on_average_and_sometimes_negative(rng):
 def test_resampling_does_not_bias_mmd(rng):
     x, y = rng.standard_normal((2, 80, 4))
     weights = tuple(measures.resamples(np.arange(80), seed) for seed in (1, 2))
-    drawn = unbiased_mmd(x, y, [2.0], weights)
-    assert abs(drawn.mean() - unbiased_mmd(x, y, [2.0])[0]) < 4 * drawn.std() / np.sqrt(len(drawn))
+    drawn = unbiased_mmd(x, y, rbf(2.0), weights)
+    assert abs(drawn.mean() - unbiased_mmd(x, y, rbf(2.0))[0]) < 4 * drawn.std() / np.sqrt(len(drawn))
 
 
 def test_shuffled_mmd_is_what_chance_gives(rng):
     x, y = rng.standard_normal((2, 100, 3))
-    chance = shuffled_mmd(x, y, np.arange(200), [2.0], 200, 0)
-    apart = unbiased_mmd(x, y + 1, [2.0])[0]
+    chance = shuffled_mmd(x, y, np.arange(200), rbf(2.0), 200, 0)
+    apart = unbiased_mmd(x, y + 1, rbf(2.0))[0]
     assert abs(chance.mean()) < 0.1 * apart
     assert chance.max() < apart
     order = np.random.default_rng(0).permutation(200)  # the first division, by the definition
     both, first = np.concatenate([x, y]), np.isin(np.arange(200), order[:100])
-    assert chance[0] == pytest.approx(unbiased_mmd(both[first], both[~first], [2.0])[0])
+    assert chance[0] == pytest.approx(unbiased_mmd(both[first], both[~first], rbf(2.0))[0])
+
+
+def test_unbiased_mmd_with_the_cubic_kernel_is_its_definition_over_pairs(rng):
+    x, y = rng.standard_normal((7, 3)), 1 + rng.standard_normal((5, 3))
+    k = lambda a, b: (float(a @ b) / 3 + 1) ** 3  # noqa: E731
+    within = lambda z: np.mean([k(a, b) for i, a in enumerate(z) for j, b in enumerate(z) if i != j])  # noqa: E731
+    by_pairs = within(x) + within(y) - 2 * np.mean([k(a, b) for a in x for b in y])
+    assert unbiased_mmd(x, y, cubic)[0] == pytest.approx(by_pairs)
+
+
+def test_the_cubic_kernel_compares_moments_up_to_the_third(rng):
+    """(xy + 1)^3 = sum of binom(3, k) x^k y^k, so MMD^2 = sum of binom(3, k) (E x^k - E y^k)^2 in one dimension."""
+    shift = 0.7
+    values = [
+        unbiased_mmd(rng.standard_normal((400, 1)), shift + rng.standard_normal((400, 1)), cubic)[0] for _ in range(60)
+    ]
+    truth = 3 * shift**2 + 3 * shift**4 + (3 * shift + shift**3) ** 2
+    assert abs(np.mean(values) - truth) < 4 * np.std(values) / np.sqrt(len(values))
+    assert np.std(values) / np.sqrt(len(values)) < 0.05 * truth
+
+
+def test_kid_metric_on_images():
+    """Digits cut into three, judged by their pixels: copies are at the floor, one digit alone and noise far above."""
+    s = sources.digits()
+    train, test, other = (s.take(slice(600 * j, 600 * (j + 1))) for j in range(3))
+    pixels = lambda images: images.values.reshape(len(images), -1)  # noqa: E731
+    same, copied = kid(train, test, other, pixels), kid(train, test, train, pixels)
+    assert same["kid"] < 3 * same["floor_high"]  # other writers: a little more than chance
+    assert copied["kid"] == pytest.approx(copied["floor"])
+    noisy = replace(test, values=(test.values + np.random.default_rng(0).normal(0, 0.3, test.values.shape)).clip(0, 1))
+    zeros = test.take(np.resize(np.flatnonzero(test.static_column("label") == 0), len(test)))
+    for broken in (noisy, replace(zeros, subject=np.arange(len(zeros)))):
+        worse = kid(train, test, broken, pixels)
+        assert worse["low"] > same["high"]
+    brighter = lambda images: 7 * pixels(images)  # noqa: E731
+    assert kid(train, test, other, brighter)["kid"] == pytest.approx(same["kid"])
 
 
 def test_mmd_metric_on_sequences(three):

@@ -9,12 +9,16 @@ import jsonargparse
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from conftest import shared_data
 from vitalsynth import frames, sources
 from vitalsynth.preparation import Preparation
-from vitalsynth.sequences import Sequences
+from vitalsynth.reporting import figures
+from vitalsynth.sequences import Schema, Sequences
+from vitalsynth.sequences.pictures import fold, reading, unfold
 from vitalsynth.sources import images
 
 PLAIN = ["ar1", "digits", "ecg5000", "icu-demo", "ornstein-uhlenbeck", "sines"]  # need no file
@@ -269,12 +273,14 @@ def test_bad_idx_files_are_named(idx_folder, damage, message):
         sources.mnist(str(idx_folder))
 
 
-def test_a_missing_folder_names_the_variable(monkeypatch):
+def test_a_missing_folder_and_a_wrong_word_are_named(monkeypatch):
     monkeypatch.delenv("VITALSYNTH_DATA", raising=False)
     with pytest.raises(ValueError, match="set VITALSYNTH_DATA to the folder that holds mnist/"):
         sources.mnist()
     with pytest.raises(ValueError, match="split is 'tset'; allowed are train, test, all"):
         images._parts("tset")
+    with pytest.raises(ValueError, match="order is 'rings'; allowed are rows, columns, patches"):
+        images._tile("rings", 2, 4, 4)
 
 
 @pytest.fixture
@@ -295,6 +301,7 @@ def test_faces_from_a_folder(people):
     np.testing.assert_array_equal(images.draw(colourful)[0], np.asarray(Image.open(people / "Ada" / "0.png")))
     grey = sources.faces(str(people), height=3, width=5)
     assert grey.schema.image == (3, 5, 1)
+    assert sources.faces(str(people), size=4).schema.image == (4, 4, 1)
     Image.fromarray((np.arange(24).reshape(6, 4) * 2730).astype(np.uint16)).save(people / "deep.png")
     deep = images.draw(sources.faces(str(people)))[-1, ..., 0]
     np.testing.assert_allclose(deep.astype(int), np.arange(24).reshape(6, 4) * 2730 / 257, atol=1)
@@ -306,13 +313,16 @@ def test_faces_from_a_folder(people):
         (
             lambda f: Image.new("L", (5, 6)).save(f / "Ben" / "1.png"),
             {},
-            r"Ben/1.png: is 5x6 .*0.png is 4x6; give height",
+            r"Ben/1.png: is 5x6 .*0.png is 4x6; give size",
         ),
         (lambda f: (f / "Ada" / "1.png").write_bytes(b"\x89PNG torn"), {}, r"Ada/1.png: cannot be read as an image"),
         (lambda f: cut(f / "Ada" / "1.png", 60), {}, r"Ada/1.png: cannot be read as an image"),
         (lambda f: [image.unlink() for image in f.rglob("*.png")], {}, "no image in it or below"),
         (lambda f: None, {"height": 3}, "give height and width together"),
         (lambda f: None, {"height": 3, "width": 0}, "give height and width together, both at least 1"),
+        (lambda f: None, {"size": 3, "width": 3}, "give size, or height and width, not both"),
+        (lambda f: None, {"crop": 0.0}, "crop must be more than 0 and at most 1, got 0.0"),
+        (lambda f: None, {"order": "patches"}, "patches of 4 x 4 do not cover 6 x 4 pixels; 1, 2 do"),
     ],
 )
 def test_bad_folders_of_images_are_named(people, change, settings, message):
@@ -330,6 +340,8 @@ def test_the_sample_of_faces_needs_no_network(tmp_path, monkeypatch):
     assert sources.faces(height=10, width=8).schema.image == (10, 8, 1)
     with pytest.raises(ValueError, match="the sample of faces is grey"):
         sources.faces(colour=True)
+    with pytest.raises(ValueError, match="the sample of faces is cut already; give a folder"):
+        sources.faces(crop=0.5)
 
 
 def test_faces_are_read_from_scikit_learns_cache(tmp_path, monkeypatch, rng):
@@ -345,6 +357,66 @@ def test_faces_are_read_from_scikit_learns_cache(tmp_path, monkeypatch, rng):
     assert s.schema.image == (62, 47, 3)
     assert sorted(s.subject.tolist()) == ["Ada L", "Ben K"]
     assert sources.faces(height=20, width=15).values.shape == (2, 20, 15)
+    middle = np.asarray(Image.open(home / "lfw_funneled" / "Ada_L" / "Ada_L_0001.jpg").convert("L"))[62:187, 62:187]
+    np.testing.assert_array_equal(images.draw(sources.faces(crop=0.5))[0, ..., 0], middle)
+    np.testing.assert_array_equal(sources.faces(size=125).values, sources.faces(crop=0.5).values)
+
+
+@given(st.lists(st.integers(1, 4), min_size=6, max_size=6), st.integers(0, 2**32 - 1))
+def test_a_picture_becomes_sequences_and_the_same_picture(sizes, seed):
+    n, down, across, rows, columns, colours = sizes
+    pixels = np.random.default_rng(seed).uniform(size=(n, rows * down, columns * across, colours))
+    values = unfold(pixels, (down, across))
+    assert values.shape == (n, rows * columns, down * across * colours)
+    for step in range(rows * columns):
+        top, left = down * (step // columns), across * (step % columns)
+        np.testing.assert_array_equal(values[:, step], pixels[:, top : top + down, left : left + across].reshape(n, -1))
+    channels = tuple(images.Column(f"c{j}") for j in range(values.shape[2]))
+    schema = Schema(channels, image=pixels.shape[1:], tile=(down, across))
+    np.testing.assert_array_equal(fold(Sequences(values, schema)), pixels)
+
+
+ORDERS = [
+    ("rows", (6, 4), "row by row"),
+    ("columns", (4, 6), "column by column"),
+    ("patches", (6, 4), "patches of 2 x 2"),
+]
+
+
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize(("order", "shape", "words"), ORDERS)
+def test_every_order_is_drawn_alike(people, tmp_path, order, shape, words, colour):
+    by_rows, s = (sources.faces(str(people), colour=colour, order=o, patch=2) for o in ("rows", order))
+    assert s.values.shape == (3, shape[0], shape[1] * (3 if colour else 1))
+    assert words in reading(s.schema)
+    for back in (s, frames.load(_saved(s, tmp_path / "s.parquet")), sources.read(_saved(s, tmp_path / "s.npz"))):
+        np.testing.assert_array_equal(images.draw(back), images.draw(by_rows))
+        sheets = [figures.mosaic(each, (0, 1)).axes[0].images[0].get_array() for each in (back, by_rows)]
+        np.testing.assert_array_equal(*sheets)
+        np.testing.assert_array_equal(figures.pooled_pixels(back).values, figures.pooled_pixels(by_rows).values)
+
+
+def _saved(sequences, path):
+    with frames.writer(path, sequences.schema) as writer:
+        writer.write(sequences)
+    return str(path)
+
+
+def test_channels_are_named_by_their_place_and_without_one_there_is_no_picture():
+    assert [c.name for c in sources.digits("patches", 2).schema.channels] == ["y0x0", "y0x1", "y1x0", "y1x1"]
+    assert [c.name for c in sources.digits("columns").schema.channels] == [f"y{i}" for i in range(8)]
+    s = sources.digits().take(slice(0, 3))
+    assert s.drop(["x3"]).schema.image is None
+    with pytest.raises(ValueError, match="are not images: their schema has no image shape"):
+        images.draw(s.drop(["x3"]))
+
+
+def test_a_schema_saved_before_there_were_tiles_is_read_by_rows():
+    s = sources.digits()
+    record = {key: value for key, value in s.schema.to_json().items() if key != "tile"}
+    assert Schema.from_json(record) == s.schema
+    patches = sources.digits("patches", 2).schema
+    assert Schema.from_json(patches.to_json()) == patches
 
 
 def test_a_mosaic_holds_every_image(tmp_path):

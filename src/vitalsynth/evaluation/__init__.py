@@ -5,8 +5,8 @@ what the generator learned from, real sequences of subjects it never saw, and wh
 **floor**, the same figure for real data in the place of the synthetic.
 """
 
-from .fidelity import coverage, mmd, two_sample
+from .fidelity import coverage, kid, mmd, two_sample
 from .scorecard import evaluate, table, verdict
 from .utility import tstr
 
-__all__ = ["coverage", "evaluate", "mmd", "table", "tstr", "two_sample", "verdict"]
+__all__ = ["coverage", "evaluate", "kid", "mmd", "table", "tstr", "two_sample", "verdict"]

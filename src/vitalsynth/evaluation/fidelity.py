@@ -4,13 +4,15 @@
 
     MMD^2 = mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean_{i, j} k(x_i, y_j)
 
-and `two_sample` asks a strong classifier to tell the two apart (Lopez-Paz and Oquab 2017, arXiv 1610.06545).
+and `two_sample` asks a strong classifier to tell the two apart (Lopez-Paz and Oquab 2017, arXiv 1610.06545). `kid` is
+the same estimate over features of images, with a cubic kernel (Binkowski et al. 2018, arXiv 1801.01401).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -26,6 +28,10 @@ from .measures import Unanswerable, auroc, resamples, with_interval
 MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Bandwidths as multiples of the median distance: one alone is blind to most differences in many dimensions."""
 FOLDS = 5
+DIVISIONS = 300
+"""Resamples, and random divisions, that an interval of a discrepancy is read off."""
+
+Kernel = Callable[[Float[ndarray, "n features"], Float[ndarray, "m features"]], Float[ndarray, "n m"]]
 
 
 def equal_parts(parts: Sequence[Sequences], cap: int, seed: int) -> list[Sequences]:
@@ -55,10 +61,15 @@ def rbf_mixture(
     return np.mean([np.exp(squared / (-2 * h * h)) for h in bandwidths], axis=0)
 
 
+def cubic(x: Float[ndarray, "n features"], y: Float[ndarray, "m features"]) -> Float[ndarray, "n m"]:
+    """Return (x . y / d + 1)^3 for d features: the kernel of KID, which compares moments up to the third."""
+    return (x @ y.T / x.shape[1] + 1) ** 3
+
+
 def unbiased_mmd(
     x: Float[ndarray, "n features"],
     y: Float[ndarray, "m features"],
-    bandwidths: Sequence[float],
+    kernel: Kernel,
     weights: tuple[Float[ndarray, "resamples n"], Float[ndarray, "resamples m"]] | None = None,
 ) -> Float[ndarray, " resamples"]:
     """Return the unbiased MMD^2 of two samples, one for each resample of a bootstrap (one in all by default).
@@ -68,11 +79,11 @@ def unbiased_mmd(
     u, v = weights or (np.ones((1, len(x))), np.ones((1, len(y))))
 
     def within(points: ndarray, w: ndarray) -> ndarray:
-        kernel = rbf_mixture(points, points, bandwidths)
-        np.fill_diagonal(kernel, 0.0)
-        return ((w @ kernel) * w).sum(axis=1) / (w.sum(axis=1) ** 2 - (w * w).sum(axis=1))
+        values = kernel(points, points)
+        np.fill_diagonal(values, 0.0)
+        return ((w @ values) * w).sum(axis=1) / (w.sum(axis=1) ** 2 - (w * w).sum(axis=1))
 
-    between = ((u @ rbf_mixture(x, y, bandwidths)) * v).sum(axis=1) / (u.sum(axis=1) * v.sum(axis=1))
+    between = ((u @ kernel(x, y)) * v).sum(axis=1) / (u.sum(axis=1) * v.sum(axis=1))
     return within(x, u) + within(y, v) - 2 * between
 
 
@@ -80,7 +91,7 @@ def shuffled_mmd(
     x: Float[ndarray, "n features"],
     y: Float[ndarray, "m features"],
     subject: Shaped[ndarray, " both"],
-    bandwidths: Sequence[float],
+    kernel: Kernel,
     count: int,
     seed: int,
 ) -> Float[ndarray, " count"]:
@@ -88,8 +99,8 @@ def shuffled_mmd(
 
     Subjects are shuffled whole; the first part has at least as many sequences as `x`, if subjects have several.
     """
-    kernel = rbf_mixture(pooled := np.concatenate([x, y]), pooled, bandwidths)
-    np.fill_diagonal(kernel, 0.0)
+    values = kernel(pooled := np.concatenate([x, y]), pooled)
+    np.fill_diagonal(values, 0.0)
     _, position = np.unique(subject, return_inverse=True)
     sizes = np.bincount(position)
     rng = np.random.default_rng(seed)
@@ -97,7 +108,7 @@ def shuffled_mmd(
     first = np.array([np.isin(position, o[: np.searchsorted(np.cumsum(sizes[o]), len(x)) + 1]) for o in orders], float)
     second = 1 - first
     n, m = first.sum(axis=1), second.sum(axis=1)
-    total = lambda u, v: ((u @ kernel) * v).sum(axis=1)  # noqa: E731
+    total = lambda u, v: ((u @ values) * v).sum(axis=1)  # noqa: E731
     with np.errstate(invalid="ignore", divide="ignore"):
         between = total(first, second) / (n * m)
         return total(first, first) / (n * (n - 1)) + total(second, second) / (m * (m - 1)) - 2 * between
@@ -125,22 +136,54 @@ def mmd(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = 1000
     parts = equal_parts([train, test, synthetic], cap, seed)
     flat = [np.concatenate([view.dense(s).reshape(len(s), -1), view.statics(s)], axis=1) for s in parts]
     median = median_distance(np.concatenate(flat[:2]))
-    bandwidths = [median * multiple for multiple in MULTIPLES]
-    draws = (resamples(parts[1].subject, seed + 1, count=300), resamples(parts[2].subject, seed + 2, count=300))
-    drawn = unbiased_mmd(flat[1], flat[2], bandwidths, draws)
+    kernel = partial(rbf_mixture, bandwidths=[median * multiple for multiple in MULTIPLES])
+    value, about = _beside_chance(parts, flat, kernel, seed)
+    return {"mmd2": value, **about, "bandwidth": median}
+
+
+def kid(
+    train: Sequences,
+    test: Sequences,
+    synthetic: Sequences,
+    embed: Callable[[Sequences], Float[ndarray, "n features"]],
+    cap: int = 2000,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Return the kernel distance of test and synthetic images, and of test and training ones (the floor).
+
+    As `mmd`, but over features with the cubic kernel. All features are divided by one number, their root mean square
+    over the training images, so that the kernel's constant counts as much whatever made them.
+
+    Args:
+        train: Real, scales the features.
+        test: Real, of other subjects.
+        synthetic: To be judged.
+        embed: From images to what a classifier of images sees in them.
+        cap: Most images taken of each set; the same number is.
+        seed: Of the choice, the bootstrap and the divisions.
+
+    Raises:
+        ValueError: if one of the sets has fewer than 2 images.
+    """
+    parts = equal_parts([train, test, synthetic], cap, seed)
+    seen = [embed(part).astype(np.float64) for part in parts]
+    scale = float(np.sqrt(np.square(seen[0]).mean())) or 1.0
+    value, about = _beside_chance(parts, [features / scale for features in seen], cubic, seed)
+    return {"kid": value, **about}
+
+
+def _beside_chance(
+    parts: Sequence[Sequences], x: Sequence[Float[ndarray, "n features"]], kernel: Kernel, seed: int
+) -> tuple[float, dict[str, float]]:
+    """Return the discrepancy of test and synthetic features, and with what interval beside what floor."""
+    draws = [resamples(parts[k].subject, seed + k, DIVISIONS) for k in (1, 2)]
+    drawn = unbiased_mmd(x[1], x[2], kernel, (draws[0], draws[1]))
     subject = np.concatenate([parts[1].subject, parts[0].subject])
-    chance = shuffled_mmd(flat[1], flat[0], subject, bandwidths, 300, seed + 3)
+    chance = shuffled_mmd(x[1], x[0], subject, kernel, DIVISIONS, seed + 3)
     (low, high), (floor_low, floor_high) = _central(drawn), _central(chance)
-    return {
-        "mmd2": float(unbiased_mmd(flat[1], flat[2], bandwidths)[0]),
-        "low": low,
-        "high": high,
-        "floor": float(unbiased_mmd(flat[1], flat[0], bandwidths)[0]),
-        "floor_low": floor_low,
-        "floor_high": floor_high,
-        "bandwidth": median,
-        "n": float(len(parts[1])),
-    }
+    floor = float(unbiased_mmd(x[1], x[0], kernel)[0])
+    about = {"low": low, "high": high, "floor": floor, "floor_low": floor_low, "floor_high": floor_high}
+    return float(unbiased_mmd(x[1], x[2], kernel)[0]), {**about, "n": float(len(parts[1]))}
 
 
 def _central(drawn: Float[ndarray, " resamples"]) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy import ndarray
 
 from ..sequences import Column, Schema, Sequences
+from ..sequences.pictures import fold
 
 REAL, SYNTHETIC = "#0072B2", "#D55E00"
 PLAYERS = ("#009E73", "#7B3294", "#B8860B", "#444444")
@@ -104,10 +105,9 @@ def time_axis(sequences: Sequences) -> tuple[Float[ndarray, " length"], str]:
 
 def pooled_pixels(sequences: Sequences) -> Sequences:
     """Return the columns of images as sequences of one channel, `pixel`: what one figure can say of 784 channels."""
-    n, length, channels = sequences.values.shape
-    values = sequences.values.transpose(0, 2, 1).reshape(n * channels, length, 1)
+    columns = np.moveaxis(fold(sequences), 1, 3)
     schema = Schema((Column("pixel"),), step_unit="", time="row")
-    return Sequences(values, schema, np.repeat(sequences.lengths, channels))
+    return Sequences(columns.reshape(-1, columns.shape[3], 1), schema)
 
 
 # What is asked of the two sets together: limits, bins, scales. Real data alone decide, so that they stay legible.
@@ -460,18 +460,15 @@ def cohort(sequences: Sequences, count: int = 8, seed: int = 0, most: int = 16) 
 @styled
 def mosaic(sequences: Sequences, span: tuple[float, float], count: int = 48, seed: int = 0, columns: int = 8) -> Figure:
     """Draw sequences as the images they are; `span` says what is black and what is white."""
-    shape = sequences.schema.image
-    if shape is None:
-        raise ValueError("these sequences are no images: their schema has no image shape")
-    height, width, colours = shape
     chosen = np.random.default_rng(seed).permutation(len(sequences))[:count]
-    scaled = (sequences.values[chosen].astype(np.float64) - span[0]) / (span[1] - span[0])
-    pictures = np.nan_to_num(scaled, nan=0.0).clip(0, 1).reshape(len(chosen), height, width, colours)
+    drawn = fold(sequences.take(chosen)).astype(np.float64)
+    drawn = np.nan_to_num((drawn - span[0]) / (span[1] - span[0]), nan=0.0).clip(0, 1)
+    _, height, width, colours = drawn.shape
     columns = max(1, min(columns, len(chosen)))
     rows = -(-len(chosen) // columns)
     edge = max(1, width // 14)
     sheet = np.ones((rows * (height + edge), columns * (width + edge), colours))
-    for k, picture in enumerate(pictures):
+    for k, picture in enumerate(drawn):
         top, left = (k // columns) * (height + edge), (k % columns) * (width + edge)
         sheet[top : top + height, left : left + width] = picture
     sheet = sheet[:-edge, :-edge] if rows else np.ones((1, 1, colours))

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from ..evaluation.scorecard import number, verdict
 from ..sequences import Schema, Sequences
+from ..sequences.pictures import reading
 from ..storage import atomic_path
 from . import figures
 
@@ -269,7 +270,8 @@ def _image_sections(real: Sequences, synthetic: Sequences) -> Iterator[Section]:
     yield Section(
         "sequences",
         "Sequences side by side",
-        "Each sequence is an image, read row by row. Those shown are drawn at random, with the same black and white. "
+        f"Each sequence is an image, read {reading(real.schema)}. Those shown are drawn at random, with the "
+        "same black and white. "
         "The real ones are the data themselves: show this page only to those who may see them.",
         tuple(mosaics),
     )

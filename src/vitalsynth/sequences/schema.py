@@ -94,7 +94,8 @@ class Schema:
         subject: Name of the column that says whose sequence it is; None where the id does.
         time_kind: How time is written: a `number`, a `timedelta`, or a `datetime`.
         start: Time of the first step, in `step_unit`.
-        image: (height, width, colours) where the sequences are images read row by row; None elsewhere.
+        image: (height, width, colours) where the sequences are images; None elsewhere.
+        tile: (height, width) in pixels of the part of an image that one step shows, see `pictures`; None is a row.
     """
 
     channels: tuple[Column, ...]
@@ -107,6 +108,7 @@ class Schema:
     time_kind: Literal["number", "timedelta", "datetime"] = "number"
     start: float = 0.0
     image: tuple[int, int, int] | None = None
+    tile: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -163,9 +165,10 @@ class Schema:
         def columns(rows: Iterable[dict[str, Any]]) -> tuple[Column, ...]:
             return tuple(Column(**{**row, "categories": tuple(row["categories"])}) for row in rows)
 
-        image = tuple(record["image"]) if record["image"] else None
-        own = {"channels": columns(record["channels"]), "statics": columns(record["statics"]), "image": image}
-        return cls(**{**record, **own})
+        pixels = {name: tuple(record[name]) if record.get(name) else None for name in ("image", "tile")}
+        return cls(
+            **{**record, **pixels, "channels": columns(record["channels"]), "statics": columns(record["statics"])}
+        )
 
 
 def _position(name: str, columns: Sequence[Column], what: str) -> int:
