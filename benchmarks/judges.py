@@ -1,8 +1,8 @@
 """What judges of images see: Inception cannot be had here, so small networks stand in for it, and say which they are.
 
 `classifier` is a CNN trained on labels (of digits, of clothes; of faces the age, sex and ethnicity of UTKFace, another
-data set than the one judged); its penultimate layer is what `kid` compares. `untrained` are averages over a 4 x 4 grid of
-what fixed random convolutions find at four resolutions: they know nothing of the data, and miss nothing on purpose.
+data set than the one judged); its penultimate layer is what `kid` compares. `untrained` are averages over a 4 x 4 grid
+of what fixed random convolutions find at four resolutions: they know nothing of the data, and miss nothing on purpose.
 """
 
 from itertools import pairwise

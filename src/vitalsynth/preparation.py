@@ -215,11 +215,15 @@ class Preparation:
     def _image(self, x: Sequence[Block]) -> tuple[int, int, int] | None:
         """Return the size of the images, if their encoded columns are still the pixels of a row, each like the next."""
         image = self.schema.image
-        if image is None or self.varying or any(part.gaps for part in self.channels):
+        if image is None or self.varying or self.mixing is not None or any(part.gaps for part in self.channels):
             return None
         height, width, colours = image
+        if self.schema.tile == (height, 1):  # read by columns: the image lies on its side
+            height, width = width, height
+        elif self.schema.tile not in (None, (1, width)):
+            return None
         forms = [(block.kind, block.width) for block in x]
-        return image if height == self.length and forms == width * forms[:colours] else None
+        return (height, width, colours) if height == self.length and forms == width * forms[:colours] else None
 
     def _static_blocks(self) -> Iterator[tuple[list[Block], bool]]:
         for part in self.generated:
