@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from vitalsynth import checkpoints
+from vitalsynth import checkpoints, components
 from vitalsynth.cli import main
+from vitalsynth.generators import GRU
 from vitalsynth.runs import Run
 
 TINY = ["--steps", "3", "--batch", "8", "--generator.hidden", "8", "--discriminator.width", "8", "--quiet"]
@@ -97,7 +98,7 @@ def test_config_files(tmp_path, capsys):
     config = yaml.safe_load(capsys.readouterr().out)
     assert config["generator"] == {
         "class_path": "vitalsynth.generators.GRU",
-        "init_args": {"hidden": 8, "layers": 1, "bidirectional": False, "step_noise": 8, "sequence_noise": 16},
+        "init_args": {**components.describe(GRU)["init_args"], "hidden": 8},
     }
     assert config["generator_optimizer"]["init_args"]["betas"] == [0.0, 0.99]
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))

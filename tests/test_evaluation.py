@@ -475,7 +475,7 @@ def test_the_scorecard_of_a_ward(wards):
     told = []
     rows = evaluate(*wards, "died", progress=told.append)
     assert [r["metric"] for r in rows][:4] == ["two-sample AUROC", "MMD²", "coverage", "TSTR AUROC"]
-    assert len(told) == 3
+    assert len(told) == 4
     again = json.loads(json.dumps(rows, allow_nan=False))
     assert again == rows
     for row in rows:
@@ -484,7 +484,7 @@ def test_the_scorecard_of_a_ward(wards):
         assert row["better"] in ("near floor", "higher", "lower")
         assert row["about"].endswith(".")
     assert "no difference" in verdict(rows[0])
-    assert verdict(rows[2]).endswith("of what real data gain over the trivial answer")
+    assert verdict(rows[3]).endswith("of what real data gain over the trivial answer")
     console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(table(rows))
     text = console.export_text()
@@ -498,7 +498,7 @@ def test_what_cannot_be_answered_is_said_in_the_row(wards):
     assert rows[-1]["value"] is None
     assert rows[-1]["about"].startswith("Not computed: the test set has 1 of the classes")
     assert verdict(rows[-1]) == "not computed"
-    assert table(rows).row_count == 3
+    assert table(rows).row_count == 4
     alone = evaluate(train, replace(test, subject=np.zeros(300, int)), other)
     assert alone[0]["value"] is None
     assert alone[1]["value"] is not None
