@@ -10,6 +10,7 @@ LEARNING = {
     "layers",
     "recurrences",
     "generators",
+    "laws",
     "autoregressive",
     "flows",
     "discriminators",
@@ -23,14 +24,14 @@ LEARNING = {
     "sampling",
 }
 # What each room may import, besides itself.
-DATA = {"sequences", "normalisation", "mixing", "preparation", "storage", "components", "frames", "sources"}
+DATA = {"sequences", "normalisation", "whitening", "preparation", "storage", "components", "frames", "sources"}
 ALLOWED = {
     "sequences": set(),
     "storage": set(),
     "schedules": set(),
     "normalisation": {"sequences"},
-    "mixing": set(),
-    "preparation": {"sequences", "normalisation", "mixing"},
+    "whitening": set(),
+    "preparation": {"sequences", "normalisation", "whitening"},
     "components": {"sequences"},
     "presets": {"sequences", "components"},
     "frames": {"sequences", "storage"},
@@ -39,7 +40,8 @@ ALLOWED = {
     "recurrences": {"layers"},
     "generators": {"sequences", "layers", "recurrences"},
     "discriminators": {"sequences", "layers", "recurrences"},
-    "autoregressive": {"sequences", "generators"},
+    "laws": {"sequences"},
+    "autoregressive": {"sequences", "generators", "laws"},
     "flows": {"sequences", "generators", "layers"},
     "stabilisers": {"sequences"},
     "penalties": {"sequences"},

@@ -8,7 +8,8 @@ import torch
 from scipy.stats import norm
 from torch.special import ndtr
 
-from vitalsynth.autoregressive import Autoregressive, _log_between, _log_mixture
+from vitalsynth.autoregressive import Autoregressive
+from vitalsynth.laws import _log_between, _log_mixture
 from vitalsynth.preparation import Preparation
 from vitalsynth.sequences import Block, Column, Encoded, Schema, Sequences, Shape
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, pad, scaled_dot_product_attention, silu
 
 from .generators import Generator
-from .layers.emission import end
+from .layers import end
 from .sequences import Block, Encoded, Shape
 
 FREQUENCIES = 16
@@ -63,8 +63,7 @@ class Flow(Generator):
         if solver_steps < 1:
             raise ValueError(f"at least 1 solver step is needed, got {solver_steps}")
         self.shape, self.solver_steps, self.guidance = shape, solver_steps, guidance
-        self.patch = min(patch or max(1, 8 // shape.channels), shape.length)
-        self.tokens = -(-shape.length // self.patch)
+        self.patch, self.tokens = shape.patches(patch)
         width = self.patch * shape.channels
         self.embed, self.unembed = nn.Linear(width, hidden), nn.Linear(hidden, width)
         self.embed_statics = nn.Linear(shape.statics, hidden) if shape.statics else None

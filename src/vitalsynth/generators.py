@@ -38,11 +38,38 @@ class Generator(nn.Module, ABC):
         """Turn noise into sequences."""
 
 
-class Recurrent(Generator):
-    """Statics from a small perceptron, then channels step by step from a recurrent network that sees them.
+class StepByStep(Generator):
+    """Statics from a small perceptron, then channels from a network over steps of noise that sees them.
 
-    At every step the recurrence is given fresh noise, the noise of the whole sequence, the statics and the condition.
+    At every step the network is given fresh noise, the noise of the whole sequence, the statics and the condition.
     """
+
+    @abstractmethod
+    def steps(self, given: Float[Tensor, "n length given"]) -> Float[Tensor, "n length features"]:
+        """Return the features of every step, from what it is given."""
+
+    def forward(self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"]) -> Encoded:
+        """Turn noise into sequences."""
+        sequence, static, step, channel = _cut(noise, self.parts)
+        s = self.statics(torch.cat([sequence, condition], dim=1), static)
+        return Encoded(self.channels(self.steps(every_step(step, sequence, condition, s)), channel), s, condition)
+
+    def _begin(self, shape: Shape, hidden: int, step_noise: int, sequence_noise: int) -> int:
+        """Build what makes the statics; return how many numbers a step is given."""
+        given = sequence_noise + shape.condition
+        self.statics = _Statics(given, hidden, shape.s)
+        return step_noise + given + shape.statics
+
+    def _finish(self, shape: Shape, features: int, step_noise: int, sequence_noise: int) -> None:
+        """Build what emits the channels, and divide the noise."""
+        self.channels = Emission(features, shape.x, shape.alive)
+        steps = [(shape.length, numbers) for numbers in (step_noise, self.channels.noise)]
+        self.parts = [(sequence_noise,), (self.statics.noise,), *steps]
+        self.noise = _total(self.parts)
+
+
+class Recurrent(StepByStep):
+    """A recurrent network over the steps."""
 
     @property
     @abstractmethod
@@ -71,21 +98,13 @@ class Recurrent(Generator):
             dropout: Share of a recurrent layer's features dropped before the next, the same ones at every step.
         """
         super().__init__()
-        given = sequence_noise + shape.condition
-        self.statics = _Statics(given, hidden, shape.s)
-        inputs = step_noise + given + shape.statics
+        inputs = self._begin(shape, hidden, step_noise, sequence_noise)
         self.recurrence = recurrences.build(self.cell, inputs, hidden, layers, bidirectional, dropout)
-        self.channels = Emission(hidden * (2 if bidirectional else 1), shape.x, shape.alive)
-        steps = [(shape.length, numbers) for numbers in (step_noise, self.channels.noise)]
-        self.parts = [(sequence_noise,), (self.statics.noise,), *steps]
-        self.noise = _total(self.parts)
+        self._finish(shape, hidden * (2 if bidirectional else 1), step_noise, sequence_noise)
 
-    def forward(self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"]) -> Encoded:
-        """Turn noise into sequences."""
-        sequence, static, step, channel = _cut(noise, self.parts)
-        s = self.statics(torch.cat([sequence, condition], dim=1), static)
-        features, _ = self.recurrence(every_step(step, sequence, condition, s))
-        return Encoded(self.channels(features, channel), s, condition)
+    def steps(self, given: Float[Tensor, "n length given"]) -> Float[Tensor, "n length features"]:
+        """Return what the recurrence knows at each step."""
+        return self.recurrence(given)[0]
 
 
 class LSTM(Recurrent):
@@ -112,11 +131,8 @@ class RGLRU(Recurrent):
     cell = recurrences.RGLRU  # type: ignore[assignment]
 
 
-class Attention(Generator):
-    """A causal transformer over steps of noise: each is made from its own noise and that of all before it.
-
-    Every step is given what `Recurrent` gives it, and its place in time.
-    """
+class Attention(StepByStep):
+    """A causal transformer: each step is made from its own noise and that of all before it, and its place in time."""
 
     def __init__(
         self,
@@ -140,21 +156,13 @@ class Attention(Generator):
             dropout: Share of features that each part of a layer leaves out, the same ones at every step.
         """
         super().__init__()
-        given = sequence_noise + shape.condition
-        self.statics = _Statics(given, width, shape.s)
-        inputs = step_noise + given + shape.statics
+        inputs = self._begin(shape, width, step_noise, sequence_noise)
         self.transformer = Transformer(inputs, width, layers, heads, dropout, causal=True, penalised=False)
-        self.channels = Emission(width, shape.x, shape.alive)
-        steps = [(shape.length, numbers) for numbers in (step_noise, self.channels.noise)]
-        self.parts = [(sequence_noise,), (self.statics.noise,), *steps]
-        self.noise = _total(self.parts)
+        self._finish(shape, width, step_noise, sequence_noise)
 
-    def forward(self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"]) -> Encoded:
-        """Turn noise into sequences."""
-        sequence, static, step, channel = _cut(noise, self.parts)
-        s = self.statics(torch.cat([sequence, condition], dim=1), static)
-        features = self.transformer(every_step(step, sequence, condition, s))
-        return Encoded(self.channels(features, channel), s, condition)
+    def steps(self, given: Float[Tensor, "n length given"]) -> Float[Tensor, "n length features"]:
+        """Return what each step made of those before it."""
+        return self.transformer(given)
 
 
 class Convolutional(Generator):

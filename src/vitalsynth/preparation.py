@@ -21,9 +21,9 @@ from numpy import ndarray
 from torch import Tensor
 
 from . import normalisation
-from .mixing import Mixing
 from .normalisation import Normaliser
 from .sequences import Block, Column, Encoded, Schema, Sequences, Shape, nearest
+from .whitening import Whitening
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class Preparation:
         varying: Whether lengths differ.
         combinations: Of conditions in the training set, rounded to 20 quantiles where continuous.
         counts: How often each occurred.
-        mixing: How continuous channels without gaps are whitened; None if they are not.
+        whitening: How continuous channels without gaps are whitened; None if they are not.
     """
 
     schema: Schema
@@ -126,7 +126,7 @@ class Preparation:
     varying: bool
     combinations: Float[ndarray, "m condition"]
     counts: Shaped[ndarray, " m"]
-    mixing: Mixing | None = None
+    whitening: Whitening | None = None
 
     @classmethod
     def fit(
@@ -178,7 +178,7 @@ class Preparation:
         starts = np.cumsum([0, *(part.width for part in self.channels)])
         free = [int(j) for j, part in zip(starts, self.channels, strict=False) if part.normaliser and not part.gaps]
         x = self._encode_channels(sequences)[0][sequences.alive][:, free]
-        return replace(self, mixing=Mixing.fit(x, free, floor)) if len(free) > 1 and x.any() else self
+        return replace(self, whitening=Whitening.fit(x, free, floor)) if len(free) > 1 and x.any() else self
 
     @property
     def generated(self) -> tuple[Part, ...]:
@@ -193,8 +193,8 @@ class Preparation:
         """What networks are told of the data."""
         gaps = [part for part in self.channels if part.gaps]
         starts = np.cumsum([0, *(part.width for part in self.channels)]).tolist()
-        mixed = self.mixing.positions if self.mixing else ()
-        components = self.mixing.components if self.mixing else 0
+        mixed = self.whitening.positions if self.whitening else ()
+        components = self.whitening.components if self.whitening else 0
         first_mask = components + starts[-1] - len(mixed)
         gates = {part.column.name: first_mask + j for j, part in enumerate(gaps)}
         x = [Block("continuous")] * components
@@ -215,7 +215,7 @@ class Preparation:
     def _image(self, x: Sequence[Block]) -> tuple[int, int, int] | None:
         """Return the size of the images, if their encoded columns are still the pixels of a row, each like the next."""
         image = self.schema.image
-        if image is None or self.varying or self.mixing is not None or any(part.gaps for part in self.channels):
+        if image is None or self.varying or self.whitening is not None or any(part.gaps for part in self.channels):
             return None
         height, width, colours = image
         if self.schema.tile == (height, 1):  # read by columns: the image lies on its side
@@ -242,8 +242,8 @@ class Preparation:
         """
         self._check(sequences)
         x, masks, taken_out = self._encode_channels(sequences)
-        if self.mixing:
-            x = self.mixing.encode(x)
+        if self.whitening:
+            x = self.whitening.encode(x)
         own = [self._encode_static(part, sequences) for part in self.generated]
         given = [self._encode_static(part, sequences) for part in self.given]
         nothing = np.zeros((len(sequences), 0))
@@ -305,8 +305,8 @@ class Preparation:
         """Return values, lengths and statics in physical units: what `decode` does, on tensors alone."""
         x, s, condition = (part.double() for part in (encoded.x, encoded.s, encoded.condition))
         first_mask = sum(part.width for part in self.channels)
-        if self.mixing:
-            x = self.mixing.decode(x, first_mask)
+        if self.whitening:
+            x = self.whitening.decode(x, first_mask)
         lengths = torch.full_like(x[:, 0, 0], self.length, dtype=torch.int64)
         if self.varying:
             ended = (x[:, :, -1] < 0.5).long()
@@ -416,7 +416,7 @@ class Preparation:
             "varying": self.varying,
             "combinations": [[None if np.isnan(v) else v for v in row] for row in self.combinations.tolist()],
             "counts": self.counts.tolist(),
-            "mixing": self.mixing.to_json() if self.mixing else None,
+            "whitening": self.whitening.to_json() if self.whitening else None,
         }
 
     @classmethod
@@ -449,7 +449,7 @@ class Preparation:
             record["varying"],
             np.array(rows, dtype=np.float64).reshape(len(rows), len(condition)),
             np.array(record["counts"], dtype=np.int64),
-            Mixing.from_json(record["mixing"]) if record.get("mixing") else None,
+            Whitening.from_json(record["whitening"]) if record.get("whitening") else None,
         )
 
 

@@ -85,6 +85,10 @@ class View:
             parts.append(sequences.alive[..., None].astype(np.float64))
         return np.concatenate(parts, axis=-1)
 
+    def flat(self, sequences: Sequences) -> Float[ndarray, "n width"]:
+        """Return all columns of all steps, one after the other, then the statics."""
+        return np.concatenate([self.dense(sequences).reshape(len(sequences), -1), self.statics(sequences)], axis=1)
+
     def statics(self, sequences: Sequences, without: Collection[str] = ()) -> Float[ndarray, "n width"]:
         """Return static columns (missing is 0; categories one-hot), then masks; some left out by name."""
         scaled = (sequences.static.astype(np.float64) - self.static_mean) / self.static_scale

@@ -134,7 +134,7 @@ def mmd(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = 1000
     """
     view = View.fit(train, test, synthetic)
     parts = equal_parts([train, test, synthetic], cap, seed)
-    flat = [np.concatenate([view.dense(s).reshape(len(s), -1), view.statics(s)], axis=1) for s in parts]
+    flat = [view.flat(part) for part in parts]
     median = median_distance(np.concatenate(flat[:2]))
     kernel = partial(rbf_mixture, bandwidths=[median * multiple for multiple in MULTIPLES])
     value, about = _beside_chance(parts, flat, kernel, seed)
@@ -217,9 +217,7 @@ def coverage(
     parts = equal_parts([train, test, synthetic], cap, seed)
     if len(parts[1]) <= neighbours:
         raise Unanswerable(f"{len(parts[1])} sequences have no {neighbours} neighbours each")
-    known, real, made = (
-        np.concatenate([view.dense(part).reshape(len(part), -1), view.statics(part)], axis=1) for part in parts
-    )
+    known, real, made = (view.flat(part) for part in parts)
     within = cdist(real, real)
     radius = np.partition(within, neighbours, axis=1)[:, neighbours]  # the nearest is the sequence itself
     weights = resamples(parts[1].subject, seed + 1)

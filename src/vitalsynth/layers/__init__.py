@@ -2,7 +2,7 @@
 
 from .attention import Transformer
 from .basic import Dropout, GatedPerceptron, RMSNorm
-from .emission import CoarseEmission, Emission
+from .emission import CoarseEmission, Emission, end
 from .scores import Minibatch, Score, every_step
 from .spectral import Spectral
 
@@ -16,5 +16,6 @@ __all__ = [
     "Score",
     "Spectral",
     "Transformer",
+    "end",
     "every_step",
 ]

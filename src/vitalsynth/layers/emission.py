@@ -121,6 +121,7 @@ def _straight_through(hard: Tensor, soft: Tensor) -> Tensor:
 
 
 def end(columns: Float[Tensor, "n length columns"], alive: int) -> Float[Tensor, "n length columns"]:
+    """Let all be 0 once the alive column has fallen to 0, for good; in the first step it is 1."""
     first = torch.ones_like(columns[:, :1, alive])
     steps = torch.cat([first, columns[:, 1:, alive]], dim=1)
     if torch.compiler.is_exporting():  # ONNX has no product along an axis; the column is 0 or 1

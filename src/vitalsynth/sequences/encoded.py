@@ -72,6 +72,16 @@ class Shape:
     def statics(self) -> int:
         return sum(block.width for block in self.s)
 
+    def patches(self, asked: int) -> tuple[int, int]:
+        """Return how many steps of time make a patch, and how many patches a sequence has.
+
+        Args:
+            asked: Steps of a patch; 0 takes as many as make about 8 columns: with fewer a sequence is long, with more
+                each patch is hard to learn.
+        """
+        patch = min(asked or max(1, 8 // self.channels), self.length)
+        return patch, -(-self.length // patch)
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -24,7 +24,7 @@ NOTHING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class Mixing:
+class Whitening:
     """A linear map of some encoded columns to components.
 
     Args:
@@ -38,7 +38,7 @@ class Mixing:
     backward: Float[ndarray, "m k"]
 
     @classmethod
-    def fit(cls, x: Float[ndarray, "steps k"], positions: Sequence[int], floor: float) -> Mixing:
+    def fit(cls, x: Float[ndarray, "steps k"], positions: Sequence[int], floor: float) -> Whitening:
         """Read the components off training columns, which are about 0 on average.
 
         Args:
@@ -62,7 +62,7 @@ class Mixing:
         return self.forward.shape[1]
 
     def encode(self, x: Float[ndarray, "n length columns"]) -> Float[ndarray, "n length m_and_others"]:
-        """Return components, then the columns that are not mixed."""
+        """Return components, then the columns that are left as they are."""
         return np.concatenate([x[..., self.positions] @ self.forward, x[..., self._others(x.shape[-1])]], axis=-1)
 
     def decode(self, x: Tensor, columns: int) -> Tensor:
@@ -91,7 +91,7 @@ class Mixing:
         }
 
     @classmethod
-    def from_json(cls, record: dict[str, Any]) -> Mixing:
+    def from_json(cls, record: dict[str, Any]) -> Whitening:
         """Undo `to_json`."""
         return cls(
             tuple(record["positions"]), *(np.array(record[name], dtype=np.float64) for name in ("forward", "backward"))

@@ -1,0 +1,305 @@
+"""The laws of columns, each given a context and the columns before it: what is likely, and draws of it.
+
+A number has a mixture of normal distributions (Bishop 1994, mixture density networks); where values were recorded on a
+grid, each has the probability of its cell, and the outermost cells the tails (Salimans et al. 2017, PixelCNN++, arXiv
+1701.05517). A 0/1 column is Bernoulli, a category categorical, and a mask comes before the value it gates: so what is
+discrete in the data is exactly discrete in the samples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import log_softmax, silu, softplus
+
+from .sequences import Block
+
+CHANGE = 0.1
+"""How much a column of unit scale is taken to change from step to step, if that is not known."""
+FAR = 30.0
+"""Deviations from the mean beyond which a cell's mass is that of the tail, by its asymptotic form."""
+WIDEST = 20.0
+"""Largest deviation of a component."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Columns drawn at once, in one of the steps of a patch.
+
+    Args:
+        block: What they are.
+        columns: Where they lie.
+        gate: The column that says whether they were measured.
+        alive: Whether it says that the sequence goes on.
+        earlier: The same columns one step before, in the same patch; None in its first step.
+    """
+
+    block: Block
+    columns: slice
+    gate: int | None
+    alive: bool
+    earlier: slice | None = None
+
+    @property
+    def change(self) -> float:
+        """How much it typically changes from step to step."""
+        return self.block.change or CHANGE
+
+    @property
+    def cell(self) -> tuple[float, float, float, float]:
+        """Spacing (0: none), origin, smallest and largest value of a number."""
+        return *(self.block.grid or (0.0, 0.0)), *(self.block.range or (-math.inf, math.inf))
+
+    def at(self, step: int, channels: int) -> Slot:
+        """Return the slot at another step of the patch."""
+        move = lambda by: slice(self.columns.start + by * channels, self.columns.stop + by * channels)  # noqa: E731
+        gate = None if self.gate is None else self.gate + step * channels
+        return replace(self, columns=move(step), gate=gate, earlier=move(step - 1) if step else None)
+
+
+def slots_of(blocks: Sequence[Block], alive: int | None = None) -> list[Slot]:
+    """Return a slot for each block, gates before what they gate."""
+    slots, start = [], 0
+    for block in blocks:
+        columns = slice(start, start + block.width)
+        slots.append(Slot(block, columns, block.gate, start == alive))
+        start += block.width
+    gates = {slot.gate for slot in slots}
+    return sorted(slots, key=lambda slot: (not slot.alive, slot.columns.start not in gates))
+
+
+class Laws(nn.Module):
+    """The law of every slot of a patch, given a context and the slots before it.
+
+    Slot j sees the offsets e of the columns before it from their references (the value last measured), through
+
+        u = silu(A_j context + B_j (e masked)),   v = u + silu(C_j u),   parameters = O_j v
+
+    and the mean of a number is its reference, plus a linear function of what is before it, plus what the network says.
+
+    Args:
+        slots: In the order in which they are drawn.
+        columns: How many there are.
+        context: Width of the context.
+        direct: Width of what enters the means of numbers linearly.
+        hidden: Hidden units of each slot.
+        components: Of a mixture.
+        finest: Smallest deviation of a component, in units of a column's change from step to step.
+    """
+
+    mask: Tensor
+    mask_numbers: Tensor
+    positions: Tensor
+    cells: Tensor
+    finest: Tensor
+
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        columns: int,
+        context: int,
+        direct: int,
+        hidden: int,
+        components: int,
+        finest: float,
+    ) -> None:
+        super().__init__()
+        self.slots, self.columns, self.components = tuple(slots), columns, components
+        count, outputs = len(slots), max([3 * components + 1, *(slot.block.width for slot in slots)])
+        weights = lambda *size, fan: nn.Parameter(torch.randn(*size) / math.sqrt(max(1, fan)))  # noqa: E731
+        self.context = weights(context, count, hidden, fan=context)
+        self.bias = nn.Parameter(torch.zeros(count, hidden))
+        self.before = weights(columns, count, hidden, fan=columns)
+        self.middle = weights(count, hidden, hidden, fan=hidden)
+        self.middle_bias = nn.Parameter(torch.zeros(count, hidden))
+        self.out = nn.Parameter(0.1 * torch.randn(count, hidden, outputs) / math.sqrt(hidden))
+        out_bias = torch.zeros(count, outputs)
+        for j, slot in enumerate(slots):
+            if slot.block.kind == "continuous":
+                out_bias[j, components : 2 * components] = torch.linspace(-1.5, 1.5, components)
+                out_bias[j, 3 * components] = math.log(slot.change) + 1 if direct else -0.5
+        self.out_bias = nn.Parameter(out_bias)
+        self.of_numbers = [j for j, slot in enumerate(slots) if slot.block.kind == "continuous"]
+        self.straight = nn.Parameter(torch.zeros(direct, len(self.of_numbers)))
+        self.straight_before = nn.Parameter(torch.zeros(columns, len(self.of_numbers)))
+        mask = torch.zeros(columns, count)
+        for j, slot in enumerate(slots):
+            mask[slot.columns, j + 1 :] = 1
+        self.register_buffer("mask", mask, persistent=False)
+        positions = torch.tensor([slots[j].columns.start for j in self.of_numbers], dtype=torch.int64)
+        self.register_buffer("positions", positions, persistent=False)
+        self.register_buffer("mask_numbers", mask[:, self.of_numbers], persistent=False)
+        finer = [math.log(finest * slots[j].change) for j in self.of_numbers]
+        self.register_buffer("finest", torch.tensor(finer)[:, None], persistent=False)
+        cells = [slots[j].cell for j in self.of_numbers]
+        self.register_buffer("cells", torch.tensor(cells).reshape(len(cells), 4), persistent=False)
+        self.noise_widths = [2 if slot.block.kind == "continuous" else 1 for slot in slots]
+        self.noise = sum(self.noise_widths)
+
+    def _hidden(self, context: Float[Tensor, "*n context"]) -> Float[Tensor, "*n slots hidden"]:
+        return (context @ self.context.flatten(1)).unflatten(-1, self.bias.shape) + self.bias
+
+    def _outputs(self, u: Float[Tensor, "m some hidden"], which: slice) -> Float[Tensor, "m some outputs"]:
+        u = silu(u).transpose(0, 1)
+        u = u + silu(torch.baddbmm(self.middle_bias[which, None], u, self.middle[which]))
+        return torch.baddbmm(self.out_bias[which, None], u, self.out[which]).transpose(0, 1)
+
+    def log_likelihood(
+        self,
+        context: Float[Tensor, "*n context"],
+        values: Float[Tensor, "*n columns"],
+        offset: Float[Tensor, "*n columns"],
+        reference: Float[Tensor, "*n columns"],
+        direct: Float[Tensor, "*n direct"],
+    ) -> Float[Tensor, "*n slots"]:
+        """Return the log likelihood of every slot, given the true values of those before it."""
+        batch = values.shape[:-1]
+        context, values, offset, reference, direct = (
+            part.flatten(0, -2) for part in (context, values, offset, reference, direct)
+        )
+        before = (self.before * self.mask[..., None]).flatten(1)
+        u = self._hidden(context) + (offset @ before).unflatten(-1, self.bias.shape)
+        outputs = self._outputs(u, slice(None))
+        each: list[Tensor] = [values[:, :0]] * len(self.slots)
+        if self.of_numbers:
+            straight = direct @ self.straight + offset @ (self.straight_before * self.mask_numbers)
+            mean = reference[:, self.positions] + straight
+            numbers = _log_mixture(
+                values[:, self.positions], outputs[:, self.of_numbers], mean, self.cells, self.components, self.finest
+            )
+            for place, j in enumerate(self.of_numbers):
+                each[j] = numbers[:, place]
+        for j, slot in enumerate(self.slots):
+            if slot.block.kind == "binary":
+                each[j] = -softplus((1 - 2 * values[:, slot.columns.start]) * outputs[:, j, 0])
+            elif slot.block.kind == "categorical":
+                each[j] = (log_softmax(outputs[:, j, : slot.block.width], dim=-1) * values[:, slot.columns]).sum(dim=-1)
+        return torch.stack(each, dim=-1).unflatten(0, batch)
+
+    def draw(
+        self,
+        context: Float[Tensor, "n context"],
+        noise: Float[Tensor, "n noise"],
+        reference: Float[Tensor, "n columns"],
+        direct: Float[Tensor, "n direct"],
+        alive: Float[Tensor, " n"] | None = None,
+    ) -> Float[Tensor, "n columns"]:
+        """Draw slot after slot.
+
+        Args:
+            context: As for the likelihood.
+            noise: Standard normal: two numbers for a number (which component, and where), one for anything else.
+            reference: As for the likelihood.
+            direct: As for the likelihood.
+            alive: Whether the step before was alive; None if there is no alive column, or nothing was before.
+        """
+        hidden, straight = self._hidden(context), direct @ self.straight
+        values = torch.zeros_like(reference)
+        offset = torch.zeros_like(reference)
+        going = alive
+        number = 0
+        for j, (slot, drawn) in enumerate(zip(self.slots, noise.split(self.noise_widths, dim=1), strict=True)):
+            u = hidden[:, j] + offset @ (self.before[:, j] * self.mask[:, j, None])
+            out = self._outputs(u[:, None], slice(j, j + 1))[:, 0]
+            if slot.block.kind == "continuous":
+                column = slot.columns.start
+                mean = straight[:, number] + offset @ (self.straight_before[:, number] * self.mask[:, j])
+                new = self._number(out, drawn, reference[:, column] + mean, number)[:, None]
+                number += 1
+            elif slot.block.kind == "binary":
+                new = (torch.special.ndtr(drawn) < torch.sigmoid(out[:, :1])).to(out.dtype)
+            else:
+                new = _category(out[:, : slot.block.width], drawn)
+            if slot.alive:
+                going = torch.ones_like(new[:, 0]) if going is None else new[:, 0] * going
+                new = going[:, None]
+            elif going is not None:
+                new = new * going[:, None]
+            kept = new if slot.gate is None else torch.where(values[:, slot.gate : slot.gate + 1] > 0.5, new, 0.0)
+            values = _put(values, slot.columns, kept)
+            offset = _put(offset, slot.columns, self._offset(slot, kept, values, offset, reference))
+        return values
+
+    @staticmethod
+    def _offset(slot: Slot, kept: Tensor, values: Tensor, offset: Tensor, reference: Tensor) -> Tensor:
+        """Return how far a slot's value last measured lies from its reference."""
+        if slot.block.kind != "continuous":
+            return kept
+        there = kept - reference[:, slot.columns]
+        if slot.gate is None:
+            return there
+        before = torch.zeros_like(there) if slot.earlier is None else offset[:, slot.earlier]
+        return torch.where(values[:, slot.gate : slot.gate + 1] > 0.5, there, before)
+
+    def _number(
+        self, out: Float[Tensor, "n outputs"], noise: Float[Tensor, "n 2"], mean: Float[Tensor, " n"], number: int
+    ) -> Float[Tensor, " n"]:
+        logits, means, log_scales = _mixture(out, mean, self.components, self.finest[number])
+        pick = _category(logits, noise[:, :1])
+        value = (pick * means).sum(dim=-1) + torch.exp((pick * log_scales).sum(dim=-1)) * noise[:, 1]
+        spacing, origin, low, high = self.cells[number].unbind()
+        rounded = torch.round((value - origin) / spacing.clamp(min=1e-9)) * spacing + origin
+        return torch.where(spacing > 0, rounded, value).clamp(low, high)
+
+
+def _put(values: Float[Tensor, "n columns"], columns: slice, new: Float[Tensor, "n k"]) -> Float[Tensor, "n columns"]:
+    return torch.cat([values[:, : columns.start], new, values[:, columns.stop :]], dim=1)
+
+
+def _category(logits: Float[Tensor, "n k"], noise: Float[Tensor, "n 1"]) -> Float[Tensor, "n k"]:
+    """Draw one-hot categories by inverting their distribution function."""
+    upto = torch.softmax(logits, dim=-1).cumsum(dim=-1)[:, :-1]
+    chosen = (torch.special.ndtr(noise) > upto).sum(dim=-1)
+    return nn.functional.one_hot(chosen, logits.shape[1]).to(logits.dtype)
+
+
+def _mixture(
+    out: Float[Tensor, "*n outputs"], mean: Float[Tensor, "*n"], components: int, finest: Float[Tensor, "*some 1"]
+) -> tuple[Float[Tensor, "*n k"], Float[Tensor, "*n k"], Float[Tensor, "*n k"]]:
+    """Return log weights, means and log deviations; the means are spread in units of a common scale."""
+    logits, places, ratios, common = out[..., : 3 * components + 1].split([components] * 3 + [1], dim=-1)
+    log_scales = torch.minimum(torch.maximum(common + ratios, finest), torch.full_like(finest, math.log(WIDEST)))
+    return logits, mean[..., None] + torch.exp(common.clamp(max=math.log(WIDEST))) * places, log_scales
+
+
+def _log_mixture(
+    x: Float[Tensor, "m numbers"],
+    out: Float[Tensor, "m numbers outputs"],
+    mean: Float[Tensor, "m numbers"],
+    cells: Float[Tensor, "numbers 4"],
+    components: int,
+    finest: Float[Tensor, "numbers 1"],
+) -> Float[Tensor, "m numbers"]:
+    """Return log densities, or log probabilities of cells where there is a grid."""
+    logits, means, log_scales = _mixture(out, mean, components, finest)
+    z = (x[..., None] - means) * torch.exp(-log_scales)
+    each = -0.5 * z.square() - log_scales - 0.5 * math.log(2 * math.pi)
+    gridded = torch.nonzero(cells[:, 0] > 0)[:, 0]
+    if len(gridded):
+        spacing, _, low, high = (cells[gridded, k] for k in range(4))
+        own = x[:, gridded]
+        far = 1e3
+        lower = own - spacing / 2 - far * (own < low + spacing / 2)
+        upper = own + spacing / 2 + far * (own > high - spacing / 2)
+        scale = torch.exp(-log_scales[:, gridded])
+        ends = [(edge[..., None] - means[:, gridded]) * scale for edge in (lower, upper)]
+        cell = _log_between(ends[0], ends[1], each[:, gridded] + torch.log(spacing)[:, None])
+        each = each.index_copy(1, gridded, cell)
+    return torch.logsumexp(log_softmax(logits, dim=-1) + each, dim=-1)
+
+
+def _log_between(lower: Tensor, upper: Tensor, narrow: Tensor) -> Tensor:
+    """Return log(Φ(upper) - Φ(lower)), in the lower tail, where it loses least; `narrow` where the two nearly agree."""
+    flip = lower + upper > 0
+    a, b = torch.where(flip, -upper, lower), torch.where(flip, -lower, upper)
+    near = b.clamp(min=-FAR)
+    log_near = torch.special.log_ndtr(near)
+    share = -torch.expm1((torch.special.log_ndtr(a.clamp(min=-FAR - 10)) - log_near).clamp(max=-1e-6))
+    far = -0.5 * b.square() - torch.log(-b.clamp(max=-1.0)) - 0.5 * math.log(2 * math.pi)  # Mills' ratio
+    inside = torch.where(b < -FAR, far, log_near + torch.log(share.clamp(min=1e-9)))
+    return torch.where(upper - lower < 1e-2, narrow, inside)
