@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, relu, softplus
 
 from .penalties import both, gradient_norm_between, slope_between, squared_gradient, squared_slope
-from .sequences import Encoded, halved
+from .sequences import Encoded, Shape, halved
 from .stabilisers import Stabiliser
 
 Estimator = Literal["exact", "finite-difference"]
@@ -43,14 +43,7 @@ class Batch:
 
 
 class Objective(ABC):
-    """What every objective is. Derive from it to write your own.
-
-    Attributes:
-        ideal: The discriminator's adversarial loss where it cannot tell real from synthetic, by which its lead is
-            measured; None where losses do not tell who is ahead.
-    """
-
-    ideal: float | None = None
+    """What every objective is. Derive from it to write your own."""
 
     @abstractmethod
     def players(self, step: int) -> tuple[str, ...]:
@@ -60,15 +53,31 @@ class Objective(ABC):
     def loss(self, player: str, networks: Mapping[str, nn.Module], batch: Batch, step: int) -> dict[str, Tensor]:
         """Return the named terms whose sum the player minimises."""
 
+    def settle(self, shape: Shape, stabilisers: Sequence[Stabiliser]) -> None:
+        """Take what the data know, and what shall steady the game.
+
+        Raises:
+            ValueError: if it is no game that stabilisers could steady.
+        """
+        if stabilisers:
+            raise ValueError(f"stabilisers steady an adversarial game, which {type(self).__name__} is not")
+
+    def lead(self, row: Mapping[str, float]) -> float | None:
+        """Return how far a step's losses say that the discriminator is ahead, from -1 to 1; None if they do not."""
+        return None
+
 
 class Adversarial(Objective):
     """A game between a generator and a discriminator.
 
     Attributes:
+        ideal: The discriminator's adversarial loss where it cannot tell real from synthetic, by which its lead is
+            measured; None where losses do not tell who is ahead.
         stabilisers: What changes the sequences that the discriminator is shown, or adds terms of its own to a loss.
         row: How many places a step has, `Shape.row`.
     """
 
+    ideal: float | None = None
     stabilisers: tuple[Stabiliser, ...] = ()
     row: int = 1
 
@@ -76,6 +85,16 @@ class Adversarial(Objective):
         if min(discriminator_steps, generator_steps) < 1:
             raise ValueError("each player needs at least 1 step")
         self.turns = ("discriminator",) * discriminator_steps + ("generator",) * generator_steps
+
+    def settle(self, shape: Shape, stabilisers: Sequence[Stabiliser]) -> None:
+        """Take what the data know, and what shall steady the game."""
+        self.row, self.stabilisers = shape.row, tuple(stabilisers)
+
+    def lead(self, row: Mapping[str, float]) -> float | None:
+        """Return how far below the ideal the discriminator's adversarial loss is, as a share of it."""
+        if self.ideal is None:
+            return None
+        return max(-1.0, 1 - row.get("discriminator.adversarial", self.ideal) / self.ideal)
 
     def players(self, step: int) -> tuple[str, ...]:
         """The discriminator's turns, then the generator's."""

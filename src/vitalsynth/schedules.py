@@ -10,10 +10,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 
 class Schedule(ABC):
-    """Factor of the learning rate of one player."""
+    """Factor of the learning rate of one player.
+
+    Attributes:
+        needs_lead: Whether it goes by who is ahead.
+    """
+
+    needs_lead: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, step: int, lead: float = 0.0) -> float:
@@ -82,6 +89,8 @@ class Balanced(Schedule):
     synthetic is known beforehand, and how far the loss is from it says who is ahead. There it is the discriminator's
     rate that adapts, up to twofold when it is behind (`most` 2).
     """
+
+    needs_lead = True
 
     def __init__(self, least: float = 0.1, most: float = 1.0, at: float = 0.5) -> None:
         """Set the course.

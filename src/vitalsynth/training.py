@@ -28,9 +28,9 @@ from torch import Tensor, nn
 
 from . import components
 from .learner import Learner
-from .objectives import Adversarial, Batch, Objective
+from .objectives import Batch, Objective
 from .runs import Run, append
-from .schedules import Balanced, Schedule
+from .schedules import Schedule
 from .seeds import batch_index, derive
 from .sequences import Encoded, Shape
 from .stabilisers import Stabiliser
@@ -79,15 +79,12 @@ class Plan:
         record = {**EARLIER, **record}
         schedules = {player: components.construct(r, Schedule) for player, r in record["schedules"].items()}
         objective = components.construct(record["objective"], Objective)
-        if isinstance(objective, Adversarial):
-            shape, parts = Shape.from_json(record["shape"]), record["stabilisers"]
-            objective.row = shape.row
-            objective.stabilisers = tuple(components.construct(part, Stabiliser, shape) for part in parts)
-        elif record["stabilisers"]:
-            raise ValueError(f"stabilisers steady an adversarial game, which {type(objective).__name__} is not")
-        if objective.ideal is None and any(isinstance(schedule, Balanced) for schedule in schedules.values()):
+        shape = Shape.from_json(record["shape"])
+        objective.settle(shape, [components.construct(part, Stabiliser, shape) for part in record["stabilisers"]])
+        needing = [type(schedule).__name__ for schedule in schedules.values() if schedule.needs_lead]
+        if needing and objective.lead({}) is None:
             raise ValueError(
-                f"the losses of {type(objective).__name__} do not tell who is ahead; Balanced needs to know"
+                f"the losses of {type(objective).__name__} do not tell who is ahead; {needing[0]} needs to know"
             )
         plain = {name: record[name] for name in ("seed", "batch", "average", "clip", "precision")}
         return cls(objective, schedules, **plain)
@@ -127,8 +124,7 @@ def take_step(learner: Learner, data: Encoded, plan: Plan) -> dict[str, float]:
     row = dict(zip(measured, torch.stack([value.float() for value in measured.values()]).tolist(), strict=True))
     if bad := [name for name, value in row.items() if not np.isfinite(value)]:
         raise Diverged(f"step {learner.step}: {bad[0]} is {row[bad[0]]}")
-    if (ideal := plan.objective.ideal) is not None:
-        lead = max(-1.0, 1 - row.get("discriminator.adversarial", ideal) / ideal)
+    if (lead := plan.objective.lead(row)) is not None:
         learner.balance += (lead - learner.balance) / BALANCE_MEMORY
     return {"step": learner.step, **row}
 

@@ -1,15 +1,7 @@
-"""`Preparation`: from what the user has to what networks see, and back without loss.
-
-    Sequences --encode--> Encoded(x, s, condition) --decode--> Sequences
-
-`x` holds the channels, then a 0/1 mask for every channel with gaps (so that a generator also learns *when* something is
-measured), then a 0/1 alive channel if lengths differ. `s` holds the static columns that are generated and what a
-normaliser took out of each sequence; `condition` the static columns that are given. Whatever was not measured is 0.
-"""
+"""Fitting, encoding, decoding, and what is saved of it."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,86 +12,12 @@ from jaxtyping import Float, Float64, Int64, Shaped
 from numpy import ndarray
 from torch import Tensor
 
-from . import normalisation
-from .normalisation import Normaliser
-from .sequences import Block, Column, Encoded, Schema, Sequences, Shape, nearest
-from .whitening import Whitening
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Part:
-    """How one column is encoded.
-
-    Args:
-        column: What it is.
-        normaliser: How a continuous column is scaled; None for the others.
-        gaps: Whether it is missing anywhere in the training set, so that it needs a mask.
-        statics_gaps: Whether any training sequence lacks what the normaliser takes out of it.
-        extremes: Smallest and largest training value.
-        change: By how much the encoded value changes from one measurement to the next, where it does: the median size;
-            None if it never does.
-    """
-
-    column: Column
-    normaliser: Normaliser | None
-    gaps: bool
-    statics_gaps: bool
-    extremes: tuple[float, float]
-    change: float | None = None
-
-    @property
-    def width(self) -> int:
-        return len(self.column.categories) if self.column.kind == "categorical" else 1
-
-    def block(self, gate: int | None) -> Block:
-        """Return what a network is told of the encoded column."""
-        if self.normaliser is None or self.normaliser.width:
-            return Block(self.column.kind, self.width, gate, change=self.change)
-        low, high = self.normaliser.encode(np.array([self.extremes]))[0][0].tolist()
-        step, affine = self.column.resolution, self.normaliser.affine
-        grid = None if step is None or affine is None else (step / affine[1], -affine[0] / affine[1])
-        return Block("continuous", 1, gate, grid, (low, high), self.change)
-
-    @classmethod
-    def fit(cls, column: Column, values: Float[ndarray, "n length"], alive: ndarray, kind: str) -> Part:
-        missing = np.isnan(values)
-        if missing.all():
-            raise ValueError(f"column {column.name!r} has no measured value; leave it out (--drop {column.name})")
-        normaliser = normalisation.named(kind).fit(values) if column.kind == "continuous" else None
-        taken_out = normaliser is not None and normaliser.width > 0
-        statics_gaps = taken_out and bool(missing.all(axis=1).any())
-        extremes = (float(np.nanmin(values)), float(np.nanmax(values)))
-        change = _typical_change(normaliser.encode(values)[0]) if normaliser else None
-        return cls(column, normaliser, bool((missing & alive).any()), statics_gaps, extremes, change)
-
-    def encode(self, values: Float[ndarray, "n length"]) -> tuple[Float[ndarray, "n length width"], ndarray]:
-        """Return the encoded columns, NaN where not measured, and what was taken out of each sequence."""
-        if self.normaliser is not None:
-            scaled, statics = self.normaliser.encode(values)
-            return scaled[..., None], statics
-        nothing = np.zeros((len(values), 0))
-        if self.column.kind == "binary":
-            return values[..., None], nothing
-        hot = (values[..., None] == np.arange(self.width)).astype(np.float64)
-        return np.where(np.isnan(values)[..., None], np.nan, hot), nothing
-
-    def decode(
-        self, encoded: Float64[Tensor, "n length width"], statics: Float64[Tensor, "n k"], within_extremes: bool = False
-    ) -> Float64[Tensor, "n length"]:
-        """Undo `encode`, onto the column's resolution and within its bounds or the extremes seen in training."""
-        missing = torch.isnan(encoded[..., 0])
-        if self.column.kind == "categorical":
-            return torch.where(missing, torch.nan, encoded.argmax(dim=-1).double())
-        if self.column.kind == "binary":
-            return torch.where(missing, torch.nan, (encoded[..., 0] > 0.5).double())
-        assert self.normaliser is not None
-        values = self.normaliser.decode(encoded[..., 0], statics)
-        if (step := self.column.resolution) is not None:
-            values = torch.round(values / step) / (1 / step) + 0.0  # no -0
-        low, high = self.extremes if within_extremes else (self.column.low, self.column.high)
-        return values if low is None and high is None else values.clamp(low, high)
+from .. import normalisation
+from ..sequences import Block, Column, Encoded, Schema, Sequences, Shape
+from ..whitening import Whitening
+from .choice import spelled_out
+from .conditions import Conditions, combinations
+from .part import Part, Reader, with_gate
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +76,7 @@ class Preparation:
             schema.static_index(name)
         if twice := [name for name in condition if list(condition).count(name) > 1]:
             raise ValueError(f"condition {twice[0]!r} is named twice")
-        chosen = _choice(schema, normalise)
+        chosen = spelled_out(schema, normalise)
         alive = sequences.alive
         channels = tuple(
             Part.fit(column, sequences.values[:, :, j], alive, chosen[column.name])
@@ -169,9 +87,9 @@ class Preparation:
             Part.fit(column, sequences.static[:, j : j + 1], once, chosen[column.name])
             for j, column in enumerate(schema.statics)
         )
-        combinations, counts = _combinations(sequences, tuple(condition))
+        found, counts = combinations(sequences, tuple(condition))
         varying = bool((sequences.lengths < sequences.length).any())
-        fitted = cls(schema, sequences.length, channels, statics, tuple(condition), varying, combinations, counts)
+        fitted = cls(schema, sequences.length, channels, statics, tuple(condition), varying, found, counts)
         return fitted._whitened(sequences, whiten) if whiten else fitted
 
     def _whitened(self, sequences: Sequences, floor: float) -> Preparation:
@@ -264,7 +182,7 @@ class Preparation:
             if part.gaps:
                 masks.append(~missing[..., None])
             if statics.shape[1]:
-                taken_out.append(_with_gate(statics, part.statics_gaps))
+                taken_out.append(with_gate(statics, part.statics_gaps))
         if self.varying:
             masks.append(alive[..., None])
         return np.concatenate(values, axis=-1), masks, taken_out
@@ -283,7 +201,7 @@ class Preparation:
             raise ValueError(
                 f"static column {part.column.name!r} is missing, but never was when the preparation was fitted"
             )
-        return _with_gate(part.encode(column)[0][:, 0], part.gaps)
+        return with_gate(part.encode(column)[0][:, 0], part.gaps)
 
     def decode(
         self, encoded: Encoded, subject: Shaped[ndarray, " n"] | None = None, within_extremes: bool = False
@@ -313,9 +231,9 @@ class Preparation:
             lengths = torch.where(ended.amax(dim=1) > 0, ended.argmax(dim=1), lengths).clamp(min=1)
         alive = torch.arange(self.length, device=x.device) < lengths[:, None]
 
-        columns = _Reader(s)
+        columns = Reader(s)
         own = {part.column.name: self._decode_static(part, columns, within_extremes) for part in self.generated}
-        reader = _Reader(condition)
+        reader = Reader(condition)
         own |= {part.column.name: self._decode_static(part, reader, False) for part in self.given}
         values = []
         offset = 0
@@ -333,7 +251,7 @@ class Preparation:
         return torch.stack(values, dim=2), lengths, torch.stack(static, dim=1) if static else x[:, 0, :0]
 
     @staticmethod
-    def _decode_static(part: Part, reader: _Reader, within_extremes: bool) -> Float64[Tensor, " n"]:
+    def _decode_static(part: Part, reader: Reader, within_extremes: bool) -> Float64[Tensor, " n"]:
         block = reader.take(part.width, part.gaps, fill=torch.nan)
         return part.decode(block[:, None], block[:, :0], within_extremes)[:, 0]
 
@@ -342,55 +260,20 @@ class Preparation:
     ) -> Float[Tensor, "n condition"]:
         """Draw conditions as the training set had them, with some columns fixed: `{"died": 1}`.
 
-        A combination never seen is allowed, with a warning: the other columns are then drawn as if independent of it.
-
         Raises:
             ValueError: if a fixed column is not conditioned on, has no such category, or the number was never near.
         """
-        fixed = {name: self._code(name, label) for name, label in (given or {}).items()}
-        if not self.condition:
-            return torch.zeros(count, 0)
-        match = np.ones(len(self.combinations), dtype=bool)
-        for name, code in fixed.items():
-            column = self.combinations[:, self.condition.index(name)]
-            if self._part(name).normaliser is not None:  # combinations hold the middles of its quantile bins
-                code = column[np.nanargmin(np.abs(column - code))]
-            match &= column == code
-        if not match.any():
-            log.warning("no training sequence has %s together", ", ".join(f"{k}={v}" for k, v in (given or {}).items()))
-            match[:] = True
-        rows, weights = self.combinations[match], self.counts[match].astype(np.float64)
-        chosen = rows[np.random.default_rng(seed).choice(len(rows), size=count, p=weights / weights.sum())]
-        for name, code in fixed.items():
-            chosen[:, self.condition.index(name)] = code
-        return self._encode_conditions(chosen)
+        return self._conditions.draw(count, given, seed)
 
     def condition_table(
         self,
     ) -> tuple[Float[ndarray, "m columns"], Float[Tensor, "m condition"], Shaped[ndarray, " m"]]:
         """Return the combinations of conditions that the training set had: codes, encoded, and how often."""
-        return self.combinations, self._encode_conditions(self.combinations), self.counts
+        return self._conditions.table()
 
-    def _encode_conditions(self, codes: Float[ndarray, "m columns"]) -> Float[Tensor, "m condition"]:
-        encoded = [
-            _with_gate(part.encode(codes[:, j : j + 1])[0][:, 0], part.gaps) for j, part in enumerate(self.given)
-        ]
-        nothing = np.zeros((len(codes), 0))
-        return torch.from_numpy(np.concatenate([*encoded, nothing], axis=1).astype(np.float32))
-
-    def _part(self, name: str) -> Part:
-        return self.given[self.condition.index(name)]
-
-    def _code(self, name: str, label: Any) -> float:
-        if name not in self.condition:
-            what = nearest(name, self.condition) if self.condition else "it was trained without a condition"
-            raise ValueError(f"the run is not conditioned on {name!r}; {what}")
-        part = self._part(name)
-        code = part.column.code(label)
-        low, high = part.extremes
-        if part.normaliser is not None and not low <= code <= high:
-            raise ValueError(f"{name} = {label} is outside of what training saw, {low:g} to {high:g}")
-        return code
+    @property
+    def _conditions(self) -> Conditions:
+        return Conditions(self.given, self.combinations, self.counts)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers and names."""
@@ -451,89 +334,3 @@ class Preparation:
             np.array(record["counts"], dtype=np.int64),
             Whitening.from_json(record["whitening"]) if record.get("whitening") else None,
         )
-
-
-def _typical_change(encoded: Float[ndarray, "n length"]) -> float | None:
-    sizes = np.abs(np.diff(encoded, axis=1))
-    sizes = sizes[sizes > 1e-9]  # neither NaN nor rounding
-    return float(np.median(sizes)) if len(sizes) else None
-
-
-class _Reader:
-    """Walks through encoded statics from left to right."""
-
-    def __init__(self, columns: Float64[Tensor, "n k"]) -> None:
-        self.columns, self.position = columns, 0
-
-    def take(self, width: int, gated: bool, fill: float) -> Tensor:
-        block = self.columns[:, self.position : self.position + width]
-        self.position += width
-        if gated:
-            gate = self.columns[:, self.position : self.position + 1]
-            self.position += 1
-            block = torch.where(gate > 0.5, block, fill)
-        return block
-
-
-def _with_gate(columns: ndarray, gated: bool) -> ndarray:
-    missing = np.isnan(columns)
-    filled = np.where(missing, 0.0, columns)
-    return np.concatenate([filled, ~missing[:, :1]], axis=1) if gated else filled
-
-
-def choose(sequences: Sequences) -> tuple[dict[str, str], list[str]]:
-    """Choose how to normalise unknown data.
-
-    Returns:
-        A normaliser for every continuous channel by name, with `*` for the statics; and why, in lines to be shown.
-    """
-    chosen, reasons = {"*": "standard"}, []
-    for j, column in enumerate(sequences.schema.channels):
-        if column.kind == "continuous" and not np.isnan(sequences.values[..., j]).all():
-            if sequences.schema.image is not None:
-                chosen["*"] = "minmax"
-                continue
-            chosen[column.name], why = normalisation.choose(sequences.values[..., j][:MOST_LOOKED_AT])
-            reasons.append(f"{column.name}: {chosen[column.name]} ({why})")
-    return chosen, reasons or ["pixels: minmax"]
-
-
-MOST_LOOKED_AT = 20_000
-"""Sequences by which a normaliser is chosen."""
-
-
-def _choice(schema: Schema, normalise: str | Mapping[str, str]) -> dict[str, str]:
-    """Spell out which normaliser each column takes."""
-    by_name = {"*": normalise} if isinstance(normalise, str) else dict(normalise)
-    names = [column.name for column in schema.columns]
-    for name, kind in by_name.items():
-        normalisation.named(kind)
-        if name != "*" and name not in names:
-            raise ValueError(f"no column {name!r} to normalise; {nearest(name, names)}")
-    default = by_name.get("*", "standard")
-    plain = {name for name, known in normalisation.NORMALISERS.items() if not known.width}
-    chosen = {column.name: by_name.get(column.name, default) for column in schema.channels}
-    for column in schema.statics:
-        chosen[column.name] = by_name.get(column.name, default if default in plain else "standard")
-        if chosen[column.name] not in plain:
-            raise ValueError(
-                f"static column {column.name!r} cannot be normalised by {chosen[column.name]!r}, which takes something "
-                f"out of a sequence; use {', '.join(sorted(plain))}"
-            )
-    return chosen
-
-
-def _combinations(sequences: Sequences, condition: tuple[str, ...]) -> tuple[ndarray, ndarray]:
-    """Return distinct combinations of conditions and their counts, continuous ones as medians of 20 quantile bins."""
-    if not condition:
-        return np.zeros((0, 0)), np.zeros(0, dtype=np.int64)
-    columns = []
-    for name in condition:
-        values = sequences.static_column(name).astype(np.float64)
-        if sequences.schema.statics[sequences.schema.static_index(name)].kind == "continuous":
-            edges = np.unique(np.nanquantile(values, np.linspace(0, 1, 21)))
-            bins = np.searchsorted(edges[1:-1], values, side="right")
-            middles = {b: float(np.nanmedian(values[bins == b])) for b in np.unique(bins[~np.isnan(values)])}
-            values = np.array([np.nan if np.isnan(v) else middles[b] for v, b in zip(values, bins, strict=True)])
-        columns.append(values)
-    return np.unique(np.stack(columns, axis=1), axis=0, return_counts=True, equal_nan=True)

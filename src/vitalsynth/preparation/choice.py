@@ -1,0 +1,51 @@
+"""Which normaliser each column takes: as asked, or as the data call for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .. import normalisation
+from ..sequences import Schema, Sequences, nearest
+
+MOST_LOOKED_AT = 20_000
+"""Sequences by which a normaliser is chosen."""
+
+
+def choose(sequences: Sequences) -> tuple[dict[str, str], list[str]]:
+    """Choose how to normalise unknown data.
+
+    Returns:
+        A normaliser for every continuous channel by name, with `*` for the statics; and why, in lines to be shown.
+    """
+    chosen, reasons = {"*": "standard"}, []
+    for j, column in enumerate(sequences.schema.channels):
+        if column.kind == "continuous" and not np.isnan(sequences.values[..., j]).all():
+            if sequences.schema.image is not None:
+                chosen["*"] = "minmax"
+                continue
+            chosen[column.name], why = normalisation.choose(sequences.values[..., j][:MOST_LOOKED_AT])
+            reasons.append(f"{column.name}: {chosen[column.name]} ({why})")
+    return chosen, reasons or ["pixels: minmax"]
+
+
+def spelled_out(schema: Schema, normalise: str | Mapping[str, str]) -> dict[str, str]:
+    """Spell out which normaliser each column takes."""
+    by_name = {"*": normalise} if isinstance(normalise, str) else dict(normalise)
+    names = [column.name for column in schema.columns]
+    for name, kind in by_name.items():
+        normalisation.named(kind)
+        if name != "*" and name not in names:
+            raise ValueError(f"no column {name!r} to normalise; {nearest(name, names)}")
+    default = by_name.get("*", "standard")
+    plain = {name for name, known in normalisation.NORMALISERS.items() if not known.width}
+    chosen = {column.name: by_name.get(column.name, default) for column in schema.channels}
+    for column in schema.statics:
+        chosen[column.name] = by_name.get(column.name, default if default in plain else "standard")
+        if chosen[column.name] not in plain:
+            raise ValueError(
+                f"static column {column.name!r} cannot be normalised by {chosen[column.name]!r}, which takes something "
+                f"out of a sequence; use {', '.join(sorted(plain))}"
+            )
+    return chosen
