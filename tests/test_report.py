@@ -18,6 +18,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from vitalsynth.reporting import figures, page, write
+from vitalsynth.reporting.figures import limits
 from vitalsynth.sequences import Column, Schema, Sequences
 
 SECTIONS = ["asked", "scores", "sequences", "heat-maps", "marginals", "autocorrelation", "gaps", "learning"]
@@ -284,7 +285,7 @@ def test_marginals_are_shares(vitals):
 def test_bins_fall_between_recordable_values(rng):
     """Whole numbers, a few halves among them: no bin holds twice as many of them as its neighbour."""
     values = rng.integers(60, 120, 5000) + 0.5 * (rng.random(5000) < 0.1)
-    edges = figures._edges(Column("hr"), values, values + 0.1)
+    edges = limits.bin_edges(Column("hr"), values, values + 0.1)
     counts = [np.sum((edges[:-1] <= v) & (v < edges[1:])) for v in range(60, 120)]
     assert set(counts) == {1}
     inside = np.histogram(np.arange(60, 120), edges)[0]
@@ -358,9 +359,9 @@ def test_pooled_pixels_keep_columns_together(rng):
 def test_bins_of_mostly_black_images_end():
     """Four in five values are 0, which lies on every grid."""
     values = np.where(np.arange(1000) % 5 == 0, np.arange(1000) % 256 / 255, 0.0)
-    grain = figures._coarser(values, figures._grain(values))
+    grain = limits.coarser(values, limits.grid_step(values))
     assert 1 / 256 < grain < 0.11
-    assert figures._coarser(np.full(20, 5.0), 1.0) == 1.0
+    assert limits.coarser(np.full(20, 5.0), 1.0) == 1.0
 
 
 def chromium(page_path, folder, *arguments):

@@ -1,0 +1,41 @@
+"""Figures of real beside synthetic sequences, one small figure per channel, so that a page can lay them out anywhere.
+
+Real is blue and synthetic vermilion everywhere (Okabe and Ito's colours, told apart with any colour vision). Every
+function returns a figure and touches no global state of matplotlib.
+"""
+
+from .channels import (
+    autocorrelation,
+    cohort,
+    examples,
+    heat_map,
+    lagged_correlations,
+    marginal,
+    measured,
+    running,
+    some,
+)
+from .images import mosaic, pixel_span, pooled_pixels
+from .learning import learning, terms
+from .style import MISSING, REAL, STYLE, SYNTHETIC
+
+__all__ = [
+    "MISSING",
+    "REAL",
+    "STYLE",
+    "SYNTHETIC",
+    "autocorrelation",
+    "cohort",
+    "examples",
+    "heat_map",
+    "lagged_correlations",
+    "learning",
+    "marginal",
+    "measured",
+    "mosaic",
+    "pixel_span",
+    "pooled_pixels",
+    "running",
+    "some",
+    "terms",
+]
