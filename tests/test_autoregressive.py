@@ -185,6 +185,14 @@ def test_what_is_not_measured_does_not_count():
     assert torch.equal(generator.log_likelihood(sample), theirs)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"finest": 0.0}, {"finest": -1.0}, {"dropout": 1.0}, {"hidden": 0}, {"layers": 0}, {"patch": -1}]
+)
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError, match="must"):
+        Autoregressive(SHAPE, **wrong)
+
+
 def test_the_grid_is_told_by_the_preparation():
     values = np.random.default_rng(0).integers(0, 9, (50, 4, 1)) * 0.5
     data = Sequences(values, Schema((Column("x", resolution=0.5),)))

@@ -172,6 +172,12 @@ def test_whitened_channels_do_not_move_together_and_exact_sums_stay_exact(rng):
     assert np.abs((c - c.mean()) - (v[..., 2] - v[..., 2].mean())).max() < 0.02 * v[..., 2].std()
 
 
+@pytest.mark.parametrize("floor", [-0.1, 1.5])
+def test_a_floor_out_of_range_is_refused(floor, rng):
+    with pytest.raises(ValueError, match=f"between 0 and 1, got {floor}"):
+        Preparation.fit(Sequences(rng.normal(size=(5, 4, 1)), Schema((Column("a"),))), whiten=floor)
+
+
 def test_the_floor_keeps_what_is_nearly_nothing_small(rng):
     a, b = rng.normal(size=(2, 300, 8, 1))
     s = Sequences(np.concatenate([a, a + 1e-3 * b], axis=2), Schema(tuple(map(Column, "ab"))))

@@ -54,6 +54,13 @@ class Autoregressive(Generator):
             dropout: Share of the recurrence's outputs that are silenced while training.
         """
         super().__init__()
+        if min(hidden, layers, head, components) < 1 or patch < 0:
+            raise ValueError(
+                "hidden, layers, head and components must be at least 1 and patch at least 0, "
+                f"got {hidden}, {layers}, {head}, {components} and {patch}"
+            )
+        if finest <= 0 or not 0 <= dropout < 1:
+            raise ValueError(f"finest must exceed 0 and dropout lie in [0, 1), got {finest} and {dropout}")
         self.length = shape.length
         self.patch, self.steps = shape.patches(patch)
         self.dropout, self.alive = dropout, shape.alive

@@ -58,10 +58,12 @@ class Flow(Generator):
                 guidance, Ho and Salimans 2022, arXiv 2207.12598).
         """
         super().__init__()
-        if hidden % heads:
+        if heads < 1 or hidden < 1 or hidden % heads:
             raise ValueError(f"hidden must be a multiple of heads, got {hidden} and {heads}")
         if solver_steps < 1:
             raise ValueError(f"at least 1 solver step is needed, got {solver_steps}")
+        if patch < 0:
+            raise ValueError(f"patch must be at least 0, got {patch}")
         self.shape, self.solver_steps, self.guidance = shape, solver_steps, guidance
         self.patch, self.tokens = shape.patches(patch)
         width = self.patch * shape.channels

@@ -300,11 +300,13 @@ class Likelihood(Objective):
 
     def loss(self, player: str, networks: Mapping[str, nn.Module], batch: Batch, step: int) -> dict[str, Tensor]:
         """Negative log likelihood, in nats per step."""
-        likelihood = getattr(networks["generator"], "log_likelihood", None)
-        if likelihood is None:
-            kind = type(networks["generator"]).__name__
-            raise ValueError(f"Likelihood needs a generator that has one, such as Autoregressive; {kind} has none")
-        return {"nll": -likelihood(batch.real).mean() / batch.real.x.shape[1]}
+        generator: Any = networks["generator"]
+        if not hasattr(generator, "log_likelihood"):
+            kind = type(generator).__name__
+            raise ValueError(
+                f"Likelihood needs a generator with a log_likelihood, such as Autoregressive; {kind} has none"
+            )
+        return {"nll": -generator.log_likelihood(batch.real).mean() / batch.real.x.shape[1]}
 
 
 class FlowMatching(Objective):

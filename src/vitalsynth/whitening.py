@@ -44,13 +44,8 @@ class Whitening:
         Args:
             x: The columns at every step that is alive.
             positions: Where they lie among the encoded channels.
-            floor: Smallest eigenvalue, as a share of the largest, that is scaled to 1.
-
-        Raises:
-            ValueError: if the floor is not between 0 and 1.
+            floor: Smallest eigenvalue, as a share of the largest, that is scaled to 1; above 0, at most 1.
         """
-        if not 0 < floor <= 1:
-            raise ValueError(f"the floor of whitening must lie between 0 and 1, got {floor}")
         eigenvalues, vectors = np.linalg.eigh(x.T @ x / len(x))
         kept = eigenvalues > NOTHING * eigenvalues[-1]
         eigenvalues, vectors = eigenvalues[kept][::-1], vectors[:, kept][:, ::-1]

@@ -78,9 +78,12 @@ def train(
         whiten: Learn what continuous channels without gaps have in common and what sets them apart, each at its own
             scale: the floor of their eigenvalues, such as 0.001; 0 leaves channels as they are.
         held_out: Share of the subjects that training never sees, for honest scores; 0 trains on all.
-        generator: Class of the generator: LSTM, GRU, or your own by import path, such as my_nets.Wave.
-        discriminator: Class of the discriminator: Convolutional, LSTM, GRU, or your own by import path.
-        objective: What the players minimise: Relativistic, NonSaturating, Wasserstein, Hinge, or your own.
+        generator: Class of the generator: LSTM, GRU, MinGRU, Autoregressive, Flow, or your own by import path, such as
+            my_nets.Wave.
+        discriminator: Class of the discriminator: Convolutional, LSTM, GRU, or your own by import path; null for none,
+            as Likelihood and FlowMatching need none.
+        objective: What the players minimise: Relativistic, NonSaturating, Wasserstein, Hinge, Likelihood, FlowMatching,
+            or your own.
         stabilisers: What steadies the game: any number of InstanceNoise, Augment, Consistency, FeatureMatching or your
             own, each with its settings behind it, --stabilisers+ InstanceNoise --stabilisers.std 0.3 --stabilisers+
             Augment; '[]' for none.

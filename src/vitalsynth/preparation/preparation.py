@@ -69,6 +69,8 @@ class Preparation:
         """
         if not len(sequences):
             raise ValueError("there are no sequences to learn from")
+        if not 0 <= whiten <= 1:
+            raise ValueError(f"the floor of whitening must lie between 0 and 1, got {whiten}")
         schema = sequences.schema
         for name in condition:
             if name in [column.name for column in schema.channels]:
