@@ -220,7 +220,16 @@ def test_a_subject_may_have_several_sequences(table):
     ],
 )
 def test_resolution(values, expected):
-    assert resolution(values) == expected
+    assert resolution(values) == (expected, 0.0)
+
+
+def test_steps_of_a_converter_are_found_where_values_recur(rng):
+    counts = rng.integers(-40, 60, 2000)
+    step, origin = resolution(np.round(-0.3 + 0.067 * counts, 3))  # rounded once more when it was written
+    assert step == pytest.approx(0.067, rel=1e-4)
+    assert (origin + 0.3) / step == pytest.approx(round((origin + 0.3) / step), abs=0.02)
+    assert resolution(rng.choice(rng.normal(size=60), 2000)) == (None, 0.0)  # they recur, but keep to no step
+    assert resolution(-0.3 + 0.067 * np.arange(100.0)) == (None, 0.0)  # they keep to one, but none recurs
 
 
 def with_cell(row, column, value):

@@ -3,7 +3,9 @@
     log p(s, x | c) = Σ_j log p(s_j | s_<j, c) + Σ_t Σ_j log p(x_tj | x_t,<j, x_<t, s, c)
 
 A recurrence reads the past, patch by patch of time; within a patch a small masked network gives every column its law
-from the state of the recurrence and the columns before it (`laws`).
+from the state of the recurrence and the columns before it (`laws`). The means of numbers are, besides, linear in the
+last two patches' changes and in the last levels: channels that move together stay together, which a squashed state
+knows too coarsely (error correction; Engle and Granger 1987, doi 10.2307/1913236).
 """
 
 from __future__ import annotations
@@ -73,7 +75,7 @@ class Autoregressive(Generator):
         self.recurrence = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
         self.place = nn.Parameter(0.1 * torch.randn(self.steps, hidden))
         self.first_laws = Laws(slots, width, given, 0, FIRST * head, components, finest)
-        self.laws = Laws(slots, width, hidden + given, 2 * width, head, components, finest)
+        self.laws = Laws(slots, width, hidden + given, 3 * width + shape.channels, head, components, finest)
         self.channels = shape.channels
         self.gates = [(slot.columns, slot.gate) for slot in self.slots if slot.gate is not None]
         numbers, pace = torch.zeros(shape.channels), torch.ones(shape.channels)
@@ -90,15 +92,16 @@ class Autoregressive(Generator):
         given = torch.cat([encoded.s, encoded.condition], dim=1)
         carried = self._carried(x)
         before = pad(carried, (0, 0, 1, 0))[:, :-1]
-        change = (carried - before) * self.numbers
-        reference = before[:, :: self.patch] * self.numbers
-        reference = self._patches(reference.repeat_interleave(self.patch, dim=1))
+        change = pad(((carried - before) * self.numbers)[:, 1:], (0, 0, 1, 0))
+        level = before[:, :: self.patch] * self.numbers
+        reference = self._patches(level.repeat_interleave(self.patch, dim=1))
         offset = torch.where(self.numbers > 0, carried, x)
         offset = self._patches(offset) - reference
-        past = [pad(part, (0, 0, 1, 0))[:, :-1] for part in (self._patches(carried), self._patches(change))]
-        state, _ = self._read(past[0], past[1], given)
+        past, recent = (pad(self._patches(part), (0, 0, 1, 0))[:, :-1] for part in (carried, change))
+        state, _ = self._read(past, recent, given)
         context = torch.cat([state + self.place, given[:, None].expand(-1, self.steps, -1)], dim=-1)
-        direct = torch.cat([past[1], past[0] - reference], dim=-1)
+        earlier = pad(recent, (0, 0, 1, 0))[:, :-1]
+        direct = torch.cat([recent, earlier, past - reference, level], dim=-1)
         values = self._patches(x)
         first = self.first_laws.log_likelihood(given, values[:, 0], offset[:, 0], reference[:, 0], direct[:, 0, :0])
         later = [part[:, 1:] for part in (context, values, offset, reference, direct)]
@@ -112,22 +115,24 @@ class Autoregressive(Generator):
         s = self.static_laws.draw(condition, static, zeros, noise[:, :0])
         given = torch.cat([s, condition], dim=1)
         width = self.patch * self.channels
-        carried = change = noise.new_zeros(noise.shape[0], width)
+        carried = change = earlier = noise.new_zeros(noise.shape[0], width)
         last = noise.new_zeros(noise.shape[0], self.channels)
         alive: Tensor | None = None
         states: list[tuple[Tensor, Tensor]] | None = None
         patches = []
         for step, drawn in enumerate(rest.split(self.laws.noise, dim=1)):
             state, states = self._read(carried[:, None], change[:, None], given, states)
-            reference = (last * self.numbers).repeat(1, self.patch)
+            level = last * self.numbers
+            reference = level.repeat(1, self.patch)
             if step == 0:
                 values = self.first_laws.draw(given, drawn, reference, change[:, :0])
             else:
                 context = torch.cat([state[:, 0] + self.place[step], given], dim=1)
-                direct = torch.cat([change, carried - reference], dim=1)
+                direct = torch.cat([change, earlier, carried - reference, level], dim=1)
                 values = self.laws.draw(context, drawn, reference, direct, alive)
             patches.append(values)
-            carried, change, last = self._follow(values, last)
+            before = last if step else values[:, : self.channels]  # the first step changes nothing
+            earlier, (carried, change, last) = change, self._follow(values, before)
             if self.alive is not None:
                 alive = values[:, width - self.channels + self.alive]
         x = torch.cat(patches, dim=1).unflatten(1, (-1, self.channels))[:, : self.length]
@@ -142,7 +147,7 @@ class Autoregressive(Generator):
     ) -> tuple[Float[Tensor, "n steps hidden"], list[tuple[Tensor, Tensor]]]:
         """Run the recurrence over past patches; what is large is squashed, what is small spread out."""
         fixed = given[:, None].expand(-1, carried.shape[1], -1)
-        features = torch.cat([torch.asinh(carried), torch.asinh(change / self.pace.repeat(self.patch)), fixed], dim=-1)
+        features = torch.cat([_squashed(carried), _squashed(change / self.pace.repeat(self.patch)), fixed], dim=-1)
         after = []
         for depth, layer in enumerate(self.recurrence):
             out, state = layer(features, None if states is None else states[depth])
@@ -198,3 +203,8 @@ class Autoregressive(Generator):
             torch.ones_like(s[:, 0]) if slot.gate is None else s[:, slot.gate] for slot in self.static_laws.slots
         ]
         return (each * torch.stack(weights, dim=1)).sum(dim=1)
+
+
+def _squashed(x: Tensor) -> Tensor:
+    """Return x where it is small and its logarithm where it is large."""
+    return torch.sign(x) * torch.log1p(x.abs())

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, silu, softplus
 
@@ -138,6 +138,7 @@ class Laws(nn.Module):
         self.register_buffer("finest", torch.tensor(finer)[:, None], persistent=False)
         cells = [slots[j].cell for j in self.of_numbers]
         self.register_buffer("cells", torch.tensor(cells).reshape(len(cells), 4), persistent=False)
+        self.order = [column for slot in slots for column in range(slot.columns.start, slot.columns.stop)]
         self.noise_widths = [2 if slot.block.kind == "continuous" else 1 for slot in slots]
         self.noise = sum(self.noise_widths)
 
@@ -198,64 +199,79 @@ class Laws(nn.Module):
             direct: As for the likelihood.
             alive: Whether the step before was alive; None if there is no alive column, or nothing was before.
         """
-        hidden, straight = self._hidden(context), direct @ self.straight
-        values = torch.zeros_like(reference)
-        offset = torch.zeros_like(reference)
-        going = alive
-        number = 0
-        for j, (slot, drawn) in enumerate(zip(self.slots, noise.split(self.noise_widths, dim=1), strict=True)):
-            u = hidden[:, j] + offset @ (self.before[:, j] * self.mask[:, j, None])
-            out = self._outputs(u[:, None], slice(j, j + 1))[:, 0]
+        if not self.slots:
+            return reference
+        # Every column is a row here, so that what is done to it runs along memory.
+        context, noise, direct, reference = (part.t().contiguous() for part in (context, noise, direct, reference))
+        hidden = torch.addmm(self.bias.flatten()[:, None], self.context.flatten(1).t(), context)
+        hidden, straight = hidden.unflatten(0, self.bias.shape), self.straight.t() @ direct
+        before, straight_before = self.before[self.order], self.straight_before[self.order]
+        rows: list[Tensor] = [reference[0]] * self.columns
+        offsets: list[Tensor] = [reference[0]] * self.columns
+        earlier = reference[:0]
+        going, number, start = alive, 0, 0
+        for j, (slot, width) in enumerate(zip(self.slots, self.noise_widths, strict=True)):
+            drawn, start = noise[start : start + width], start + width
+            done = earlier.shape[0]
+            u = silu(torch.addmm(hidden[j], before[:done, j].t(), earlier) if done else hidden[j])
+            u = u + silu(torch.addmm(self.middle_bias[j][:, None], self.middle[j].t(), u))
+            out = torch.addmm(self.out_bias[j][:, None], self.out[j].t(), u)
             if slot.block.kind == "continuous":
-                column = slot.columns.start
-                mean = straight[:, number] + offset @ (self.straight_before[:, number] * self.mask[:, j])
-                new = self._number(out, drawn, reference[:, column] + mean, number)[:, None]
+                mean = reference[slot.columns.start] + straight[number]
+                if done:
+                    mean = mean + straight_before[:done, number] @ earlier
+                new = self._number(out, drawn, mean, number)[None]
                 number += 1
             elif slot.block.kind == "binary":
-                new = (torch.special.ndtr(drawn) < torch.sigmoid(out[:, :1])).to(out.dtype)
+                new = (torch.special.ndtr(drawn) < torch.sigmoid(out[:1])).to(out.dtype)
             else:
-                new = _category(out[:, : slot.block.width], drawn)
+                new = _category(out[: slot.block.width], drawn)
             if slot.alive:
-                going = torch.ones_like(new[:, 0]) if going is None else new[:, 0] * going
-                new = going[:, None]
+                going = torch.ones_like(new[0]) if going is None else new[0] * going
+                new = going[None]
             elif going is not None:
-                new = new * going[:, None]
-            kept = new if slot.gate is None else torch.where(values[:, slot.gate : slot.gate + 1] > 0.5, new, 0.0)
-            values = _put(values, slot.columns, kept)
-            offset = _put(offset, slot.columns, self._offset(slot, kept, values, offset, reference))
-        return values
+                new = new * going
+            measured = None if slot.gate is None else rows[slot.gate] > 0.5
+            if measured is not None:
+                new = torch.where(measured, new, 0.0)
+            rows[slot.columns] = new
+            if slot.block.kind == "continuous":
+                new = self._offset(slot, new[0] - reference[slot.columns.start], measured, offsets)[None]
+            offsets[slot.columns] = new
+            earlier = torch.cat([earlier, new])
+        return torch.stack(rows, dim=1)
 
     @staticmethod
-    def _offset(slot: Slot, kept: Tensor, values: Tensor, offset: Tensor, reference: Tensor) -> Tensor:
-        """Return how far a slot's value last measured lies from its reference."""
-        if slot.block.kind != "continuous":
-            return kept
-        there = kept - reference[:, slot.columns]
-        if slot.gate is None:
+    def _offset(slot: Slot, there: Tensor, measured: Tensor | None, offsets: Sequence[Tensor]) -> Tensor:
+        """Return how far a number's value last measured lies from its reference."""
+        if measured is None:
             return there
-        before = torch.zeros_like(there) if slot.earlier is None else offset[:, slot.earlier]
-        return torch.where(values[:, slot.gate : slot.gate + 1] > 0.5, there, before)
+        before = torch.zeros_like(there) if slot.earlier is None else offsets[slot.earlier.start]
+        return torch.where(measured, there, before)
 
     def _number(
-        self, out: Float[Tensor, "n outputs"], noise: Float[Tensor, "n 2"], mean: Float[Tensor, " n"], number: int
+        self, out: Float[Tensor, "outputs n"], noise: Float[Tensor, "2 n"], mean: Float[Tensor, " n"], number: int
     ) -> Float[Tensor, " n"]:
-        logits, means, log_scales = _mixture(out, mean, self.components, self.finest[number])
-        pick = _category(logits, noise[:, :1])
-        value = (pick * means).sum(dim=-1) + torch.exp((pick * log_scales).sum(dim=-1)) * noise[:, 1]
+        logits, places, ratios, (common,) = out[: 3 * self.components + 1].split([self.components] * 3 + [1])
+        pick = _picked(logits, noise[:1])
+        common = common.clamp(max=math.log(WIDEST))
+        log_scale = torch.maximum(common + ratios.gather(0, pick)[0], self.finest[number]).clamp(max=math.log(WIDEST))
+        value = mean + torch.exp(common) * places.gather(0, pick)[0] + torch.exp(log_scale) * noise[1]
         spacing, origin, low, high = self.cells[number].unbind()
         rounded = torch.round((value - origin) / spacing.clamp(min=1e-9)) * spacing + origin
         return torch.where(spacing > 0, rounded, value).clamp(low, high)
 
 
-def _put(values: Float[Tensor, "n columns"], columns: slice, new: Float[Tensor, "n k"]) -> Float[Tensor, "n columns"]:
-    return torch.cat([values[:, : columns.start], new, values[:, columns.stop :]], dim=1)
+def _picked(logits: Float[Tensor, "k n"], noise: Float[Tensor, "1 n"]) -> Int[Tensor, "1 n"]:
+    """Draw categories by inverting their distribution function."""
+    upto = torch.exp(logits - logits.amax(dim=0)).cumsum(dim=0)
+    return (torch.special.ndtr(noise) * upto[-1:] > upto[:-1]).sum(dim=0, keepdim=True)
 
 
-def _category(logits: Float[Tensor, "n k"], noise: Float[Tensor, "n 1"]) -> Float[Tensor, "n k"]:
-    """Draw one-hot categories by inverting their distribution function."""
-    upto = torch.softmax(logits, dim=-1).cumsum(dim=-1)[:, :-1]
-    chosen = (torch.special.ndtr(noise) > upto).sum(dim=-1)
-    return nn.functional.one_hot(chosen, logits.shape[1]).to(logits.dtype)
+def _category(logits: Float[Tensor, "k n"], noise: Float[Tensor, "1 n"]) -> Float[Tensor, "k n"]:
+    """Draw one-hot categories."""
+    which = torch.arange(logits.shape[0], device=logits.device)[:, None]
+    return (_picked(logits, noise) == which).to(logits.dtype)
 
 
 def _mixture(

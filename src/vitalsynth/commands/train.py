@@ -13,6 +13,7 @@ import torch
 from .. import frames, runs, schedules, sources, training
 from ..autoregressive import Autoregressive  # noqa: F401 (can be named)
 from ..discriminators import Convolutional, Discriminator
+from ..distillation import Distillation  # noqa: F401
 from ..flows import Flow  # noqa: F401
 from ..generators import LSTM, Generator
 from ..learner import Learner

@@ -18,6 +18,8 @@ from ..sequences import Column, Label
 MOST_CATEGORIES = 100
 RESOLUTIONS = (1.0, 0.5, 0.1, 0.01)
 FEWEST_FOR_RESOLUTION = 20
+RECURRENCE = 5
+"""How often a value must recur, on average, before an odd step between values is believed to be one."""
 
 
 def infer(cells: pd.Series, name: str, categorical: bool = False) -> tuple[Column, Float[ndarray, " rows"]]:
@@ -59,22 +61,38 @@ def measurement(numbers: Float[ndarray, " rows"], name: str) -> Column:
     if np.isin(measured, (0.0, 1.0)).all():
         return Column(name, "binary")
     low = 0.0 if measured.min() >= 0 else None
-    return Column(name, resolution=resolution(measured), low=low)
+    step, origin = resolution(measured)
+    return Column(name, resolution=step, origin=origin, low=low)
 
 
-def resolution(measured: Float[ndarray, " rows"]) -> float | None:
-    """Return the largest of 1, 0.5, 0.1, 0.01 of which all values are multiples; None if none is, or under 20 values.
+def resolution(measured: Float[ndarray, " rows"]) -> tuple[float | None, float]:
+    """Return the step in which values were recorded, and where the steps begin; None if they were not, or are too few.
 
-    The tolerance is a few float32 steps of each value, and at most a hundredth of the resolution.
+    That is the largest of 1, 0.5, 0.1, 0.01 of which all are multiples, to a few float32 steps of each value and at
+    most a hundredth of the resolution; or any other step, as of a converter's count, seen where values often recur.
     """
     measured = measured.astype(np.float64)
     if len(measured) < FEWEST_FOR_RESOLUTION:
-        return None
+        return None, 0.0
     for step in RESOLUTIONS:
         error = np.abs(measured - step * np.round(measured / step))
         if (error <= np.minimum(1e-6 * np.abs(measured), 0.01 * step)).all():
-            return step
-    return None
+            return step, 0.0
+    return _steps(*np.unique(measured, return_counts=True)) or (None, 0.0)
+
+
+def _steps(values: Float[ndarray, " m"], counts: Int[ndarray, " m"]) -> tuple[float, float] | None:
+    """Fit steps to distinct values that keep to any, to a tenth of one."""
+    if len(values) < FEWEST_FOR_RESOLUTION or counts.mean() < RECURRENCE:
+        return None
+    gaps, weights = np.diff(values), np.sqrt(counts)
+    place = np.concatenate([[0.0], np.cumsum(np.round(gaps / np.median(gaps)))])
+    for _ in range(3):  # where values are rare, so that gaps are wide, the median gap is not exact enough at first
+        slope, start = np.polyfit(place, values, 1, w=weights)
+        place = np.round((values - start) / slope)
+    step, origin = np.polyfit(place, values, 1, w=weights)
+    fits = np.diff(place).min() >= 1 and np.abs(values - origin - step * place).max() < step / 10
+    return (float(step), float(origin)) if fits else None
 
 
 def read(cells: pd.Series, column: Column) -> Float[ndarray, " rows"]:

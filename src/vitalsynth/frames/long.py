@@ -246,7 +246,8 @@ def _refuse_duplicates(frame: pd.DataFrame, id: str, time: str, sequence: ndarra
 def _resolution_of_means(column: Column, values: Float[ndarray, "n length"]) -> Column:
     if column.kind != "continuous":
         return column
-    return replace(column, resolution=columns.resolution(values[~np.isnan(values)]))
+    step, origin = columns.resolution(values[~np.isnan(values)])
+    return replace(column, resolution=step, origin=origin)
 
 
 def to_frame(sequences: Sequences, first_id: int = 0) -> pd.DataFrame:

@@ -46,7 +46,9 @@ class Part:
             return Block(self.column.kind, self.width, gate, change=self.change)
         low, high = self.normaliser.encode(np.array([self.extremes]))[0][0].tolist()
         step, affine = self.column.resolution, self.normaliser.affine
-        grid = None if step is None or affine is None else (step / affine[1], -affine[0] / affine[1])
+        grid = (
+            None if step is None or affine is None else (step / affine[1], (self.column.origin - affine[0]) / affine[1])
+        )
         return Block("continuous", 1, gate, grid, (low, high), self.change)
 
     @classmethod
@@ -84,7 +86,8 @@ class Part:
         assert self.normaliser is not None
         values = self.normaliser.decode(encoded[..., 0], statics)
         if (step := self.column.resolution) is not None:
-            values = torch.round(values / step) / (1 / step) + 0.0  # no -0
+            origin = self.column.origin
+            values = torch.round((values - origin) / step) / (1 / step) + origin + 0.0  # no -0
         low, high = self.extremes if within_extremes else (self.column.low, self.column.high)
         return values if low is None and high is None else values.clamp(low, high)
 

@@ -21,7 +21,8 @@ class Column:
         kind: `continuous` (a number), `binary` (0 or 1) or `categorical` (the index of a category).
         unit: As printed on axes, `mmHg`, or empty.
         categories: What the codes 0, 1, ... stand for. A binary column has two, or none if it is 0 and 1 itself.
-        resolution: Recorded values are multiples of this (0.5 for half degrees); None if they are not rounded.
+        resolution: Recorded values lie in steps of this (0.5 for half degrees); None if they are not rounded.
+        origin: A value from which the steps count.
         low: No value lies below (a saturation of 0 %); None if unbounded.
         high: No value lies above.
     """
@@ -31,6 +32,7 @@ class Column:
     unit: str = ""
     categories: tuple[Label, ...] = ()
     resolution: float | None = None
+    origin: float = 0.0
     low: float | None = None
     high: float | None = None
 

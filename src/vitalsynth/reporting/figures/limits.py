@@ -39,7 +39,7 @@ def bin_edges(column: Column, real: ndarray, synthetic: ndarray) -> Float[ndarra
     grain = coarser(real, column.resolution or grid_step(real))
     width = (high - low) / bins
     width = max(1, round(width / grain)) * grain if grain else width
-    start = (np.floor(low / grain) - 0.5) * grain if grain else low
+    start = (np.floor((low - column.origin) / grain) - 0.5) * grain + column.origin if grain else low
     return start + width * np.arange(int(np.ceil((high + grain / 2 - start) / width - 1e-6)) + 1)
 
 
