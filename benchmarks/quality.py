@@ -3,9 +3,10 @@
     VITALSYNTH_DATA=../shared/data OMP_NUM_THREADS=1 python benchmarks/quality.py --minutes 10 --out runs/quality
     python benchmarks/quality.py --table                 # what is there so far, as Markdown
 
-Each learner is a preset, untouched but for its number of steps: 20 steps are timed, and as many are taken as fit into
---minutes of CPU time. Each is judged on subjects (or blocks of time) that training never saw, beside the floor of real
-data. A row per case goes to benchmarks/results/quality.jsonl; what is there already is not done again.
+Each learner is a preset, untouched but for its number of steps and the schedules that end with them: 20 steps are
+timed, and as many are taken as fit into --minutes of CPU time. Each is judged on subjects (or blocks of time) that
+training never saw, beside the floor of real data. A row per case goes to benchmarks/results/quality.jsonl; what is
+there already is not done again.
 """
 
 import argparse
@@ -21,10 +22,12 @@ from results import FOLDER, record
 
 import vitalsynth
 from vitalsynth import runs, sampling, sources
+from vitalsynth.components import class_of, describe
 from vitalsynth.evaluation import coverage, mmd, tstr, two_sample
 from vitalsynth.preparation import Preparation
 from vitalsynth.schedules import Cosine
 from vitalsynth.sequences import Encoded
+from vitalsynth.stabilisers import InstanceNoise
 
 DATA = {
     "sines": {"source": "sines", "settings": {"count": 5000}},
@@ -46,23 +49,36 @@ def read(data):
     return runs.part(sequences, runs.cut(sequences, HELD_OUT, 0), 0)
 
 
-def train(part, learner, label, seed, minutes, path):
-    """Train a preset for so many CPU-minutes, and return the run and what it cost."""
-    settings = vitalsynth.preset(learner) | {"condition": label or "", "seed": seed, "held_out": 0, "quiet": True}
+def train(part, settings, label, seed, minutes, path):
+    """Train with a preset's settings, or others, for so many CPU-minutes; return the run and what it cost."""
+    settings = settings | {"condition": label or "", "seed": seed, "held_out": 0, "quiet": True}
     settings.pop("steps", None)
 
     def trained(steps):
-        if "generator_schedule" in settings:
-            settings["generator_schedule"] = partial(Cosine, over=steps, warmup=min(100, steps // 2), final=0.02)
         shutil.rmtree(path, ignore_errors=True)
         began = time.process_time()
-        run = vitalsynth.train(part, out=path, steps=steps, checkpoint_every=steps, **settings)
+        run = vitalsynth.train(part, out=path, checkpoint_every=steps, **settings | shortened(settings, steps))
         return run, time.process_time() - began
 
     each = max(1e-4, (trained(25)[1] - trained(5)[1]) / 20)
     steps = max(100, round(60 * minutes / each / 50) * 50)
     run, seconds = trained(steps)
     return run, {"steps": steps, "training_cpu_minutes": round(seconds / 60, 2)}
+
+
+def shortened(settings, steps):
+    """Return so many steps, cosines of either player that end with them, and instance noise that is gone by half."""
+    found = {name: settings[name] for name in ("generator_schedule", "discriminator_schedule") if name in settings}
+    cosines = {name: describe(given)["init_args"] for name, given in found.items() if class_of(given) is Cosine}
+    course = lambda own: own | {"over": steps, "warmup": min(own["warmup"], steps // 2)}  # noqa: E731
+    changed = {name: partial(Cosine, **course(own)) for name, own in cosines.items()}
+    stabilisers = [
+        partial(each, over=min(describe(each)["init_args"]["over"], steps // 2))
+        if class_of(each) is InstanceNoise
+        else each
+        for each in settings.get("stabilisers", ())
+    ]
+    return {"steps": steps, "stabilisers": stabilisers} | changed
 
 
 def draw(train_part, name, count, seed):
@@ -165,7 +181,9 @@ def main():
                     synthetic = draw(parts[0], learner, count, seed)
                 else:
                     path = f"{asked.out}/{data}-{learner}-{seed}"
-                    run, cost = train(parts[0], learner, DATA[data].get("label"), seed, minutes, path)
+                    run, cost = train(
+                        parts[0], vitalsynth.preset(learner), DATA[data].get("label"), seed, minutes, path
+                    )
                     row |= cost
                     generator, _ = sampling.load_generator(run, device="cpu")
                     synthetic = sampling.collect(sampling.sample(run, generator, count, seed=seed))

@@ -6,6 +6,7 @@ import os
 import platform
 from pathlib import Path
 
+import numpy as np
 import torch
 
 FOLDER = Path(__file__).parent / "results"
@@ -17,7 +18,18 @@ def record(name, row):
         f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
     )
     line = json.dumps({**row, "date": str(datetime.date.today()), "machine": machine})
-    print(line)
+    print(line, flush=True)
     FOLDER.mkdir(exist_ok=True)
     with (FOLDER / f"{name}.jsonl").open("a") as file:
         file.write(line + "\n")
+
+
+def rows(name):
+    """Return the rows noted so far."""
+    file = FOLDER / f"{name}.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def spread(numbers, digits=3):
+    """Return the median and the quartiles, to so many digits that count."""
+    return [float(f"{q:.{digits}g}") for q in np.quantile(numbers, [0.5, 0.25, 0.75])]

@@ -34,6 +34,7 @@ class Flow(Generator):
     """A transformer over patches of time, with the statics as one more token, modulated by t and the condition."""
 
     when_sampling = ("solver_steps", "guidance")
+    at_once = 128
 
     def __init__(
         self,

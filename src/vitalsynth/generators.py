@@ -28,10 +28,13 @@ class Generator(nn.Module, ABC):
     Attributes:
         noise: How many standard normal numbers one sequence needs.
         when_sampling: Settings that may be changed after training, because no weight depends on them.
+        at_once: How many sequences a CPU is asked for in one call when sampling: few if large operations leave its
+            cache, many if there are many small ones.
     """
 
     noise: int
     when_sampling: ClassVar[tuple[str, ...]] = ()
+    at_once: ClassVar[int] = 1024
 
     @abstractmethod
     def forward(self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"]) -> Encoded:
@@ -43,6 +46,8 @@ class StepByStep(Generator):
 
     At every step the network is given fresh noise, the noise of the whole sequence, the statics and the condition.
     """
+
+    at_once = 128
 
     @abstractmethod
     def steps(self, given: Float[Tensor, "n length given"]) -> Float[Tensor, "n length features"]:

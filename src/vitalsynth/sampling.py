@@ -16,7 +16,7 @@ from . import checkpoints, components
 from .generators import Generator
 from .runs import Run
 from .seeds import derive
-from .sequences import Sequences, listed, nearest
+from .sequences import Encoded, Sequences, listed, nearest
 from .training import pick_device
 
 CHUNK = 1024
@@ -79,14 +79,16 @@ def sample(
         ValueError: if a fixed column is not conditioned on, or has no such category.
     """
     device = next(generator.parameters()).device
+    at_once = generator.at_once if device.type == "cpu" else CHUNK
     for chunk, first in enumerate(range(0, count, CHUNK)):
         # A whole chunk is always drawn, then cut, so that the last one does not depend on `count`.
         condition = run.preparation.conditions(CHUNK, given, derive(seed, "conditions", chunk))
         random = torch.Generator().manual_seed(derive(seed, "sample", chunk))
         noise = torch.randn(CHUNK, generator.noise, generator=random)
         here = min(CHUNK, count - first)
+        given_to = (part[:here].to(device).split(at_once) for part in (noise, condition))
         with torch.inference_mode():
-            encoded = generator(noise[:here].to(device), condition[:here].to(device))
+            encoded = Encoded.joined(*map(generator, *given_to))
         yield run.preparation.decode(encoded, np.arange(first, first + here), within_extremes=True)
 
 

@@ -78,11 +78,9 @@ class Part:
         self, encoded: Float64[Tensor, "n length width"], statics: Float64[Tensor, "n k"], within_extremes: bool = False
     ) -> Float64[Tensor, "n length"]:
         """Undo `encode`, onto the column's resolution and within its bounds or the extremes seen in training."""
-        missing = torch.isnan(encoded[..., 0])
-        if self.column.kind == "categorical":
-            return torch.where(missing, torch.nan, encoded.argmax(dim=-1).double())
-        if self.column.kind == "binary":
-            return torch.where(missing, torch.nan, (encoded[..., 0] > 0.5).double())
+        if self.column.kind != "continuous":
+            codes = encoded.argmax(dim=-1) if self.column.kind == "categorical" else encoded[..., 0] > 0.5
+            return torch.where(torch.isnan(encoded[..., 0]), torch.nan, codes.double())
         assert self.normaliser is not None
         values = self.normaliser.decode(encoded[..., 0], statics)
         if (step := self.column.resolution) is not None:

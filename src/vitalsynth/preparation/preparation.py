@@ -239,18 +239,20 @@ class Preparation:
         own |= {part.column.name: self._decode_static(part, reader, False) for part in self.given}
         values = []
         offset = 0
+        x = x.movedim(2, 0).contiguous()  # a column at a time is read, several times over
         for part in self.channels:
-            measured = alive
+            block = x[offset : offset + part.width].movedim(0, 2)
             if part.gaps:
-                measured = alive & (x[:, :, first_mask] > 0.5)
+                block = torch.where((alive & (x[first_mask] > 0.5))[..., None], block, torch.nan)
                 first_mask += 1
+            elif self.varying:
+                block = torch.where(alive[..., None], block, torch.nan)
             width = part.normaliser.width if part.normaliser else 0
             taken_out = columns.take(width, part.statics_gaps and width > 0, fill=0.0)
-            block = torch.where(measured[..., None], x[:, :, offset : offset + part.width], torch.nan)
             values.append(part.decode(block, taken_out, within_extremes))
             offset += part.width
         static = [own[column.name] for column in self.schema.statics]
-        return torch.stack(values, dim=2), lengths, torch.stack(static, dim=1) if static else x[:, 0, :0]
+        return torch.stack(values, dim=2), lengths, torch.stack(static, dim=1) if static else s[:, :0]
 
     @staticmethod
     def _decode_static(part: Part, reader: Reader, within_extremes: bool) -> Float64[Tensor, " n"]:
