@@ -22,6 +22,7 @@ LEARNING = {
     "learner",
     "training",
     "sampling",
+    "distillation",
 }
 # What each room may import, besides itself.
 DATA = {"sequences", "normalisation", "whitening", "preparation", "storage", "components", "frames", "sources"}
@@ -62,6 +63,7 @@ ALLOWED = {
         "learner",
     },
     "sampling": {"sequences", "components", "checkpoints", "runs", "generators", "seeds", "training"},
+    "distillation": {"sequences", "runs", "objectives", "stabilisers", "seeds", "sampling"},
     "exporting": {"sequences", "preparation", "storage", "runs", "generators", "sampling"},
     "evaluation": {"sequences", "preparation"},
     "reporting": {"sequences", "preparation", "storage", "evaluation"},
