@@ -1,6 +1,6 @@
 """A plain DCGAN (Radford, Metz and Chintala 2016, arXiv 1511.06434), to compare with what reads images as sequences.
 
-    generator, steps = train(sequences, parameters=(700_000, 500_000), minutes=10, seed=0)
+    generator, discriminator, steps = train(sequences, parameters=(700_000, 500_000), minutes=10, seed=0)
     synthetic = sample(generator, sequences, 64, seed=0)
 
 As in the paper: strided convolutions, batch normalisation, Adam at 2e-4 with a first moment of 0.5, weights of a
@@ -71,7 +71,7 @@ def begin(module):
 
 
 def train(sequences, parameters, minutes, seed, precision="float32"):
-    """Train for so many CPU-minutes; return the generator and how many steps it took.
+    """Train for so many CPU-minutes; return generator, discriminator, and how many steps it took.
 
     Args:
         sequences: Square images.
@@ -103,7 +103,7 @@ def train(sequences, parameters, minutes, seed, precision="float32"):
         says(synthetic, truth).backward()
         drawing.step()
         steps += 1
-    return draw.eval(), steps
+    return draw.eval(), judge, steps
 
 
 def sample(draw, like, count, seed):

@@ -66,7 +66,8 @@ def recurrent(part, asked, path):
     steps = max(50, round(60 * asked.minutes / each / 50) * 50)
     run, seconds = trained(steps, max(50, steps // 20))
     generator, _ = sampling.load_generator(run)
-    return partial(_drawn, run, generator), {"steps": steps, "batch": settings["batch"], "seconds": seconds}
+    cost = {"steps": steps, "batch": settings["batch"], "seconds": seconds, "parameters": parameters(part)}
+    return partial(_drawn, run, generator), cost
 
 
 def _drawn(run, generator, count, seed):
@@ -76,8 +77,9 @@ def _drawn(run, generator, count, seed):
 def plain(part, asked, path):
     """Train a DCGAN; return a function that draws from it, and how it was trained."""
     began = time.process_time()
-    network, steps = dcgan.train(part, parameters(part), asked.minutes, asked.seed, asked.precision)
+    network, other, steps = dcgan.train(part, parameters(part), asked.minutes, asked.seed, asked.precision)
     cost = {"steps": steps, "batch": dcgan.BATCH, "seconds": time.process_time() - began}
+    cost["parameters"] = [dcgan.count(network), dcgan.count(other)]
     Path(path).mkdir(parents=True, exist_ok=True)
     torch.save(network.state_dict(), f"{path}/generator.pt")
     return partial(dcgan.sample, network, part), cost
@@ -137,11 +139,11 @@ def main():
     for learner in asked.learners:
         path = f"{asked.out}/{asked.data}-{learner}-{asked.seed}"
         draw, cost = LEARNERS[learner](halves[0], asked, path)
+        asked.minutes = cost.pop("seconds") / 60  # what comes beside it trains as long, however well that was foreseen
         synthetic = draw(COUNT, asked.seed)
         images.save_grid(synthetic.take(slice(0, 64)), f"{path}.png")
         row = {"data": asked.data, "learner": learner, "seed": asked.seed, "precision": asked.precision}
-        row |= {"trained_on": len(halves[0]), "parameters": parameters(halves[0])}
-        row |= {"steps": cost["steps"], "batch": cost["batch"], "training_cpu_minutes": round(cost["seconds"] / 60, 2)}
+        row |= {"trained_on": len(halves[0]), **cost, "training_cpu_minutes": round(asked.minutes, 2)}
         record("pictures", row | {"figures": judge(halves, labels, synthetic, asked.data)})
 
 
