@@ -3,7 +3,7 @@
     VITALSYNTH_DATA=../shared/data OMP_NUM_THREADS=1 python benchmarks/pictures.py --data mnist --minutes 6
     OMP_NUM_THREADS=1 python benchmarks/pictures.py --data faces --faces lfw-deepfunneled --minutes 40
 
-The preset `images`, untouched but for its number of steps: 20 steps are timed, and as many are taken as fit into
+The preset `images`, untouched but for its number of steps: 96 steps are timed, and as many are taken as fit into
 --minutes of CPU time. Beside it a plain DCGAN (`dcgan.py`) whose generator and discriminator have as many parameters,
 trained as long, on the same images in the same precision. Labels are left out: nobody is told what is on an image.
 Faces are grey, 64 x 64, the middle half of a folder of LFW (Huang et al. 2007), halved by person.
@@ -62,7 +62,7 @@ def recurrent(part, asked, path):
         run = vitalsynth.train(part, out=path, steps=steps, checkpoint_every=every, **settings)
         return run, time.process_time() - began
 
-    each = max(1e-4, (trained(42, 42)[1] - trained(10, 10)[1]) / 32)
+    each = max(1e-4, (trained(104, 104)[1] - trained(8, 8)[1]) / 96)
     steps = max(50, round(60 * asked.minutes / each / 50) * 50)
     run, seconds = trained(steps, max(50, steps // 20))
     generator, _ = sampling.load_generator(run)
