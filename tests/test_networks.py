@@ -309,6 +309,32 @@ def test_halving_averages_pairs_along_time_and_rows():
         grids.sizes(6, 1, 4)
 
 
+def test_as_many_resolutions_as_leave_seven_steps():
+    assert [size[0] for size in grids.sizes(64, 64, 0)] == [64, 32, 16, 8]
+    assert grids.sizes(28, 28, 0)[-1] == (7, 7) and grids.sizes(27, 1, 0)[-1] == (14, 1)
+    assert grids.sizes(6, 6, 0) == [(6, 6)] == grids.sizes(6, 6, 1)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (15, 9), (13, 1)])
+def test_refining_is_to_merge_the_doubled_grid_with_noise(size):
+    torch.manual_seed(0)
+    refining = grids.Refining(4, grids.sizes(*size, 2), 2)
+    coarse, noise = torch.randn(3, 8, *refining.sizes[1]), torch.randn(3, 2, *size)
+    seen = refining.blocks[1](coarse)
+    seen = refining.blocks[0](refining.merges[0](torch.cat([grids.doubled(seen, size), noise], dim=1)))
+    torch.testing.assert_close(refining(coarse, [noise])[0], refining.activation(seen))
+
+
+def test_what_is_seen_at_first_neither_fades_nor_grows():
+    torch.manual_seed(0)
+    sizes = grids.sizes(64, 64, 4)
+    reducing, refining = grids.Reducing([1, 0, 0, 0], 16, False), grids.Refining(16, sizes, 1)
+    smooth = torch.randn(8, 1, 1, 1) * torch.ones(8, 1, 64, 64)
+    assert 0.5 < reducing([smooth]).std() / smooth.std() < 2
+    noise = [torch.randn(8, 1, *size) for size in sizes[:-1]]
+    assert all(0.5 < features.std() < 2 for features in refining(torch.randn(8, 128, *sizes[-1]), noise))
+
+
 def picture(height=9, width=6, colours=3, count=12):
     pixels = np.random.default_rng(0).random((count, height, width, colours))
     sequences = images.as_sequences(pixels, labels=np.arange(count) % 10)

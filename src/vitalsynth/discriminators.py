@@ -238,7 +238,8 @@ class ConvolutionalRecurrent(Pooled):
         Args:
             shape: Of the encoded data.
             width: Channels of the convolutions at full resolution, and twice as many at every coarser one.
-            scales: Resolutions; the recurrence runs at the coarsest, 2^(scales - 1) steps at a time.
+            scales: Resolutions; the recurrence runs at the coarsest, 2^(scales - 1) steps at a time. 0 halves as
+                long as 7 whole steps are left.
             hidden: Units of the recurrence, in each direction.
             conditioning: How a condition enters.
             spectral: Divide every weight matrix by its largest singular value.
@@ -246,10 +247,10 @@ class ConvolutionalRecurrent(Pooled):
         """
         super().__init__()
         self.concatenate, self.row = conditioning != "projection", shape.row
-        (*_, (_, row)) = grids.sizes(shape.length, shape.row, scales)
-        inputs = [_width(shape, self.concatenate, shape.row), *(0 for _ in range(scales - 1))]
+        _, *coarser = sizes = grids.sizes(shape.length, shape.row, scales)
+        inputs = [_width(shape, self.concatenate, shape.row), *(0 for _ in coarser)]
         self.reducing = grids.Reducing(inputs, width, shape.row == 1)
-        self.recurrence = recurrences.MinGRU(self.reducing.features * row, hidden, bidirectional=True)
+        self.recurrence = recurrences.MinGRU(self.reducing.features * sizes[-1][1], hidden, bidirectional=True)
         self._finish(2 * hidden, shape, conditioning, spectral, minibatch)
 
     def steps(self, encoded: Encoded, condition: Float[Tensor, "n condition"]) -> Float[Tensor, "n steps features"]:
@@ -280,18 +281,18 @@ class MultiScale(Pooled):
         Args:
             shape: Of the encoded data.
             width: Channels of the convolutions at full resolution, and twice as many at every coarser one.
-            scales: Resolutions, as many as the generator emits.
+            scales: Resolutions, as many as the generator emits; 0 halves as long as 7 whole steps are left.
             conditioning: How a condition enters.
             spectral: Divide every weight matrix by its largest singular value.
             minibatch: Sequences in a group whose deviation is a feature; 0 scores each by itself.
         """
         super().__init__()
-        self.concatenate, self.scales = conditioning != "projection", scales
+        self.concatenate = conditioning != "projection"
         self.rows = [row for _, row in grids.sizes(shape.length, shape.row, scales)]
-        seen = shape.channels // shape.row
-        inputs = [_width(shape, self.concatenate, shape.row), *(seen for _ in range(scales - 1))]
+        self.scales, seen = len(self.rows), shape.channels // shape.row
+        inputs = [_width(shape, self.concatenate, shape.row), *(seen for _ in self.rows[1:])]
         self.reducing = grids.Reducing(inputs, width, shape.row == 1)
-        self.last = nn.Linear(self.reducing.features * self.rows[-1], self.reducing.features)
+        self.last = grids.scaled(nn.Linear(self.reducing.features * self.rows[-1], self.reducing.features))
         self.activation = nn.LeakyReLU(0.2)
         self._finish(self.reducing.features, shape, conditioning, spectral, minibatch)
 

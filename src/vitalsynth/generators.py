@@ -199,7 +199,8 @@ class Convolutional(Generator):
             shape: Of the encoded data.
             hidden: Units of the recurrence, in each direction, and of the perceptron that makes the statics.
             width: Channels of the convolutions at full resolution, and twice as many at every coarser one.
-            scales: Resolutions, each half as long as the next finer; the recurrence runs at the coarsest.
+            scales: Resolutions, each half as long as the next finer; the recurrence runs at the coarsest. 0 halves as
+                long as 7 whole steps are left.
             step_noise: Normal numbers that are new at every step of the recurrence.
             sequence_noise: Normal numbers that are the same for the whole sequence.
             place_noise: Normal numbers that are new at every step (for images, every pixel) of the finer resolutions.
@@ -213,7 +214,7 @@ class Convolutional(Generator):
         self.recurrence = nn.LSTM(inputs, hidden, batch_first=True, bidirectional=True)
         self.refining = grids.Refining(width, self.sizes, place_noise)
         *finer, coarsest = self.refining.widths
-        self.rows = nn.Linear(2 * hidden, coarsest * self.coarse_row)
+        self.rows = grids.scaled(nn.Linear(2 * hidden, coarsest * self.coarse_row), 4.0)  # an LSTM's outputs are small
         self.channels = Emission(width, blocks, shape.alive)
         emitted = self.refining.widths[1:] if self.emits_coarse else []
         self.coarse = nn.ModuleList(CoarseEmission(features, blocks, shape.alive) for features in emitted)

@@ -269,11 +269,13 @@ ADVICE = (
 def _kept_settings(record: Mapping[str, Any]) -> Iterator[None]:
     """Train with the run's number of threads, by which sums round; leave it and the random numbers as they were.
 
-    In bfloat16 oneDNN is left out: on processors without bfloat16 instructions it has no LSTM.
+    On processors without bfloat16 instructions oneDNN has no LSTM in it, and is left out; with them, and AMX, it makes
+    convolutions over 10 times faster than what would stand in for it.
     """
     threads, one_dnn = torch.get_num_threads(), torch.backends.mkldnn.enabled
     torch.set_num_threads(record["threads"])
-    torch.backends.mkldnn.enabled = one_dnn and record["precision"] == "float32"  # type: ignore[assignment]
+    able = record["precision"] == "float32" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    torch.backends.mkldnn.enabled = one_dnn and able  # type: ignore[assignment]
     try:
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             yield
