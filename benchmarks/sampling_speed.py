@@ -10,8 +10,8 @@ once as the package does, which for some networks is faster and gives the same n
 and draw --count sequences a turn; given are medians and quartiles over rounds, of which there are as many as fit into
 --seconds, 3 at least. Each preset is trained for 20 steps, as speed does not depend on how good a network is; a setting
 that may be changed when sampling follows it behind an @, as in flow@solver_steps=2. Wanted: at least 0.9 of the bare
-loop's speed, 10,000 sequences a CPU-second of `rcgan`, 500 of `strong`. A row per data set and preset goes to
-benchmarks/results/sampling_speed.jsonl; what is there already is not done again, but with --again.
+loop's speed, 10,000 sequences a CPU-second of `rcgan` and `offspring`, 500 of `strong`. A row per data set and preset
+goes to benchmarks/results/sampling_speed.jsonl; what is there already is not done again, but with --again.
 """
 
 import argparse
@@ -19,26 +19,32 @@ import cProfile
 import pstats
 import tempfile
 import time
+from functools import partial
 
 import torch
 from results import record, rows, spread
 
 import vitalsynth
 from vitalsynth import presets, sampling, sources
+from vitalsynth.distillation import Distillation
 from vitalsynth.sources.folders import default_folder
 
 DATA = {
     "sines": lambda: sources.sines(count=2000, channels=6),
     "etth1": lambda: sources.series(str(default_folder("etth1") / "ETTh1.csv"), stride=4, drop="date,OT"),
 }
-PRESETS = ("rcgan", "parallel", "strong", "flow", "flow@solver_steps=2")
+PRESETS = ("rcgan", "parallel", "strong", "offspring", "flow", "flow@solver_steps=2")
 TRAINED, LEAST, MOST = 20, 3, 41  # steps; rounds
 
 
 def load(data, case, folder):
     """Train a preset for a few steps; return its run and averaged generator."""
     name, _, using = case.partition("@")
-    settings = vitalsynth.preset(name) | {"steps": TRAINED, "checkpoint_every": TRAINED, "quiet": True}
+    brief = {"steps": TRAINED, "checkpoint_every": TRAINED, "quiet": True}
+    settings = vitalsynth.preset(name) | brief
+    if name == "offspring":
+        vitalsynth.train(DATA[data](), out=f"{folder}/parent", **(vitalsynth.preset("strong") | brief))
+        settings["objective"] = partial(Distillation, parent=f"{folder}/parent", draws=1000)
     run = vitalsynth.train(DATA[data](), out=f"{folder}/run", **settings)
     return run, sampling.load_generator(run, device="cpu", using=sampling.parse_pairs(using))[0]
 

@@ -96,7 +96,7 @@ class Laws(nn.Module):
     mask_numbers: Tensor
     positions: Tensor
     cells: Tensor
-    finest: Tensor
+    floors: Tensor
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Laws(nn.Module):
         finest: float,
     ) -> None:
         super().__init__()
-        self.slots, self.columns, self.components = tuple(slots), columns, components
+        self.slots, self.columns, self.components, self.finest = tuple(slots), columns, components, finest
         count, outputs = len(slots), max([3 * components + 1, *(slot.block.width for slot in slots)])
         weights = lambda *size, fan: nn.Parameter(torch.randn(*size) / math.sqrt(max(1, fan)))  # noqa: E731
         self.context = weights(context, count, hidden, fan=context)
@@ -134,8 +134,8 @@ class Laws(nn.Module):
         positions = torch.tensor([slots[j].columns.start for j in self.of_numbers], dtype=torch.int64)
         self.register_buffer("positions", positions, persistent=False)
         self.register_buffer("mask_numbers", mask[:, self.of_numbers], persistent=False)
-        finer = [math.log(finest * slots[j].change) for j in self.of_numbers]
-        self.register_buffer("finest", torch.tensor(finer)[:, None], persistent=False)
+        floors = torch.tensor([self._floor(slots[j]) for j in self.of_numbers])[:, None]
+        self.register_buffer("floors", floors, persistent=False)
         cells = [slots[j].cell for j in self.of_numbers]
         self.register_buffer("cells", torch.tensor(cells).reshape(len(cells), 4), persistent=False)
         self.order = [column for slot in slots for column in range(slot.columns.start, slot.columns.stop)]
@@ -171,7 +171,7 @@ class Laws(nn.Module):
             straight = direct @ self.straight + offset @ (self.straight_before * self.mask_numbers)
             mean = reference[:, self.positions] + straight
             numbers = _log_mixture(
-                values[:, self.positions], outputs[:, self.of_numbers], mean, self.cells, self.components, self.finest
+                values[:, self.positions], outputs[:, self.of_numbers], mean, self.cells, self.components, self.floors
             )
             for place, j in enumerate(self.of_numbers):
                 each[j] = numbers[:, place]
@@ -220,7 +220,7 @@ class Laws(nn.Module):
                 mean = reference[slot.columns.start] + straight[number]
                 if done:
                     mean = mean + straight_before[:done, number] @ earlier
-                new = self._number(out, drawn, mean, number)[None]
+                new = self._number(slot, out, drawn, mean)[None]
                 number += 1
             elif slot.block.kind == "binary":
                 new = (torch.special.ndtr(drawn) < torch.sigmoid(out[:1])).to(out.dtype)
@@ -250,16 +250,21 @@ class Laws(nn.Module):
         return torch.where(measured, there, before)
 
     def _number(
-        self, out: Float[Tensor, "outputs n"], noise: Float[Tensor, "2 n"], mean: Float[Tensor, " n"], number: int
+        self, slot: Slot, out: Float[Tensor, "outputs n"], noise: Float[Tensor, "2 n"], mean: Float[Tensor, " n"]
     ) -> Float[Tensor, " n"]:
         logits, places, ratios, (common,) = out[: 3 * self.components + 1].split([self.components] * 3 + [1])
-        pick = _picked(logits, noise[:1])
-        common = common.clamp(max=math.log(WIDEST))
-        log_scale = torch.maximum(common + ratios.gather(0, pick)[0], self.finest[number]).clamp(max=math.log(WIDEST))
-        value = mean + torch.exp(common) * places.gather(0, pick)[0] + torch.exp(log_scale) * noise[1]
-        spacing, origin, low, high = self.cells[number].unbind()
-        rounded = torch.round((value - origin) / spacing.clamp(min=1e-9)) * spacing + origin
-        return torch.where(spacing > 0, rounded, value).clamp(low, high)
+        pick, widest = _picked(logits, noise[:1]), math.log(WIDEST)
+        log_scale = (common + ratios.gather(0, pick)[0]).clamp(self._floor(slot), widest)
+        place = torch.exp(common.clamp(max=widest)) * places.gather(0, pick)[0]
+        value = mean + place + torch.exp(log_scale) * noise[1]
+        spacing, origin, low, high = slot.cell
+        if spacing:
+            value = torch.round((value - origin) / spacing) * spacing + origin
+        return value.clamp(low, high)
+
+    def _floor(self, slot: Slot) -> float:
+        """Return the logarithm of the smallest deviation of a number's components."""
+        return math.log(self.finest * slot.change)
 
 
 def _picked(logits: Float[Tensor, "k n"], noise: Float[Tensor, "1 n"]) -> Int[Tensor, "1 n"]:
