@@ -39,7 +39,7 @@ class Autoregressive(Generator):
         head: int = 64,
         components: int = 8,
         patch: int = 0,
-        finest: float = 0.1,
+        finest: float = 0.01,
         dropout: float = 0.1,
     ) -> None:
         """Build the network.
