@@ -89,10 +89,11 @@ def test_probabilities_of_all_sequences_sum_to_one(patch):
     assert total.item() == pytest.approx(1, abs=1e-4)
 
 
-def test_frequencies_are_the_probabilities():
+@pytest.mark.parametrize("patch", [1, 2, 3])
+def test_frequencies_are_the_probabilities(patch):
     shape = Shape(3, (Block("continuous", gate=1, grid=(1.0, 0.0), range=(0.0, 1.0)), Block("binary")))
     torch.manual_seed(1)
-    generator = randomised(Autoregressive(shape, hidden=6, head=4, components=2, patch=3))
+    generator = randomised(Autoregressive(shape, hidden=6, head=4, components=2, patch=patch))
     sample = drawn(generator, 20_000, condition=0)
     rows, counts = np.unique(sample.x.flatten(1).numpy(), axis=0, return_counts=True)
     worlds = Encoded(torch.from_numpy(rows).unflatten(1, (3, 2)), torch.zeros(len(rows), 0), torch.zeros(len(rows), 0))

@@ -142,14 +142,6 @@ class Laws(nn.Module):
         self.noise_widths = [2 if slot.block.kind == "continuous" else 1 for slot in slots]
         self.noise = sum(self.noise_widths)
 
-    def _hidden(self, context: Float[Tensor, "*n context"]) -> Float[Tensor, "*n slots hidden"]:
-        return (context @ self.context.flatten(1)).unflatten(-1, self.bias.shape) + self.bias
-
-    def _outputs(self, u: Float[Tensor, "m some hidden"], which: slice) -> Float[Tensor, "m some outputs"]:
-        u = silu(u).transpose(0, 1)
-        u = u + silu(torch.baddbmm(self.middle_bias[which, None], u, self.middle[which]))
-        return torch.baddbmm(self.out_bias[which, None], u, self.out[which]).transpose(0, 1)
-
     def log_likelihood(
         self,
         context: Float[Tensor, "*n context"],
@@ -164,8 +156,10 @@ class Laws(nn.Module):
             part.flatten(0, -2) for part in (context, values, offset, reference, direct)
         )
         before = (self.before * self.mask[..., None]).flatten(1)
-        u = self._hidden(context) + (offset @ before).unflatten(-1, self.bias.shape)
-        outputs = self._outputs(u, slice(None))
+        u = (context @ self.context.flatten(1)).unflatten(-1, self.bias.shape) + self.bias
+        u = silu(u + (offset @ before).unflatten(-1, self.bias.shape)).transpose(0, 1)
+        u = u + silu(torch.baddbmm(self.middle_bias[:, None], u, self.middle))
+        outputs = torch.baddbmm(self.out_bias[:, None], u, self.out).transpose(0, 1)
         each: list[Tensor] = [values[:, :0]] * len(self.slots)
         if self.of_numbers:
             straight = direct @ self.straight + offset @ (self.straight_before * self.mask_numbers)

@@ -186,13 +186,10 @@ class Local(Normaliser):
     def decode(self, values: Decoded, statics: DecodedStatics) -> Decoded:
         level = self.level.decode(statics[:, :1], statics)
         scale = torch.exp(self.log_scale.decode(statics[:, 1:], statics))
-        if torch.compiler.is_exporting() or values.sum().isnan():
-            measured = ~torch.isnan(values)
-            known, count = lambda x: torch.where(measured, x, 0.0), measured.sum(dim=1, keepdim=True).clamp(min=1)
-        else:  # no gaps, as most often: the same sums in half the time
-            known, count = lambda x: x, values.shape[1]
-        centred = values - known(values).sum(dim=1, keepdim=True) / count
-        spread = (known(centred).square().sum(dim=1, keepdim=True) / count).sqrt()
+        measured = ~torch.isnan(values)
+        count = measured.sum(dim=1, keepdim=True).clamp(min=1)
+        centred = values - torch.where(measured, values, 0.0).sum(dim=1, keepdim=True) / count
+        spread = (torch.where(measured, centred, 0.0).square().sum(dim=1, keepdim=True) / count).sqrt()
         quiet = (scale < 1.001 * self.floor) | (spread < 1e-6)  # its deviation was less than 1
         return level + centred / torch.where(quiet, 1.0, spread) * scale
 

@@ -71,8 +71,6 @@ class Whitening:
         mixed, rest = x[..., : self.components] @ back, x[..., self.components :]
         order = np.argsort([*self.positions, *self._others(columns)], kind="stable").tolist()
         others = columns - len(self.positions)
-        if order == sorted(order):
-            return torch.cat([mixed, rest], dim=-1) if rest.shape[-1] else mixed
         channels = torch.cat([mixed, rest[..., :others]], dim=-1)[..., order]
         return torch.cat([channels, rest[..., others:]], dim=-1)
 

@@ -45,10 +45,10 @@ class Part:
         if self.normaliser is None or self.normaliser.width:
             return Block(self.column.kind, self.width, gate, change=self.change)
         low, high = self.normaliser.encode(np.array([self.extremes]))[0][0].tolist()
-        step, affine = self.column.resolution, self.normaliser.affine
-        grid = (
-            None if step is None or affine is None else (step / affine[1], (self.column.origin - affine[0]) / affine[1])
-        )
+        step, affine, grid = self.column.resolution, self.normaliser.affine, None
+        if step is not None and affine is not None:
+            level, scale = affine
+            grid = (step / scale, (self.column.origin - level) / scale)
         return Block("continuous", 1, gate, grid, (low, high), self.change)
 
     @classmethod
