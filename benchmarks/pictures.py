@@ -80,8 +80,6 @@ def plain(part, asked, path):
     network, other, steps = dcgan.train(part, parameters(part), asked.minutes, asked.seed, asked.precision)
     cost = {"steps": steps, "batch": dcgan.BATCH, "seconds": time.process_time() - began}
     cost["parameters"] = [dcgan.count(network), dcgan.count(other)]
-    Path(path).mkdir(parents=True, exist_ok=True)
-    torch.save(network.state_dict(), f"{path}/generator.pt")
     return partial(dcgan.sample, network, part), cost
 
 
@@ -141,6 +139,7 @@ def main():
         draw, cost = LEARNERS[learner](halves[0], asked, path)
         asked.minutes = cost.pop("seconds") / 60  # what comes beside it trains as long, however well that was foreseen
         synthetic = draw(COUNT, asked.seed)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         images.save_grid(synthetic.take(slice(0, 64)), f"{path}.png")
         row = {"data": asked.data, "learner": learner, "seed": asked.seed, "precision": asked.precision}
         row |= {"trained_on": len(halves[0]), **cost, "training_cpu_minutes": round(asked.minutes, 2)}

@@ -10,7 +10,6 @@ there already is not done again.
 """
 
 import argparse
-import json
 import shutil
 import time
 from functools import partial
@@ -18,7 +17,7 @@ from functools import partial
 import numpy as np
 import torch
 from literature import discriminative_score, predictive_score
-from results import FOLDER, record
+from results import record, rows
 
 import vitalsynth
 from vitalsynth import runs, sampling, sources
@@ -81,6 +80,17 @@ def shortened(settings, steps):
     return {"steps": steps, "stabilisers": stabilisers} | changed
 
 
+def enough(parts):
+    """Return how many sequences are drawn to be judged."""
+    return min(max(1000, len(parts[1])), 3000)
+
+
+def drawn(run, count, seed):
+    """Return what a run draws."""
+    generator, _ = sampling.load_generator(run, device="cpu")
+    return sampling.collect(sampling.sample(run, generator, count, seed=seed))
+
+
 def draw(train_part, name, count, seed):
     """Return what a trivial generator makes of the training part."""
     rng = np.random.default_rng(seed)
@@ -127,13 +137,13 @@ COLUMNS = {
 }
 
 
-def table(rows):
+def table(found):
     """Print a Markdown table: the median over seeds, with the smallest and the largest."""
     print(f"| data | learner | seeds | CPU-min | {' | '.join(COLUMNS)} |")
     print("|---" * (4 + len(COLUMNS)) + "|")
     for data in DATA:
         for learner in (*LEARNERS, *TRIVIAL):
-            mine = [row for row in rows if row["data"] == data and row["learner"] == learner]
+            mine = [row for row in found if row["data"] == data and row["learner"] == learner]
             if mine:
                 minutes = np.median([row.get("training_cpu_minutes", 0) for row in mine])
                 cells = [
@@ -163,8 +173,7 @@ def main():
     parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    file = FOLDER / "quality.jsonl"
-    done = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    done = rows("quality")
     if asked.table:
         return table(done)
     key = lambda row: (row["data"], row["learner"], row["seed"], row["minutes"])  # noqa: E731
@@ -176,17 +185,15 @@ def main():
                 if key(row) in map(key, done):
                     continue
                 parts = read(data)
-                count = min(max(1000, len(parts[1])), 3000)
                 if learner in TRIVIAL:
-                    synthetic = draw(parts[0], learner, count, seed)
+                    synthetic = draw(parts[0], learner, enough(parts), seed)
                 else:
                     path = f"{asked.out}/{data}-{learner}-{seed}"
                     run, cost = train(
                         parts[0], vitalsynth.preset(learner), DATA[data].get("label"), seed, minutes, path
                     )
                     row |= cost
-                    generator, _ = sampling.load_generator(run, device="cpu")
-                    synthetic = sampling.collect(sampling.sample(run, generator, count, seed=seed))
+                    synthetic = drawn(run, enough(parts), seed)
                 record("quality", row | {"figures": judge(parts, synthetic, DATA[data].get("label"), asked.literature)})
 
 

@@ -14,7 +14,7 @@ import argparse
 import time
 
 import torch
-from results import record, rows, spread
+from results import record, rows, spread, turns
 from torch import nn
 
 from vitalsynth.penalties import squared_gradient
@@ -80,9 +80,8 @@ def measure(length, name, seconds):
     for kind, network in networks.items():
         first = timed(task, network, encoded, 1)  # slower than those that follow
         times[kind] = 1 if first > 1 else max(1, round(LEAST / timed(task, network, encoded, 1)))
-    rounds, began = [], time.process_time()
-    while len(rounds) < 3 or (len(rounds) < MOST and time.process_time() - began < seconds):
-        rounds.append({kind: timed(task, network, encoded, times[kind]) for kind, network in networks.items()})
+    once = lambda: {kind: timed(task, network, encoded, times[kind]) for kind, network in networks.items()}  # noqa: E731
+    rounds = turns(once, seconds, MOST)
     for kind, network in networks.items():
         row = {
             "length": length,

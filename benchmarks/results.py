@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import platform
+import time
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,14 @@ def rows(name):
     """Return the rows noted so far."""
     file = FOLDER / f"{name}.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def turns(take, seconds, most, least=3):
+    """Take turns for so many CPU-seconds, `least` at least and `most` at most; return what each measured."""
+    found, began = [], time.process_time()
+    while len(found) < least or (len(found) < most and time.process_time() - began < seconds):
+        found.append(take())
+    return found
 
 
 def spread(numbers, digits=3):

@@ -22,7 +22,7 @@ import time
 from functools import partial
 
 import torch
-from results import record, rows, spread
+from results import record, rows, spread, turns
 
 import vitalsynth
 from vitalsynth import presets, sampling, sources
@@ -34,7 +34,7 @@ DATA = {
     "etth1": lambda: sources.series(str(default_folder("etth1") / "ETTh1.csv"), stride=4, drop="date,OT"),
 }
 PRESETS = ("rcgan", "parallel", "strong", "offspring", "flow", "flow@solver_steps=2")
-TRAINED, LEAST, MOST = 20, 3, 41  # steps; rounds
+TRAINED, MOST = 20, 41  # steps; rounds
 
 
 def load(data, case, folder):
@@ -74,18 +74,20 @@ def measure(run, generator, count, seconds):
     """Return how many sequences a CPU-second each draws, and how the package's speed stands to the bare loops'."""
     batches = (sampling.CHUNK, generator.at_once)
     whole(run, generator, 64), bare(generator, 64, 64)  # the first calls are slower
-    turns, began = [], time.process_time()
-    while len(turns) < LEAST or (len(turns) < MOST and time.process_time() - began < seconds):
+
+    def once():
         ours = timed(whole, run, generator, count)
-        turns.append((ours, *(timed(bare, generator, count, batch) for batch in batches)))
+        return ours, *(timed(bare, generator, count, batch) for batch in batches)
+
+    taken = turns(once, seconds, MOST)
     row = {
-        "sequences_per_cpu_second": spread([count / ours for ours, *_ in turns]),
+        "sequences_per_cpu_second": spread([count / ours for ours, *_ in taken]),
         "count": count,
-        "rounds": len(turns),
+        "rounds": len(taken),
     }
     for name, place in (("", 1), ("_at_once", 2)):
-        row[f"bare{name}"] = spread([count / turn[place] for turn in turns])
-        row[f"ratio{name}"] = spread([turn[place] / turn[0] for turn in turns])
+        row[f"bare{name}"] = spread([count / turn[place] for turn in taken])
+        row[f"ratio{name}"] = spread([turn[place] / turn[0] for turn in taken])
     return row | {"at_once": generator.at_once}
 
 

@@ -19,11 +19,11 @@ from functools import partial
 
 import numpy as np
 import torch
-from quality import DATA, judge, read, train
+from quality import DATA, drawn, enough, judge, read, train
 from results import record, rows
 
 import vitalsynth
-from vitalsynth import discriminators, generators, sampling
+from vitalsynth import discriminators, generators
 from vitalsynth.components import class_of, describe
 from vitalsynth.schedules import Balanced, Constant, Cosine
 from vitalsynth.stabilisers import Augment, Consistency, FeatureMatching, InstanceNoise
@@ -121,10 +121,7 @@ def measure(data, settings, seed, minutes, path):
         run, cost = train(parts[0], settings, label, seed, minutes, path)
     except Diverged:
         return {"diverged": True, "figures": {}}
-    generator, _ = sampling.load_generator(run, device="cpu")
-    count = min(max(1000, len(parts[1])), 3000)
-    synthetic = sampling.collect(sampling.sample(run, generator, count, seed=seed))
-    return cost | {"figures": judge(parts, synthetic, None, False)}
+    return cost | {"figures": judge(parts, drawn(run, enough(parts), seed), None, False)}
 
 
 def table(found):

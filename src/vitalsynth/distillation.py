@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .objectives import Batch, Likelihood
 from .runs import Run
-from .sampling import CHUNK, load_generator
+from .sampling import draw, load_generator
 from .seeds import derive
 from .sequences import Encoded, Shape
 from .stabilisers import Stabiliser
@@ -65,10 +65,4 @@ def _drawn(path: str, step: int, count: int) -> Encoded:
     """Let a run's generator draw sequences, with conditions as its training set had them."""
     run = Run(path)
     generator, _ = load_generator(run, step, device="cpu")
-    chunks = []
-    for first in range(0, count, CHUNK):
-        condition = run.preparation.conditions(CHUNK, None, derive(0, "conditions", first))
-        random = torch.Generator().manual_seed(derive(0, "distillation", first))
-        with torch.inference_mode():
-            chunks.append(generator(torch.randn(CHUNK, generator.noise, generator=random), condition))
-    return Encoded.joined(*chunks).take(slice(count))
+    return Encoded.joined(*(encoded for _, encoded in draw(run, generator, count, seed=derive(0, "distillation"))))

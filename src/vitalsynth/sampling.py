@@ -78,6 +78,18 @@ def sample(
     Raises:
         ValueError: if a fixed column is not conditioned on, or has no such category.
     """
+    for first, encoded in draw(run, generator, count, given, seed):
+        yield run.preparation.decode(encoded, np.arange(first, first + len(encoded)), within_extremes=True)
+
+
+def draw(
+    run: Run, generator: Generator, count: int, given: Mapping[str, Any] | None = None, seed: int = 0
+) -> Iterator[tuple[int, Encoded]]:
+    """Yield what `sample` decodes, as networks see it, and how many came before.
+
+    Raises:
+        ValueError: as `sample`.
+    """
     device = next(generator.parameters()).device
     at_once = generator.at_once if device.type == "cpu" else CHUNK
     for chunk, first in enumerate(range(0, count, CHUNK)):
@@ -89,7 +101,7 @@ def sample(
         given_to = (part[:here].to(device).split(at_once) for part in (noise, condition))
         with torch.inference_mode():
             encoded = Encoded.joined(*map(generator, *given_to))
-        yield run.preparation.decode(encoded, np.arange(first, first + here), within_extremes=True)
+        yield first, encoded
 
 
 def collect(chunks: Iterator[Sequences]) -> Sequences:
