@@ -3,7 +3,7 @@
     VITALSYNTH_DATA=../shared/data OMP_NUM_THREADS=1 python benchmarks/quality.py --minutes 10 --out runs/quality
     python benchmarks/quality.py --table                 # what is there so far, as Markdown
 
-Each learner is a preset, untouched but for its number of steps and the schedules that end with them: 20 steps are
+Each learner is a preset, untouched but for its number of steps and the schedules that end with them: 40 steps are
 timed, and as many are taken as fit into --minutes of CPU time. Each is judged on subjects (or blocks of time) that
 training never saw, beside the floor of real data. A row per case goes to benchmarks/results/quality.jsonl; what is
 there already is not done again.
@@ -59,7 +59,8 @@ def train(part, settings, label, seed, minutes, path):
         run = vitalsynth.train(part, out=path, checkpoint_every=steps, **settings | shortened(settings, steps))
         return run, time.process_time() - began
 
-    each = max(1e-4, (trained(25)[1] - trained(5)[1]) / 20)
+    trained(5)  # what comes first takes longer
+    each = max(1e-4, (trained(45)[1] - trained(5)[1]) / 40)
     steps = max(100, round(60 * minutes / each / 50) * 50)
     run, seconds = trained(steps)
     return run, {"steps": steps, "training_cpu_minutes": round(seconds / 60, 2)}

@@ -23,6 +23,7 @@ DISCRIMINATORS = {
     "LSTM": discriminators.LSTM,
     "GRU": discriminators.GRU,
     "Convolutional": discriminators.Convolutional,
+    "Projected": discriminators.Projected,
     "one way": partial(discriminators.LSTM, bidirectional=False, layers=2),
     "MinGRU": discriminators.MinGRU,
     "RGLRU": partial(discriminators.RGLRU, bidirectional=False, layers=2),

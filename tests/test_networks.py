@@ -8,7 +8,7 @@ import torch
 
 from families import DISCRIMINATORS, GENERATORS, OBJECTIVES, cohort, prepared
 from vitalsynth import discriminators, generators
-from vitalsynth.layers import CoarseEmission, Emission, Minibatch, Score, Spectral, grids
+from vitalsynth.layers import CoarseEmission, Emission, Minibatch, RandomFeatures, Score, Spectral, grids
 from vitalsynth.objectives import Batch
 from vitalsynth.penalties import squared_gradient
 from vitalsynth.preparation import Preparation
@@ -397,3 +397,67 @@ def test_the_cohort_of_these_tests_has_what_they_are_about():
     assert any(block.gate is not None for block in preparation.shape.x)
     assert any(block.gate is not None for block in preparation.shape.s)
     assert len(cohort()) == len(data)
+
+
+def test_random_features_by_hand():
+    """One kernel, (1, -1), of one channel: the differences of neighbours, at unit scale."""
+    random = RandomFeatures(Shape(5, (Block("continuous"),)), 9)
+    assert random.dilations == [1, 2, 4, 1, 2, 1]  # sizes 2, 3 and 5; a kernel of 9 has no room
+    random.weights0[0, 0] = torch.tensor([1.0, -1.0])
+    random.output_mean[0], random.output_scale[0], random.threshold[0] = 0.5, 2.0, 0.25
+    x = torch.tensor([3.0, 1.0, 4.0, 1.0, 5.0])
+    z = (torch.tensor([2.0, -3.0, 3.0, -4.0]) - 0.5) / 2
+    expected = torch.stack([torch.sigmoid(4 * (z - 0.25)).mean(), z.max(), z.square().mean()])
+    found = random(Encoded(x[None, :, None], torch.zeros(1, 0), torch.zeros(1, 0)))[0]
+    count = len(random.threshold)
+    torch.testing.assert_close(found[[0, count, 2 * count]], expected / (1 + expected / 8))
+    torch.testing.assert_close(found[3 * count :], x / (1 + x / 8))
+
+
+def test_random_features_of_real_sequences_have_unit_scale_and_stay_as_they_are():
+    preparation, data = prepared()
+    discriminator = discriminators.Projected(preparation.shape)
+    discriminator.meet(data)
+    random = discriminator.random
+    features = random(data)
+    plain = features / (1 - features.abs() / 8)  # no longer bounded
+    varying = random._features(data).std(dim=0) > 0.01
+    assert varying.sum() > 500
+    torch.testing.assert_close(plain.mean(dim=0), torch.zeros(random.width), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        plain.std(dim=0, correction=0)[varying], torch.ones(int(varying.sum())), atol=1e-2, rtol=0
+    )
+    discriminator.meet(Encoded(5 * data.x, data.s, data.condition))
+    assert torch.equal(random(data), features)
+    other = discriminators.Projected(preparation.shape)
+    other.load_state_dict(discriminator.state_dict())
+    assert torch.equal(other(data, data.condition), discriminator(data, data.condition))
+
+
+def test_kernels_look_at_some_channels_and_mostly_at_changes():
+    torch.manual_seed(0)
+    random = RandomFeatures(Shape(60, (Block("continuous"),) * 15), 4000)
+    weights = torch.cat([getattr(random, f"weights{k}") for k in range(6)])  # of size 2
+    looked_at = (weights != 0).any(dim=2).sum(dim=1)
+    shares = [((looked_at >= 2**k) & (looked_at < 2 ** (k + 1))).float().mean() for k in range(4)]
+    assert all(abs(share - 0.25) < 0.06 for share in shares)  # uniform in the logarithm, from 1 to 15
+    still = (weights.sum(dim=2).abs() < 1e-5).all(dim=1).float().mean()
+    assert abs(still - 0.8) < 0.05
+
+
+def test_long_sequences_are_seen_coarsely():
+    random = RandomFeatures(Shape(2048, (Block("continuous"),) * 64), 64)
+    x = torch.randn(2, 2048, 64)
+    found = random._features(Encoded(x, torch.zeros(2, 0), torch.zeros(2, 0)))
+    assert found.shape == (2, random.width) and random.steps == 64
+    torch.testing.assert_close(found[:, -4096:], x.unflatten(1, (64, 32)).mean(dim=2).transpose(1, 2).flatten(1))
+
+
+def test_a_generator_knows_its_place_in_time():
+    """With no noise but a sequence's own, a recurrence of no memory still tells the steps apart."""
+    shape = Shape(8, (Block("continuous"),))
+    place = generators.LSTM(shape).place
+    assert place.shape == (8, 6)  # half a period, 1 and 2; a wave of 4 would have two steps to a period
+    torch.testing.assert_close(place[:, 3], torch.sin(torch.pi * (torch.arange(8) + 0.5) / 8))
+    assert (torch.pdist(place) > 0.1).all()
+    assert generators.LSTM(shape, places=0).place.shape == (8, 0)

@@ -10,13 +10,14 @@ from torch import nn
 
 from families import DISCRIMINATORS, GENERATORS, OBJECTIVES, prepared
 from vitalsynth import objectives, penalties
+from vitalsynth.discriminators import Discriminator
 from vitalsynth.objectives import Batch
 from vitalsynth.sequences import Encoded
 
 LOG2 = math.log(2)
 
 
-class Linear(nn.Module):
+class Linear(Discriminator):
     """D(x, s) = w·x + v·s: its gradient is (w, v) everywhere."""
 
     def __init__(self, length=3, channels=2, statics=1):
@@ -28,7 +29,7 @@ class Linear(nn.Module):
         return (encoded.x * self.w).sum(dim=(1, 2)) + encoded.s @ self.v
 
 
-class Quadratic(nn.Module):
+class Quadratic(Discriminator):
     """D(x, s) = a |x|² / 2: its gradient is a x."""
 
     def __init__(self):
@@ -39,7 +40,7 @@ class Quadratic(nn.Module):
         return self.a / 2 * encoded.x.square().sum(dim=(1, 2))
 
 
-class Fixed(nn.Module):
+class Fixed(Discriminator):
     """Scores real batches one thing and synthetic ones another, told apart by the first value."""
 
     def __init__(self, real, synthetic):
@@ -50,7 +51,7 @@ class Fixed(nn.Module):
         return torch.where(encoded.x[:, 0, 0] > 0, self.real, self.synthetic) + 0 * encoded.x.sum(dim=(1, 2))
 
 
-class Pyramid(nn.Module):
+class Pyramid(Discriminator):
     """D = w·x summed over every resolution: its gradient is w at each of their numbers."""
 
     def __init__(self, weight):

@@ -77,7 +77,7 @@ class Point(nn.Module):
         return Encoded(self.at.expand(len(noise), 1, 1), noise[:, :0], condition)
 
 
-class Slope(nn.Module):
+class Slope(Discriminator):
     """The Dirac-GAN's discriminator, D(x) = ψx."""
 
     def __init__(self, slope):

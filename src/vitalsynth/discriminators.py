@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from . import recurrences
-from .layers import Minibatch, Score, Spectral, Transformer, every_step, grids
+from .layers import Minibatch, RandomFeatures, Score, Spectral, Transformer, every_step, grids
 from .sequences import Encoded, Shape
 
 Conditioning = Literal["projection", "concatenation", "both"]
@@ -28,6 +28,17 @@ class Discriminator(nn.Module, ABC):
     @abstractmethod
     def forward(self, encoded: Encoded, condition: Float[Tensor, "n condition"]) -> Float[Tensor, " n"]:
         """Score sequences."""
+
+    def meet(self, real: Encoded) -> None:
+        """Look at real sequences before training, if something must be known of them."""
+
+    def project(self, encoded: Encoded) -> Encoded:
+        """Return what is judged: the sequences, or what a fixed map makes of them; penalties are taken behind it."""
+        return encoded
+
+    def judge(self, projected: Encoded, condition: Float[Tensor, "n condition"]) -> Float[Tensor, " n"]:
+        """Score what was projected."""
+        return self(projected, condition)
 
 
 class Pooled(Discriminator):
@@ -43,17 +54,24 @@ class Pooled(Discriminator):
 
     @abstractmethod
     def steps(self, encoded: Encoded, condition: Float[Tensor, "n condition"]) -> Float[Tensor, "n steps features"]:
-        """Return what is found at each step, which may be coarser than those of the sequence."""
+        """Return what is found at each step of what was projected, which may be coarser than the sequence's."""
 
     def features(self, encoded: Encoded, condition: Float[Tensor, "n condition"]) -> Float[Tensor, "n features"]:
         """Return the features that a score is computed from."""
-        steps = self.steps(encoded, condition)
-        pooled = steps.mean(dim=1)
-        return pooled if self.minibatch is None else self.minibatch(steps, pooled)
+        return self._features(self.project(encoded), condition)
 
     def forward(self, encoded: Encoded, condition: Float[Tensor, "n condition"]) -> Float[Tensor, " n"]:
         """Score sequences."""
-        return self.score(self.features(encoded, condition), condition)
+        return self.judge(self.project(encoded), condition)
+
+    def judge(self, projected: Encoded, condition: Float[Tensor, "n condition"]) -> Float[Tensor, " n"]:
+        """Score what was projected."""
+        return self.score(self._features(projected, condition), condition)
+
+    def _features(self, projected: Encoded, condition: Float[Tensor, "n condition"]) -> Float[Tensor, "n features"]:
+        steps = self.steps(projected, condition)
+        pooled = steps.mean(dim=1)
+        return pooled if self.minibatch is None else self.minibatch(steps, pooled)
 
     def _finish(self, features: int, shape: Shape, conditioning: Conditioning, spectral: bool, minibatch: int) -> None:
         """Build what comes after the steps, and with `spectral` normalise all weights."""
@@ -218,6 +236,54 @@ class Convolutional(Pooled):
         for block in self.blocks:
             features = features + block(features)
         return self.activation(features).transpose(1, 2)
+
+
+class Projected(Pooled):
+    """A perceptron that judges fixed random features (Projected GAN; Sauer et al. 2021, arXiv 2111.01007).
+
+    It need not learn to see first, and penalties are cheap, being taken with respect to the features. The paper's are
+    those of a network trained on photographs; for sequences random convolutions take their place.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        kernels: int = 192,
+        hidden: int = 128,
+        conditioning: Conditioning = "both",
+        spectral: bool = False,
+        minibatch: int = 0,
+    ) -> None:
+        """Build the network.
+
+        Args:
+            shape: Of the encoded data.
+            kernels: Random convolutions, each with three features.
+            hidden: Units of the perceptron's two layers.
+            conditioning: How a condition enters.
+            spectral: Divide every weight matrix by its largest singular value.
+            minibatch: Sequences in a group whose deviation is a feature; 0 scores each by itself.
+        """
+        super().__init__()
+        self.concatenate = conditioning != "projection"
+        self.random = RandomFeatures(shape, kernels)
+        inputs = self.random.width + (shape.condition if self.concatenate else 0)
+        self.perceptron = nn.Sequential(
+            nn.Linear(inputs, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, hidden), nn.LeakyReLU(0.2)
+        )
+        self._finish(hidden, shape, conditioning, spectral, minibatch)
+
+    def meet(self, real: Encoded) -> None:
+        """Bring the features to unit scale."""
+        self.random.meet(real)
+
+    def project(self, encoded: Encoded) -> Encoded:
+        """Return the features, as sequences of one step."""
+        return Encoded(self.random(encoded)[:, None], encoded.s[:, :0], encoded.condition)
+
+    def steps(self, encoded: Encoded, condition: Float[Tensor, "n condition"]) -> Float[Tensor, "n steps features"]:
+        """Return what the perceptron makes of the features, in one step."""
+        return self.perceptron(_inputs(encoded, condition, self.concatenate))
 
 
 class ConvolutionalRecurrent(Pooled):

@@ -90,6 +90,7 @@ class Recurrent(StepByStep):
         step_noise: int = 8,
         sequence_noise: int = 16,
         dropout: float = 0.0,
+        places: int = 6,
     ) -> None:
         """Build the network.
 
@@ -101,15 +102,27 @@ class Recurrent(StepByStep):
             step_noise: Normal numbers that are new at every step.
             sequence_noise: Normal numbers that are the same for the whole sequence.
             dropout: Share of a recurrent layer's features dropped before the next, the same ones at every step.
+            places: Waves in time that a step is shown, of 1/2, 1, 2, 4, ... periods in a sequence, as far as its steps
+                resolve them, so that what happens at a fixed time need not be counted to; 0 for none.
         """
         super().__init__()
-        inputs = self._begin(shape, hidden, step_noise, sequence_noise)
+        self.register_buffer("place", _places(shape.length, places), persistent=False)
+        waves = self.place.shape[1]
+        inputs = self._begin(shape, hidden, step_noise, sequence_noise) + waves
         self.recurrence = recurrences.build(self.cell, inputs, hidden, layers, bidirectional, dropout)
-        self._finish(shape, hidden * (2 if bidirectional else 1), step_noise, sequence_noise)
+        self._finish(shape, hidden * (2 if bidirectional else 1) + waves, step_noise, sequence_noise)
 
     def steps(self, given: Float[Tensor, "n length given"]) -> Float[Tensor, "n length features"]:
-        """Return what the recurrence knows at each step."""
-        return self.recurrence(given)[0]
+        """Return what the recurrence knows at each step, and the step's place."""
+        place = self.place.expand(len(given), -1, -1)
+        return torch.cat([self.recurrence(torch.cat([given, place], dim=2))[0], place], dim=2)
+
+
+def _places(length: int, waves: int) -> Float[Tensor, "length _"]:
+    """Return cosines and sines of 2^k half periods over a sequence, as long as two steps make no half period."""
+    k = torch.arange(min(waves, length.bit_length() - 1))
+    phase = math.pi * torch.exp2(k) * (torch.arange(length)[:, None] + 0.5) / length
+    return torch.cat([phase.cos(), phase.sin()], dim=1)
 
 
 class LSTM(Recurrent):

@@ -66,6 +66,12 @@ class Learner:
                 group["initial_lr"] = group["lr"]
         return cls(networks, deepcopy(networks["generator"]).requires_grad_(False), optimizers)
 
+    def meet(self, data: Encoded) -> None:
+        """Let a discriminator look at a thousand real sequences before it plays, if it has not yet."""
+        if isinstance(discriminator := self.networks.get("discriminator"), Discriminator):
+            few = torch.linspace(0, len(data) - 1, min(len(data), 1000), device=data.x.device).long()
+            discriminator.meet(data.take(few))
+
     def save(self, folder: Path, log: Mapping[str, Any]) -> None:
         """Write a checkpoint.
 

@@ -141,6 +141,7 @@ def rehearse(record: Mapping[str, Any], data: Encoded) -> None:
         raise ValueError(f"{record['objective']['class_path']} needs a {min(missing)}, and none was given")
     with _kept_settings(record):
         try:
+            learner.meet(data)
             take_step(learner, data, plan)
         except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
             raise ValueError(f"the first step fails: {type(error).__name__}: {error}") from error
@@ -240,6 +241,7 @@ def train(
             saved, since = learner.step, hashlib.sha256()
 
         clock.note("begin", saved, target=steps)
+        learner.meet(data)
         while learner.step < steps and not stop.raised:
             try:
                 row = take_step(learner, data, plan)

@@ -3,6 +3,7 @@
 from .attention import Transformer
 from .basic import Dropout, GatedPerceptron, RMSNorm
 from .emission import CoarseEmission, Emission, end
+from .features import RandomFeatures
 from .scores import Minibatch, Score, every_step
 from .spectral import Spectral
 
@@ -13,6 +14,7 @@ __all__ = [
     "GatedPerceptron",
     "Minibatch",
     "RMSNorm",
+    "RandomFeatures",
     "Score",
     "Spectral",
     "Transformer",

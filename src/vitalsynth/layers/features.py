@@ -1,0 +1,104 @@
+"""Features of sequences that nobody learns."""
+
+from __future__ import annotations
+
+import math
+from itertools import takewhile
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..sequences import Encoded, Shape
+
+SIZES = (2, 3, 5, 9)
+"""Lengths of the kernels; every one comes at every dilation 1, 2, 4, ... that a sequence has room for."""
+PLACES = 4096
+"""Most numbers of the sequence itself: a longer one is averaged over neighbouring steps."""
+SHARPNESS = 4.0
+BOUND = 8.0
+
+
+class RandomFeatures(nn.Module):
+    """What random convolutions find in a sequence, and the sequence itself, all at unit scale.
+
+    A kernel gives three numbers: the mean of σ(4(z - b)) for a random threshold b, the largest z, and the mean of z²,
+    where z are its outputs at unit scale (after ROCKET, whose features these are but for the smooth step and the mean
+    square; Dempster, Petitjean and Webb 2020, arXiv 1910.13051). Most kernels have weights of mean 0, so that small
+    quick changes weigh no less than large slow ones. Every feature is then brought to unit scale, once, on real
+    sequences, and bounded smoothly, f / (1 + |f|/8).
+
+    Args:
+        shape: Of the encoded data.
+        kernels: Number of kernels, rounded up so that every size and dilation has as many.
+    """
+
+    def __init__(self, shape: Shape, kernels: int) -> None:
+        super().__init__()
+        room = lambda size: takewhile(lambda d: (size - 1) * d < shape.length, (2**k for k in range(32)))  # noqa: E731
+        self.dilations = [dilation for size in SIZES for dilation in room(size)] or [1]
+        sizes = [size for size in SIZES for _ in room(size)] or [1]
+        each = -(-kernels // len(sizes))
+        for k, size in enumerate(sizes):
+            self.register_buffer(f"weights{k}", _kernels(each, shape.channels, size))
+        count = each * len(sizes)
+        self.steps = max(1, min(shape.length, PLACES // shape.channels))
+        self.width = 3 * count + self.steps * shape.channels + shape.statics
+        self.register_buffer("threshold", torch.randn(count))
+        for name, width in (("output", count), ("feature", self.width)):
+            self.register_buffer(f"{name}_mean", torch.zeros(width))
+            self.register_buffer(f"{name}_scale", torch.ones(width))
+        self.register_buffer("met", torch.zeros(()))
+
+    def meet(self, real: Encoded) -> None:
+        """Bring outputs and features to unit scale on real sequences, unless that has been done."""
+        if self.met:
+            return
+        with torch.no_grad():
+            outputs = self._outputs(real.x)
+            mean, scale = (torch.cat([each(z, dim=(0, 2)) for z in outputs]) for each in (torch.mean, torch.std))
+            self._settle("output", mean, scale)
+            features = self._features(real)
+            self._settle("feature", features.mean(dim=0), features.std(dim=0, correction=0))
+            self.met.fill_(1)  # type: ignore[operator]
+
+    def _settle(self, name: str, mean: Tensor, scale: Tensor) -> None:
+        getattr(self, f"{name}_mean").copy_(mean)
+        getattr(self, f"{name}_scale").copy_(scale.clamp(min=1e-2))  # what never varies is seen as soon as it does
+
+    def forward(self, encoded: Encoded) -> Float[Tensor, "n width"]:
+        """Return all features."""
+        features = (self._features(encoded) - self.feature_mean) / self.feature_scale
+        return features / (1 + features.abs() / BOUND)
+
+    def _outputs(self, x: Float[Tensor, "n length channels"]) -> list[Tensor]:
+        """Return what the kernels of each size and dilation give, `(n, kernels, steps)`."""
+        series = x.transpose(1, 2)
+        return [
+            nn.functional.conv1d(series, getattr(self, f"weights{k}"), dilation=dilation)
+            for k, dilation in enumerate(self.dilations)
+        ]
+
+    def _features(self, encoded: Encoded) -> Float[Tensor, "n width"]:
+        outputs = self._outputs(encoded.x)
+        found: list[list[Tensor]] = [[], [], []]
+        parts = (self.output_mean, self.output_scale, self.threshold)
+        for z, mean, scale, threshold in zip(outputs, *(part.chunk(len(outputs)) for part in parts), strict=True):
+            z = (z - mean[:, None]) / scale[:, None]
+            found[0].append(torch.sigmoid(SHARPNESS * (z - threshold[:, None])).mean(dim=2))
+            found[1].append(z.amax(dim=2))
+            found[2].append(z.square().mean(dim=2))
+        itself = encoded.x
+        if self.steps < itself.shape[1]:
+            itself = nn.functional.adaptive_avg_pool1d(itself.transpose(1, 2), self.steps)
+        return torch.cat([*(part for kind in found for part in kind), itself.flatten(1), encoded.s], dim=1)
+
+
+def _kernels(count: int, channels: int, size: int) -> Float[Tensor, "count channels size"]:
+    """Draw kernels, most of mean 0, that look at a few channels, their number uniform in the logarithm."""
+    weights = torch.randn(count, channels, size)
+    if size > 1:
+        weights = torch.where(torch.rand(count, 1, 1) < 0.8, weights - weights.mean(dim=2, keepdim=True), weights)
+    looked_at = torch.exp2(torch.rand(count, 1) * math.log2(channels + 1)).floor()
+    order = torch.rand(count, channels).argsort(dim=1).argsort(dim=1)
+    return weights * (order < looked_at)[:, :, None]
