@@ -20,7 +20,7 @@ from literature import discriminative_score, predictive_score
 from results import record, rows
 
 import vitalsynth
-from vitalsynth import runs, sampling, sources
+from vitalsynth import discriminators, generators, objectives, runs, sampling, sources
 from vitalsynth.components import class_of, describe
 from vitalsynth.evaluation import coverage, mmd, tstr, two_sample
 from vitalsynth.preparation import Preparation
@@ -36,7 +36,13 @@ DATA = {
     "ecg5000": {"source": "ecg5000", "settings": {"split": "all"}, "label": "label"},
     "icu-demo": {"source": "icu-demo", "settings": {}, "label": "died"},
 }
-LEARNERS = ("strong", "rcgan", "parallel", "flow", "rgan")
+LEARNERS = ("strong", "small-data", "rcgan", "parallel", "flow", "rgan", "first")
+FIRST = {  # the first settings there were, with a critic that learns to see: what presets are to be better than
+    "generator": partial(generators.LSTM, places=0),
+    "discriminator": discriminators.Convolutional,
+    "objective": objectives.Relativistic,
+    "batch": 64,
+}
 TRIVIAL = ("copy", "block-bootstrap", "gaussian")
 HELD_OUT = 0.2
 
@@ -190,9 +196,8 @@ def main():
                     synthetic = draw(parts[0], learner, enough(parts), seed)
                 else:
                     path = f"{asked.out}/{data}-{learner}-{seed}"
-                    run, cost = train(
-                        parts[0], vitalsynth.preset(learner), DATA[data].get("label"), seed, minutes, path
-                    )
+                    settings = FIRST if learner == "first" else vitalsynth.preset(learner)
+                    run, cost = train(parts[0], settings, DATA[data].get("label"), seed, minutes, path)
                     row |= cost
                     synthetic = drawn(run, enough(parts), seed)
                 record("quality", row | {"figures": judge(parts, synthetic, DATA[data].get("label"), asked.literature)})

@@ -101,6 +101,21 @@ def test_emission_draws_categories_with_the_softmax_of_its_logits():
     torch.testing.assert_close(drawn, expected, atol=0.01, rtol=0)
 
 
+def test_emission_rounds_to_the_steps_in_which_values_were_recorded():
+    """0.5, 1.25, 2, ...; straight through; what was recorded as finely as no judge could see is left alone."""
+    coarse, fine = Block("continuous", grid=(0.75, 0.5)), Block("continuous", grid=(0.004, 0.0))
+    emission = Emission(3, [coarse, fine, Block("continuous")])
+    with torch.no_grad():
+        emission.linear.weight.copy_(torch.eye(3))
+        emission.linear.bias.zero_()
+    features = torch.tensor([[0.8, 0.8, 0.8], [1.0, 1.0, 1.0], [-0.4, -0.4, -0.4]], requires_grad=True)
+    out = emission(features, torch.zeros(3, 0))
+    torch.testing.assert_close(out[:, 0], torch.tensor([0.5, 1.25, -0.25]))
+    assert torch.equal(out[:, 1:], features[:, 1:])
+    (slope,) = torch.autograd.grad(out.sum(), features)
+    torch.testing.assert_close(slope, torch.ones(3, 3))
+
+
 def test_projection_is_an_inner_product_of_features_and_condition():
     torch.manual_seed(0)
     score, features, condition = Score(4, 2, projection=True), torch.randn(5, 4), torch.randn(5, 2)

@@ -11,12 +11,17 @@ from torch import Tensor, nn
 from ..sequences import Block
 
 
+FINE = 0.01
+"""Steps of recording up to this, for columns of about unit scale, are as good as none."""
+
+
 class Emission(nn.Module):
     """Map features onto encoded columns that obey the data's form.
 
     Continuous columns are linear. 0/1 columns and one-hot groups are *hard* forwards and soft backwards: a category is
     drawn by the Gumbel-max trick from the logits, with the softmax's gradient (straight through; Jang, Gu, Poole 2017,
-    arXiv 1611.01144). So a discriminator cannot tell synthetic from real by their softness. A gated block is zero where
+    arXiv 1611.01144). Likewise a continuous column that was recorded in coarse steps is rounded to them. So a
+    discriminator cannot tell synthetic from real by their softness, and values recur as they do in data. A gated block is zero where
     its gate is 0, and everything is zero once the alive column has fallen to 0, exactly as `Preparation` encodes it.
 
     Args:
@@ -33,8 +38,11 @@ class Emission(nn.Module):
         self.binary: list[int] = []
         self.groups: list[slice] = []
         gates: list[int] = []
+        cells: list[tuple[int, float, float]] = []
         start = 0
         for block in blocks:
+            if block.grid is not None and block.grid[0] > FINE:
+                cells.append((start, *block.grid))
             if block.kind == "binary":
                 self.binary.append(start)
             elif block.kind == "categorical":
@@ -42,6 +50,8 @@ class Emission(nn.Module):
             gates += [columns if block.gate is None else block.gate] * block.width  # `columns`: a column of ones
             start += block.width
         self.gates = gates if any(gate < columns for gate in gates) else None
+        self.stepped = [column for column, *_ in cells]
+        self.register_buffer("grid", torch.tensor([own for _, *own in cells]).reshape(-1, 2), persistent=False)
 
     @property
     def noise(self) -> int:
@@ -55,9 +65,18 @@ class Emission(nn.Module):
         columns = self.linear(features).float()  # autocast may have made it bfloat16, too coarse to draw from
         if self.noise:
             columns = self._draw(columns, noise)
+        if self.stepped:
+            columns = self._round(columns)
         if self.gates is not None:
             columns = columns * nn.functional.pad(columns, (0, 1), value=1.0)[..., self.gates]
         return columns if self.alive is None else end(columns, self.alive)
+
+    def _round(self, columns: Tensor) -> Tensor:
+        spacing, origin = self.grid.T
+        soft = columns[..., self.stepped]
+        rounded = columns.clone()
+        rounded[..., self.stepped] = _straight_through(((soft - origin) / spacing).round() * spacing + origin, soft)
+        return rounded
 
     def _draw(self, logits: Tensor, noise: Tensor) -> Tensor:
         uniform = torch.special.ndtr(noise).clamp(1e-6, 1 - 1e-6)
