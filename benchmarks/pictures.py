@@ -30,7 +30,6 @@ import vitalsynth
 from vitalsynth import runs, sampling, sources
 from vitalsynth.evaluation import kid
 from vitalsynth.preparation import Preparation
-from vitalsynth.schedules import Cosine
 from vitalsynth.sources import images
 
 COUNT = 2000
@@ -53,10 +52,6 @@ def recurrent(part, asked, path):
     settings |= {"seed": asked.seed, "held_out": 0.0, "quiet": True, "precision": asked.precision}
 
     def trained(steps, every):
-        course = partial(
-            Cosine, **{**preset["generator_schedule"].keywords, "over": steps, "warmup": min(100, steps // 2)}
-        )
-        settings.update(generator_schedule=course, discriminator_schedule=course)
         shutil.rmtree(path, ignore_errors=True)
         began = time.process_time()
         run = vitalsynth.train(part, out=path, steps=steps, checkpoint_every=every, **settings)

@@ -106,6 +106,7 @@ class Recurrent(StepByStep):
                 resolve them, so that what happens at a fixed time need not be counted to; 0 for none.
         """
         super().__init__()
+        self.place: Tensor
         self.register_buffer("place", _places(shape.length, places), persistent=False)
         waves = self.place.shape[1]
         inputs = self._begin(shape, hidden, step_noise, sequence_noise) + waves

@@ -17,7 +17,7 @@ from .discriminators import Discriminator
 from .generators import Generator
 from .runs import Run
 from .seeds import derive
-from .sequences import Shape, nearest
+from .sequences import Encoded, Shape, nearest
 
 
 @dataclass

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from ..sequences import Block
 
-
 FINE = 0.01
 """Steps of recording up to this, for columns of about unit scale, are as good as none."""
 
@@ -21,8 +20,9 @@ class Emission(nn.Module):
     Continuous columns are linear. 0/1 columns and one-hot groups are *hard* forwards and soft backwards: a category is
     drawn by the Gumbel-max trick from the logits, with the softmax's gradient (straight through; Jang, Gu, Poole 2017,
     arXiv 1611.01144). Likewise a continuous column that was recorded in coarse steps is rounded to them. So a
-    discriminator cannot tell synthetic from real by their softness, and values recur as they do in data. A gated block is zero where
-    its gate is 0, and everything is zero once the alive column has fallen to 0, exactly as `Preparation` encodes it.
+    discriminator cannot tell synthetic from real by their softness, and values recur as they do in data. A gated block
+    is zero where its gate is 0, and everything is zero once the alive column has fallen to 0, exactly as `Preparation`
+    encodes it.
 
     Args:
         features: Width of the input.
@@ -51,6 +51,7 @@ class Emission(nn.Module):
             start += block.width
         self.gates = gates if any(gate < columns for gate in gates) else None
         self.stepped = [column for column, *_ in cells]
+        self.grid: Tensor
         self.register_buffer("grid", torch.tensor([own for _, *own in cells]).reshape(-1, 2), persistent=False)
 
     @property

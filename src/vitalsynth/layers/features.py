@@ -44,6 +44,12 @@ class RandomFeatures(nn.Module):
         count = each * len(sizes)
         self.steps = max(1, min(shape.length, PLACES // shape.channels))
         self.width = 3 * count + self.steps * shape.channels + shape.statics
+        self.threshold: Tensor
+        self.output_mean: Tensor
+        self.output_scale: Tensor
+        self.feature_mean: Tensor
+        self.feature_scale: Tensor
+        self.met: Tensor
         self.register_buffer("threshold", torch.randn(count))
         for name, width in (("output", count), ("feature", self.width)):
             self.register_buffer(f"{name}_mean", torch.zeros(width))
@@ -60,7 +66,7 @@ class RandomFeatures(nn.Module):
             self._settle("output", mean, scale)
             features = self._features(real)
             self._settle("feature", features.mean(dim=0), features.std(dim=0, correction=0))
-            self.met.fill_(1)  # type: ignore[operator]
+            self.met.fill_(1)
 
     def _settle(self, name: str, mean: Tensor, scale: Tensor) -> None:
         getattr(self, f"{name}_mean").copy_(mean)
