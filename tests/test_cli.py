@@ -16,7 +16,7 @@ from vitalsynth.cli import main
 from vitalsynth.generators import GRU
 from vitalsynth.runs import Run
 
-TINY = ["--steps", "3", "--batch", "8", "--generator.hidden", "8", "--discriminator.width", "8", "--quiet"]
+TINY = ["--steps", "3", "--batch", "8", "--generator.hidden", "8", "--discriminator.hidden", "8", "--quiet"]
 
 VITALS = ["hr", "resp", "o2sat", "map", "sbp", "dbp", "temp"]
 
@@ -181,7 +181,7 @@ def test_a_generator_of_the_users_own(tmp_path, monkeypatch, capsys):
     (tmp_path / "my_nets.py").write_text(NETS)
     monkeypatch.chdir(tmp_path)
     own = ["--generator", "my_nets.Wave"]
-    arguments = ["train", "icu-demo", "--out", "run", "--steps", "2", "--batch", "8", "--discriminator.width", "8"]
+    arguments = ["train", "icu-demo", "--out", "run", "--steps", "2", "--batch", "8", "--discriminator.hidden", "8"]
     assert main([*arguments, *own, "--generator.depth", "3", "--quiet"]) == 0
     record = Run(tmp_path / "run").record["networks"]["generator"]
     assert record == {"class_path": "my_nets.Wave", "init_args": {"depth": 3}}
@@ -397,7 +397,7 @@ def test_a_network_whose_code_changed_is_one_line(tmp_path, monkeypatch, capsys)
     (tmp_path / "changing_nets.py").write_text(NETS)
     monkeypatch.chdir(tmp_path)
     arguments = ["train", "icu-demo", "--out", "run", "--generator", "changing_nets.Wave", "--steps", "1"]
-    assert main([*arguments, "--batch", "8", "--discriminator.width", "8", "--quiet"]) == 0
+    assert main([*arguments, "--batch", "8", "--discriminator.hidden", "8", "--quiet"]) == 0
     monkeypatch.delitem(sys.modules, "changing_nets")
     (tmp_path / "changing_nets.py").write_text(NETS.replace("32", "33"))
     for command in (["sample", "run", "--count", "2", "--out", "x.csv"], ["continue", "run", "--steps", "3"]):
@@ -443,7 +443,7 @@ def test_everything_the_package_promises_is_there_and_imported_late():
 def test_a_full_disk_is_one_line_and_nothing_is_lost(small_disk, capsys):
     """Training, and then sampling, run out of room: what was there before is still whole."""
     run = small_disk / "run"
-    tiny = ["--batch", "8", "--generator.hidden", "8", "--discriminator.width", "8", "--discriminator.blocks", "1"]
+    tiny = ["--batch", "8", "--generator.hidden", "8", "--discriminator.hidden", "8", "--discriminator.kernels", "16"]
     arguments = ["train", "icu-demo", "--out", run, *tiny, "--checkpoint_every", "10", "--steps", "100000", "--quiet"]
     code, said = say(capsys, *arguments)
     assert code == 2 and said.count("\n") == 1 and "No space left on device" in said and str(small_disk) in said

@@ -118,7 +118,7 @@ def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(tmp_path, monkey
     (tmp_path / "odd_nets.py").write_text(own)
     monkeypatch.chdir(tmp_path)
     arguments = ["train", "icu-demo", "--out", "run", "--generator", "odd_nets.Wave", "--steps", "1", "--quiet"]
-    assert main([*arguments, "--batch", "8", "--discriminator.width", "8"]) == 0
+    assert main([*arguments, "--batch", "8", "--discriminator.hidden", "8"]) == 0
     capsys.readouterr()
     assert main(["export", "run", "--out", "x", "--format", "torch"]) == 2
     said = capsys.readouterr().err

@@ -17,7 +17,7 @@ from vitalsynth.cli import main
 from vitalsynth.runs import Run
 from vitalsynth.runs.run import sealed
 
-TINY = ["--steps", "3", "--batch", "8", "--generator.hidden", "8", "--discriminator.width", "8", "--quiet"]
+TINY = ["--steps", "3", "--batch", "8", "--generator.hidden", "8", "--discriminator.hidden", "8", "--quiet"]
 EVIL = "import pathlib\npathlib.Path(__file__).with_name('pwned').touch()\n"
 
 

@@ -73,7 +73,7 @@ def test_a_flow_can_be_guided_after_training(tmp_path, capsys):
 
 def test_the_chosen_normalisers_are_recorded_and_told(tmp_path, capsys):
     out = str(tmp_path / "run")
-    small = ["--steps", "1", "--batch", "8", "--generator.hidden", "8", "--discriminator.width", "8"]
+    small = ["--steps", "1", "--batch", "8", "--generator.hidden", "8", "--discriminator.hidden", "8"]
     assert main(["train", "ecg5000", "--normalise", "auto", *small, "--out", out]) == 0
     told = capsys.readouterr().err
     chosen = json.loads((tmp_path / "run" / "run.json").read_text())["normalise"]

@@ -81,8 +81,8 @@ def files_of(run):
     }
 
 
-SETTINGS = ["--condition", "died", "--generator.hidden", "8", "--discriminator.width", "8", "--batch", "8"]
-SETTINGS += ["--checkpoint_every", "10", "--discriminator.blocks", "1", "--quiet"]
+SETTINGS = ["--condition", "died", "--generator.hidden", "8", "--discriminator.hidden", "8", "--batch", "8"]
+SETTINGS += ["--checkpoint_every", "10", "--discriminator.kernels", "16", "--quiet"]
 
 
 def vitalsynth(*arguments):
@@ -250,7 +250,7 @@ def test_another_schema_is_refused_with_the_difference(tmp_path):
 
 
 def test_the_command_line_of_a_branch_starts_from_its_parents_settings(tmp_path, capsys):
-    tiny = ["--batch", "8", "--generator.hidden", "8", "--discriminator.width", "8", "--steps", "2", "--quiet"]
+    tiny = ["--batch", "8", "--generator.hidden", "8", "--discriminator.hidden", "8", "--steps", "2", "--quiet"]
     for name, rate in (("a1", "0.002"), ("a2", "0.003")):
         arguments = ["train", "icu-demo", "--out", str(tmp_path / name), "--generator_optimizer.lr", rate, *tiny]
         assert main(arguments) == 0
@@ -272,7 +272,7 @@ def test_a_branch_reads_other_data_as_its_parent_read_its_own(tmp_path, capsys, 
     table = to_frame(DATA).rename(columns={"id": "stay", "time": "hour"})
     table.to_csv("ward1.csv", index=False)
     table[table.stay < 50].to_csv("ward2.csv", index=False)
-    tiny = ["--batch", "8", "--generator.hidden", "4", "--discriminator.width", "4", "--steps", "2", "--quiet"]
+    tiny = ["--batch", "8", "--generator.hidden", "4", "--discriminator.hidden", "4", "--steps", "2", "--quiet"]
     assert main(["train", "ward1.csv", "--source.id", "stay", "--source.time", "hour", "--out", "a", *tiny]) == 0
     assert main(["branch", "a", "--out", "b", "--data", "ward2.csv", "--steps", "3", "--quiet"]) == 0
     about = Run("b").record["data"]

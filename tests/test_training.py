@@ -120,7 +120,7 @@ def test_pieces_make_the_whole_for_other_settings(tmp_path, settings):
 
 def test_a_stopped_run_is_saved_and_exits_75(tmp_path):
     arguments = ["train", "icu-demo", "--out", str(tmp_path / "run"), "--steps", "100000", "--batch", "8"]
-    arguments += ["--generator.hidden", "8", "--discriminator.width", "8"]
+    arguments += ["--generator.hidden", "8", "--discriminator.hidden", "8"]
     process = subprocess.Popen(
         [sys.executable, "-m", "vitalsynth", *arguments], stderr=subprocess.PIPE, text=True, env=os.environ
     )

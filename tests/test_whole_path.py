@@ -15,7 +15,7 @@ from vitalsynth.cli import main
 from vitalsynth.generators import GRU, LSTM
 from vitalsynth.runs import Run
 
-TINY = ["--steps", "12", "--batch", "16", "--generator.hidden", "16", "--discriminator.width", "16", "--quiet"]
+TINY = ["--steps", "12", "--batch", "16", "--generator.hidden", "16", "--discriminator.hidden", "16", "--quiet"]
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ class Recurrent(StepByStep):
 
     def steps(self, given: Float[Tensor, "n length given"]) -> Float[Tensor, "n length features"]:
         """Return what the recurrence knows at each step, and the step's place."""
-        place = self.place.expand(len(given), -1, -1)
+        place = self.place.expand(given.shape[0], -1, -1)
         return torch.cat([self.recurrence(torch.cat([given, place], dim=2))[0], place], dim=2)
 
 

@@ -12,7 +12,7 @@ import torch
 
 from .. import frames, runs, schedules, sources, training
 from ..autoregressive import Autoregressive  # noqa: F401 (can be named)
-from ..discriminators import Convolutional, Discriminator
+from ..discriminators import Discriminator, Projected
 from ..distillation import Distillation  # noqa: F401
 from ..flows import Flow  # noqa: F401
 from ..generators import LSTM, Generator
@@ -29,6 +29,7 @@ from .progress import Progress
 OptimizerFactory = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
 # No momentum: with alternating steps it makes a game's rotation diverge (Gidel et al. 2019, arXiv 1807.04740).
 Adam = partial(torch.optim.Adam, lr=1e-3, betas=(0.0, 0.99))
+Mild = partial(Relativistic, r1=0.3, r2=0.3)
 
 
 def train(
@@ -43,14 +44,14 @@ def train(
     whiten: float = 0.0,
     held_out: float = 0.2,
     generator: Callable[[Shape], Generator] = LSTM,
-    discriminator: Callable[[Shape], Discriminator] | None = Convolutional,
-    objective: Callable[[], Objective] = Relativistic,
+    discriminator: Callable[[Shape], Discriminator] | None = Projected,
+    objective: Callable[[], Objective] = Mild,
     stabilisers: Sequence[Callable[[Shape], Stabiliser]] = (),
     generator_optimizer: OptimizerFactory = Adam,
     discriminator_optimizer: OptimizerFactory = Adam,
     generator_schedule: Callable[[], Schedule] = schedules.Constant,
     discriminator_schedule: Callable[[], Schedule] = schedules.Constant,
-    batch: int = 64,
+    batch: int = 32,
     average: float = 0.999,
     clip: float = 0.0,
     checkpoint_every: int = 1000,
@@ -62,8 +63,8 @@ def train(
 ) -> Run:
     """Learn a generator from sequences, and leave a run: a folder with the log, checkpoints and all that was asked.
 
-    Without --condition it is an RGAN, with it an RCGAN. Ctrl-C saves and stops; 'vitalsynth continue' carries on as if
-    nothing had happened.
+    Without --preset it is an RGAN, with --condition an RCGAN. Ctrl-C saves and stops; 'vitalsynth continue' carries
+    on as if nothing had happened.
 
     Args:
         data: What to learn from: a source's name ('vitalsynth data' lists them), a CSV, Parquet or npz file, a folder
@@ -81,8 +82,8 @@ def train(
         held_out: Share of the subjects that training never sees, for honest scores; 0 trains on all.
         generator: Class of the generator: LSTM, GRU, MinGRU, Autoregressive, Flow, or your own by import path, such as
             my_nets.Wave.
-        discriminator: Class of the discriminator: Convolutional, LSTM, GRU, or your own by import path; null for none,
-            as Likelihood and FlowMatching need none.
+        discriminator: Class of the discriminator: Projected, Convolutional, LSTM, GRU, or your own by import path; null
+            for none, as Likelihood and FlowMatching need none.
         objective: What the players minimise: Relativistic, NonSaturating, Wasserstein, Hinge, Likelihood, FlowMatching,
             or your own.
         stabilisers: What steadies the game: any number of InstanceNoise, Augment, Consistency, FeatureMatching or your
