@@ -64,6 +64,14 @@ def arms(settings):
         **{
             kind.__name__: stabilised(settings, kind) for kind in (InstanceNoise, Augment, Consistency, FeatureMatching)
         },
+        "discriminator": {
+            "on random features": {"discriminator": discriminators.Projected},
+            "convolutional": {"discriminator": discriminators.Convolutional},
+        },
+        "place in time": {
+            "with": changed(settings, "generator", places=6),
+            "without": changed(settings, "generator", places=0),
+        },
         "spectral normalisation": {
             "with": changed(settings, "discriminator", spectral=True),
             "without": changed(settings, "discriminator", spectral=False),
