@@ -195,11 +195,14 @@ def test_normalisers_are_chosen_by_what_the_data_are(rng):
         "tails": rng.standard_t(3, size=(200, 12)),
         "plain": noise,
         "constant": np.ones((200, 12)),
+        "alike": (noise - noise.mean(axis=1, keepdims=True)) / noise.std(axis=1, keepdims=True),
     }
     s = Sequences(np.stack(list(kinds.values()), axis=2), Schema(tuple(map(Column, kinds))))
     chosen, reasons = choose(s)
-    expected = ["local", "local", "standard", "quantile", "standard", "standard"]
+    expected = ["local", "local", "standard", "quantile", "standard", "standard", "local"]
     assert [chosen[name] for name in kinds] == expected and len(reasons) == len(kinds)
+    chosen_for_any_scale, _ = choose(s, scale_free=True)
+    assert [chosen_for_any_scale[name] for name in kinds] == ["standard"] * 6 + ["local"]
     assert "30% gaps" in reasons[2] or "29% gaps" in reasons[2] or "31% gaps" in reasons[2]
     assert_same(Preparation.fit(s, chosen).decode(Preparation.fit(s, chosen).encode(s)), s)
 

@@ -280,12 +280,17 @@ NORMALISERS: dict[str, type[Normaliser]] = {
 }
 
 
-def choose(values: Values) -> tuple[str, str]:
-    """Choose a normaliser for a continuous channel of unknown data, for a generator that learns it in one piece.
+def choose(values: Values, scale_free: bool = False) -> tuple[str, str]:
+    """Choose a normaliser for a continuous channel of unknown data.
 
     Where a sequence's own level or scale says most of what sets sequences apart, they are taken out (`local`), unless
-    gaps make them uncertain; what has heavy tails is spread by `quantile`; all else is `standard`. A learner by maximum
-    likelihood needs none of it: its densities have a scale of their own at every step.
+    gaps make them uncertain, and likewise where all sequences have the same, having been normalised one by one; what
+    has heavy tails is spread by `quantile`; all else is `standard`.
+
+    Args:
+        values: `(n, length)`, NaN where nothing was measured.
+        scale_free: Whether the learner has a scale of its own at every step, as one by maximum likelihood has. It then
+            needs none of this, but cannot keep exactly to a level and scale that all sequences have.
 
     Returns:
         The name, and why.
@@ -296,18 +301,23 @@ def choose(values: Values) -> tuple[str, str]:
     if gaps <= MOST_GAPS and values.shape[1] >= FEWEST_STEPS and spread > 0:
         level, scale = Local._level_and_scale(values, 1e-3 * _spread(values))
         between, ratio = float(np.nanvar(level) / spread**2), float(np.nanstd(np.log(scale)))
-        if between > 0.5 or ratio > 0.5:
+        if max(between, ratio) < SAME:
+            return "local", "every sequence has the same level and scale"
+        if not scale_free and max(between, ratio) > 0.5:
             return (
                 "local",
                 f"{between:.0%} of the variance is between sequences, scales differ by a factor {np.exp(ratio):.1f}",
             )
+    if scale_free:
+        return "standard", "learned at any scale"
     if spread > 0 and (tails := float((((known - known.mean()) / spread) ** 4).mean())) > HEAVY:
         return "quantile", f"heavy tails (kurtosis {tails:.0f})"
     return "standard", f"{gaps:.0%} gaps" if gaps > MOST_GAPS else "nothing calls for another"
 
 
-MOST_GAPS, FEWEST_STEPS, HEAVY = 0.05, 8, 12.0
-"""Up to which share of gaps and from how many steps on a sequence's own level is certain; a kurtosis that is heavy."""
+MOST_GAPS, FEWEST_STEPS, HEAVY, SAME = 0.05, 8, 12.0, 1e-3
+"""Up to which share of gaps and from how many steps on a sequence's own level is certain; a kurtosis that is heavy; by
+how much levels (in shares of the variance) and scales (in logarithms) differ that are the same."""
 
 
 def named(name: str) -> type[Normaliser]:

@@ -15,7 +15,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -43,7 +43,13 @@ class Batch:
 
 
 class Objective(ABC):
-    """What every objective is. Derive from it to write your own."""
+    """What every objective is. Derive from it to write your own.
+
+    Attributes:
+        scale_free: Whether a channel is learned as well at any scale.
+    """
+
+    scale_free: ClassVar[bool] = False
 
     @abstractmethod
     def players(self, step: int) -> tuple[str, ...]:
@@ -293,6 +299,8 @@ class Relativistic(Adversarial):
 
 class Likelihood(Objective):
     """Maximum likelihood: one player, the generator, which must say how likely a sequence is."""
+
+    scale_free = True
 
     def players(self, step: int) -> tuple[str, ...]:
         """The generator alone."""

@@ -12,6 +12,7 @@ import torch
 
 from .. import frames, runs, schedules, sources, training
 from ..autoregressive import Autoregressive  # noqa: F401 (can be named)
+from ..components import class_of
 from ..discriminators import Discriminator, Projected
 from ..distillation import Distillation  # noqa: F401
 from ..flows import Flow  # noqa: F401
@@ -125,7 +126,7 @@ def train(
     cut = runs.cut(sequences, held_out, seed)
     training_part, _ = runs.part(sequences, cut, seed)
     if normalise == "auto":
-        normalise, reasons = choose(training_part)
+        normalise, reasons = choose(training_part, class_of(objective).scale_free)
         if not quiet:
             print("normalised by", "; ".join(reasons), file=sys.stderr)
     preparation = Preparation.fit(training_part, normalise, listed(condition), whiten)

@@ -13,8 +13,12 @@ MOST_LOOKED_AT = 20_000
 """Sequences by which a normaliser is chosen."""
 
 
-def choose(sequences: Sequences) -> tuple[dict[str, str], list[str]]:
+def choose(sequences: Sequences, scale_free: bool = False) -> tuple[dict[str, str], list[str]]:
     """Choose how to normalise unknown data.
+
+    Args:
+        sequences: To learn from.
+        scale_free: Whether the learner has a scale of its own at every step.
 
     Returns:
         A normaliser for every continuous channel by name, with `*` for the statics; and why, in lines to be shown.
@@ -25,7 +29,7 @@ def choose(sequences: Sequences) -> tuple[dict[str, str], list[str]]:
             if sequences.schema.image is not None:
                 chosen["*"] = "minmax"
                 continue
-            chosen[column.name], why = normalisation.choose(sequences.values[..., j][:MOST_LOOKED_AT])
+            chosen[column.name], why = normalisation.choose(sequences.values[:MOST_LOOKED_AT, :, j], scale_free)
             reasons.append(f"{column.name}: {chosen[column.name]} ({why})")
     return chosen, reasons or ["pixels: minmax"]
 
