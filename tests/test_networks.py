@@ -416,6 +416,7 @@ def test_the_cohort_of_these_tests_has_what_they_are_about():
 
 def test_random_features_by_hand():
     """One kernel, (1, -1), of one channel: the differences of neighbours, at unit scale."""
+    torch.manual_seed(0)
     random = RandomFeatures(Shape(5, (Block("continuous"),)), 9)
     assert random.dilations == [1, 2, 4, 1, 2, 1]  # sizes 2, 3 and 5; a kernel of 9 has no room
     random.weights0[0, 0] = torch.tensor([1.0, -1.0])
@@ -431,12 +432,13 @@ def test_random_features_by_hand():
 
 def test_random_features_of_real_sequences_have_unit_scale_and_stay_as_they_are():
     preparation, data = prepared()
+    torch.manual_seed(0)
     discriminator = discriminators.Projected(preparation.shape)
     discriminator.meet(data)
     random = discriminator.random
     features = random(data)
     plain = features / (1 - features.abs() / 8)  # no longer bounded
-    varying = random._features(data).std(dim=0) > 0.01
+    varying = random._features(data).std(dim=0) > 0.02
     assert varying.sum() > 500
     torch.testing.assert_close(plain.mean(dim=0), torch.zeros(random.width), atol=1e-3, rtol=0)
     torch.testing.assert_close(

@@ -61,14 +61,12 @@ class RandomFeatures(nn.Module):
         if self.met:
             return
         with torch.no_grad():
-            outputs = self._outputs(real.x)
-            mean, scale = (torch.cat([each(z, dim=(0, 2)) for z in outputs]) for each in (torch.mean, torch.std))
-            self._settle("output", mean, scale)
-            features = self._features(real)
-            self._settle("feature", features.mean(dim=0), features.std(dim=0, correction=0))
+            self._settle("output", [z.transpose(0, 1).flatten(1) for z in self._outputs(real.x)])
+            self._settle("feature", [self._features(real).T])
             self.met.fill_(1)
 
-    def _settle(self, name: str, mean: Tensor, scale: Tensor) -> None:
+    def _settle(self, name: str, found: list[Float[Tensor, "_ n"]]) -> None:
+        mean, scale = torch.cat([z.mean(dim=1) for z in found]), torch.cat([z.std(dim=1, correction=0) for z in found])
         getattr(self, f"{name}_mean").copy_(mean)
         getattr(self, f"{name}_scale").copy_(scale.clamp(min=1e-2))  # what never varies is seen as soon as it does
 
