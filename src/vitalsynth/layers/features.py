@@ -65,7 +65,7 @@ class RandomFeatures(nn.Module):
             self._settle("feature", [self._features(real).T])
             self.met.fill_(1)
 
-    def _settle(self, name: str, found: list[Float[Tensor, "_ n"]]) -> None:
+    def _settle(self, name: str, found: list[Float[Tensor, "_ _"]]) -> None:
         mean, scale = torch.cat([z.mean(dim=1) for z in found]), torch.cat([z.std(dim=1, correction=0) for z in found])
         getattr(self, f"{name}_mean").copy_(mean)
         getattr(self, f"{name}_scale").copy_(scale.clamp(min=1e-2))  # what never varies is seen as soon as it does
