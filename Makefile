@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 
 demo: .venv/installed                     # train on the embedded ICU vitals, sample, evaluate, report
 	rm -rf demo
-	$(BIN)/vitalsynth train icu-demo --preset strong --condition died --steps 2000 --out demo/run
+	$(BIN)/vitalsynth train icu-demo --preset strong --condition died --steps 1000 --batch 32 --out demo/run
 	$(BIN)/vitalsynth sample demo/run --count 1000 --out demo/cohort.parquet
 	$(BIN)/vitalsynth evaluate demo/run --label died
 	$(BIN)/vitalsynth report demo/run
