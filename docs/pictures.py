@@ -30,7 +30,7 @@ def digits(run):
 
 def main():
     OUT.mkdir(exist_ok=True)
-    asked = [*sys.argv[1:], "demo/run", "runs/mnist"][:2] if len(sys.argv) < 3 else sys.argv[1:3]
+    asked = [*sys.argv[1:3], *("demo/run", "runs/mnist")[len(sys.argv) - 1 :]]
     for path, draw in zip(asked, (icu, digits), strict=True):
         if Path(path, "run.json").exists():
             draw(Run(path))

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from vitalsynth.normalisation import NORMALISERS
 from vitalsynth.preparation import Preparation, choose
+from vitalsynth.preparation.choice import spelled_out
 from vitalsynth.sequences import Column, Encoded, Schema, Sequences
 
 PLAIN = ["minmax", "standard", "quantile"]
@@ -200,9 +201,10 @@ def test_normalisers_are_chosen_by_what_the_data_are(rng):
     s = Sequences(np.stack(list(kinds.values()), axis=2), Schema(tuple(map(Column, kinds))))
     chosen, reasons = choose(s)
     expected = ["local", "local", "standard", "quantile", "standard", "standard", "local"]
-    assert [chosen[name] for name in kinds] == expected and len(reasons) == len(kinds)
-    chosen_for_any_scale, _ = choose(s, scale_free=True)
-    assert [chosen_for_any_scale[name] for name in kinds] == ["standard"] * 6 + ["local"]
+    by_name = spelled_out(s.schema, chosen)
+    assert [by_name[name] for name in kinds] == expected
+    assert "plain, constant: standard (nothing calls for another)" in reasons and len(reasons) == len(kinds) - 1
+    assert choose(s, scale_free=True)[0] == {"*": "standard", "alike": "local"}
     assert "30% gaps" in reasons[2] or "29% gaps" in reasons[2] or "31% gaps" in reasons[2]
     assert_same(Preparation.fit(s, chosen).decode(Preparation.fit(s, chosen).encode(s)), s)
 

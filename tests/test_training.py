@@ -21,7 +21,7 @@ from vitalsynth import checkpoints, objectives, seeds, storage, training
 from vitalsynth.commands.continue_ import continue_
 from vitalsynth.commands.train import train
 from vitalsynth.discriminators import LSTM as Judge
-from vitalsynth.discriminators import Convolutional
+from vitalsynth.discriminators import Convolutional, Projected
 from vitalsynth.generators import GRU, LSTM
 from vitalsynth.learner import Learner
 from vitalsynth.runs import Run, rows
@@ -381,6 +381,9 @@ def test_nothing_is_left_behind_when_a_run_cannot_start(tmp_path):
         ({"condition": "hr"}, "'hr' changes with time"),
         ({"discriminator": None}, "needs a discriminator, and none was given"),
         ({"discriminator": partial(Convolutional, width=0)}, "at least 1 channel"),
+        ({"discriminator": partial(Projected, kernels=0)}, "at least 1 kernel"),
+        ({"discriminator": partial(Projected, hidden=0)}, "and 1 unit"),
+        ({"generator": partial(LSTM, places=-1)}, "places must be 0 or more"),
         ({"generator": partial(LSTM, step_noise=-3)}, "the first step fails|cannot be built"),
         ({"generator_optimizer": torch.optim.LBFGS}, "the first step fails"),
         ({"device": "meta"}, "not on this machine"),

@@ -265,6 +265,8 @@ class Projected(Pooled):
             minibatch: Sequences in a group whose deviation is a feature; 0 scores each by itself.
         """
         super().__init__()
+        if kernels < 1 or hidden < 1:
+            raise ValueError(f"at least 1 kernel and 1 unit are needed, got kernels {kernels} and hidden {hidden}")
         self.concatenate = conditioning != "projection"
         self.random = RandomFeatures(shape, kernels)
         inputs = self.random.width + (shape.condition if self.concatenate else 0)

@@ -106,6 +106,8 @@ class Recurrent(StepByStep):
                 resolve them, so that what happens at a fixed time need not be counted to; 0 for none.
         """
         super().__init__()
+        if places < 0:
+            raise ValueError(f"places must be 0 or more, got {places}")
         self.place: Tensor
         self.register_buffer("place", _places(shape.length, places), persistent=False)
         waves = self.place.shape[1]

@@ -77,7 +77,7 @@ def _asked(run: Run, step: int, trained_on: int, held_out: int) -> dict[str, Any
         "data": Path(record["data"]["source"] or "given in memory").name,
         "trained on": f"{trained_on:,} sequences; {held_out:,} held out by subject",
         "condition": ", ".join(record["condition"]) or "none",
-        "normalisation": record["normalise"],
+        "normalisation": _normalisation(record["normalise"]),
         **networks,
         "objective": " + ".join(map(part, [record["objective"], *record.get("stabilisers", [])])),
         "steps": f"{step:,}, batches of {record['batch']}",
@@ -85,3 +85,10 @@ def _asked(run: Run, step: int, trained_on: int, held_out: int) -> dict[str, Any
         "seed": record["seed"],
         "versions": ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
     }
+
+
+def _normalisation(asked: str | dict[str, str]) -> str:
+    if isinstance(asked, str):
+        return asked
+    named = [f"{kind} ({name})" for name, kind in asked.items() if name != "*"]
+    return ", ".join([*named, asked.get("*", "standard") + (" (others)" if named else "")])

@@ -30,6 +30,7 @@ from .progress import Progress
 OptimizerFactory = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
 # No momentum: with alternating steps it makes a game's rotation diverge (Gidel et al. 2019, arXiv 1807.04740).
 Adam = partial(torch.optim.Adam, lr=1e-3, betas=(0.0, 0.99))
+# Projected is penalised with respect to its features, which are more numerous than what they are computed from.
 Mild = partial(Relativistic, r1=0.3, r2=0.3)
 
 
@@ -127,7 +128,7 @@ def train(
     training_part, _ = runs.part(sequences, cut, seed)
     if normalise == "auto":
         normalise, reasons = choose(training_part, class_of(objective).scale_free)
-        if not quiet:
+        if reasons and not quiet:
             print("normalised by", "; ".join(reasons), file=sys.stderr)
     preparation = Preparation.fit(training_part, normalise, listed(condition), whiten)
     record = {

@@ -21,17 +21,18 @@ def choose(sequences: Sequences, scale_free: bool = False) -> tuple[dict[str, st
         scale_free: Whether the learner has a scale of its own at every step.
 
     Returns:
-        A normaliser for every continuous channel by name, with `*` for the statics; and why, in lines to be shown.
+        Normalisers by name, with `*` for all others; and why, in lines to be shown.
     """
-    chosen, reasons = {"*": "standard"}, []
+    chosen, channels = {"*": "standard"}, {}
+    if sequences.schema.image is not None:
+        return {"*": "minmax"}, ["pixels: minmax"]
     for j, column in enumerate(sequences.schema.channels):
         if column.kind == "continuous" and not np.isnan(sequences.values[..., j]).all():
-            if sequences.schema.image is not None:
-                chosen["*"] = "minmax"
-                continue
-            chosen[column.name], why = normalisation.choose(sequences.values[:MOST_LOOKED_AT, :, j], scale_free)
-            reasons.append(f"{column.name}: {chosen[column.name]} ({why})")
-    return chosen, reasons or ["pixels: minmax"]
+            kind, why = normalisation.choose(sequences.values[:MOST_LOOKED_AT, :, j], scale_free)
+            channels.setdefault(f"{kind} ({why})", []).append(column.name)
+            if kind != chosen["*"]:
+                chosen[column.name] = kind
+    return chosen, [f"{', '.join(names)}: {what}" for what, names in channels.items()]
 
 
 def spelled_out(schema: Schema, normalise: str | Mapping[str, str]) -> dict[str, str]:
