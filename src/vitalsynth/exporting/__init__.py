@@ -96,6 +96,7 @@ def _write(model: Physical, condition: Tensor, target: Path) -> None:
                 dynamo=True,
                 external_data=False,
                 verbose=False,
+                optimize=False,  # takes many minutes where steps are unrolled; onnxruntime optimises when it loads
                 dynamic_shapes=sizes,
                 input_names=["noise", "condition"],
                 output_names=["values", "lengths", "static"],
