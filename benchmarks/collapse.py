@@ -14,7 +14,7 @@ import argparse
 import numpy as np
 import torch
 from quality import DATA, drawn, enough, read, train
-from results import record, rows
+from results import alike, record, rows
 
 import vitalsynth
 from vitalsynth.evaluation import coverage
@@ -62,7 +62,7 @@ def main():
     for seed in range(asked.seeds):
         for data in asked.data:
             row = {"data": data, "preset": asked.preset, "seed": seed, "minutes": asked.minutes}
-            if any(all(done[name] == row[name] for name in row) for done in rows("collapse")):
+            if alike("collapse", row):
                 continue
             path = f"{asked.out}/{data}-{seed}"
             record("collapse", row | measure(data, asked.preset, seed, asked.minutes, path))

@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 import torch
 from literature import discriminative_score, predictive_score
-from results import record, rows
+from results import alike, record, rows
 
 import vitalsynth
 from vitalsynth import discriminators, generators, objectives, runs, sampling, sources
@@ -180,16 +180,14 @@ def main():
     parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    done = rows("quality")
     if asked.table:
-        return table(done)
-    key = lambda row: (row["data"], row["learner"], row["seed"], row["minutes"])  # noqa: E731
+        return table(rows("quality"))
     for seed in asked.seeds:
         for data in asked.data:
             for learner in asked.learners:
                 minutes = 0 if learner in TRIVIAL else asked.minutes
                 row = {"data": data, "learner": learner, "seed": seed, "minutes": minutes}
-                if key(row) in map(key, done):
+                if alike("quality", row):
                     continue
                 parts = read(data)
                 if learner in TRIVIAL:

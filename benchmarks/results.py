@@ -31,6 +31,11 @@ def rows(name):
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
+def alike(name, wanted):
+    """Return the rows noted so far that agree with all that is wanted."""
+    return [row for row in rows(name) if all(row.get(key) == value for key, value in wanted.items())]
+
+
 def turns(take, seconds, most, least=3):
     """Take turns for so many CPU-seconds, `least` at least and `most` at most; return what each measured."""
     found, began = [], time.process_time()

@@ -20,7 +20,7 @@ from functools import partial
 import numpy as np
 import torch
 from quality import DATA, drawn, enough, judge, read, train
-from results import record, rows
+from results import alike, record, rows
 
 import vitalsynth
 from vitalsynth import discriminators, generators
@@ -178,12 +178,11 @@ def main():
             for factor, arm, change in wanted:
                 chosen = settings | change
                 same = {"data": data, "seed": seed, "minutes": asked.minutes, "settings": spelled_out(chosen)}
-                alike = [row for row in rows("stabilisers") if all(row[name] == same[name] for name in same)]
-                if any((row["factor"], row["arm"]) == (factor, arm) for row in alike):
+                if alike("stabilisers", same | {"factor": factor, "arm": arm}):
                     continue
                 what = {"factor": factor, "arm": arm, "preset": digest(settings)}
-                if alike:
-                    record("stabilisers", alike[0] | what)
+                if known := alike("stabilisers", same):
+                    record("stabilisers", known[0] | what)
                     continue
                 path = f"{asked.out}/{data}-{factor}-{arm}-{seed}".replace(" ", "-")
                 record("stabilisers", what | same | measure(data, chosen, seed, asked.minutes, path))
