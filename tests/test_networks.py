@@ -478,3 +478,18 @@ def test_a_generator_knows_its_place_in_time():
     torch.testing.assert_close(place[:, 3], torch.sin(torch.pi * (torch.arange(8) + 0.5) / 8))
     assert (torch.pdist(place) > 0.1).all()
     assert generators.LSTM(shape, places=0).place.shape == (8, 0)
+
+
+def test_long_sequences_are_drawn_in_patches():
+    """One step of the recurrence makes a whole patch and none before it; the last patch is cut where time ends."""
+    shape = Shape(10, (Block("continuous"),))
+    generator = generators.LSTM(shape, hidden=4, places=0, step_noise=3, sequence_noise=2, patch=4)
+    noise = torch.randn(1, generator.noise)
+    assert generator.noise == 2 + 3 * 3
+    before, changed = (generator(z, torch.zeros(1, 0)).x[0, :, 0] for z in (noise, noise + (torch.arange(11) == 5)))
+    assert (before != changed).tolist() == [False] * 4 + [True] * 6
+    assert torch.unique(before).numel() == 10
+    strides = {
+        length: -(-length // generators.LSTM(Shape(length, shape.x)).patch) for length in (24, 32, 33, 140, 2048)
+    }
+    assert strides == {24: 24, 32: 32, 33: 17, 140: 28, 2048: 32}

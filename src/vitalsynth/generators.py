@@ -50,8 +50,8 @@ class StepByStep(Generator):
     at_once = 128
 
     @abstractmethod
-    def steps(self, given: Float[Tensor, "n length given"]) -> Float[Tensor, "n length features"]:
-        """Return the features of every step, from what it is given."""
+    def steps(self, given: Float[Tensor, "n noisy given"]) -> Float[Tensor, "n length features"]:
+        """Return the features of every step, from what it, or its patch, is given."""
 
     def forward(self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"]) -> Encoded:
         """Turn noise into sequences."""
@@ -65,16 +65,20 @@ class StepByStep(Generator):
         self.statics = _Statics(given, hidden, shape.s)
         return step_noise + given + shape.statics
 
-    def _finish(self, shape: Shape, features: int, step_noise: int, sequence_noise: int) -> None:
-        """Build what emits the channels, and divide the noise."""
+    def _finish(self, shape: Shape, features: int, step_noise: int, sequence_noise: int, noisy: int) -> None:
+        """Build what emits the channels, and divide the noise, of which so many steps get some."""
         self.channels = Emission(features, shape.x, shape.alive)
-        steps = [(shape.length, numbers) for numbers in (step_noise, self.channels.noise)]
+        steps = [(noisy, step_noise), (shape.length, self.channels.noise)]
         self.parts = [(sequence_noise,), (self.statics.noise,), *steps]
         self.noise = _total(self.parts)
 
 
+LONGEST = 32
+"""Steps that a recurrence takes unless it is told otherwise; longer sequences it draws in patches of time."""
+
+
 class Recurrent(StepByStep):
-    """A recurrent network over the steps."""
+    """A recurrent network over the steps, or patches of them."""
 
     @property
     @abstractmethod
@@ -91,6 +95,7 @@ class Recurrent(StepByStep):
         sequence_noise: int = 16,
         dropout: float = 0.0,
         places: int = 6,
+        patch: int = 0,
     ) -> None:
         """Build the network.
 
@@ -104,21 +109,29 @@ class Recurrent(StepByStep):
             dropout: Share of a recurrent layer's features dropped before the next, the same ones at every step.
             places: Waves in time that a step is shown, of 1/2, 1, 2, 4, ... periods in a sequence, as far as its steps
                 resolve them, so that what happens at a fixed time need not be counted to; 0 for none.
+            patch: Steps that the recurrence takes at once; 0 takes as many as leave it at most 32 to take.
         """
         super().__init__()
-        if places < 0:
-            raise ValueError(f"places must be 0 or more, got {places}")
+        if places < 0 or patch < 0:
+            raise ValueError(f"places and patch must be 0 or more, got {places} and {patch}")
+        self.patch, strides = shape.patches(patch or -(-shape.length // LONGEST))
         self.place: Tensor
         self.register_buffer("place", _places(shape.length, places), persistent=False)
         waves = self.place.shape[1]
         inputs = self._begin(shape, hidden, step_noise, sequence_noise) + waves
         self.recurrence = recurrences.build(self.cell, inputs, hidden, layers, bidirectional, dropout)
-        self._finish(shape, hidden * (2 if bidirectional else 1) + waves, step_noise, sequence_noise)
+        features = hidden * (2 if bidirectional else 1)
+        self.unfold: nn.Module = nn.Identity()
+        if self.patch > 1:
+            patches = nn.Linear(features, self.patch * hidden), nn.Unflatten(2, (self.patch, hidden))
+            self.unfold, features = nn.Sequential(*patches, nn.Flatten(1, 2), nn.LeakyReLU(0.2)), hidden
+        self._finish(shape, features + waves, step_noise, sequence_noise, strides)
 
-    def steps(self, given: Float[Tensor, "n length given"]) -> Float[Tensor, "n length features"]:
+    def steps(self, given: Float[Tensor, "n noisy given"]) -> Float[Tensor, "n length features"]:
         """Return what the recurrence knows at each step, and the step's place."""
         place = self.place.expand(given.shape[0], -1, -1)
-        return torch.cat([self.recurrence(torch.cat([given, place], dim=2))[0], place], dim=2)
+        features, _ = self.recurrence(torch.cat([given, place[:, :: self.patch]], dim=2))
+        return torch.cat([self.unfold(features)[:, : place.shape[1]], place], dim=2)
 
 
 def _places(length: int, waves: int) -> Float[Tensor, "length _"]:
@@ -179,9 +192,9 @@ class Attention(StepByStep):
         super().__init__()
         inputs = self._begin(shape, width, step_noise, sequence_noise)
         self.transformer = Transformer(inputs, width, layers, heads, dropout, causal=True, penalised=False)
-        self._finish(shape, width, step_noise, sequence_noise)
+        self._finish(shape, width, step_noise, sequence_noise, shape.length)
 
-    def steps(self, given: Float[Tensor, "n length given"]) -> Float[Tensor, "n length features"]:
+    def steps(self, given: Float[Tensor, "n noisy given"]) -> Float[Tensor, "n length features"]:
         """Return what each step made of those before it."""
         return self.transformer(given)
 

@@ -90,7 +90,7 @@ class RandomFeatures(nn.Module):
         for z, mean, scale, threshold in zip(outputs, *(part.chunk(len(outputs)) for part in parts), strict=True):
             z = (z - mean[:, None]) / scale[:, None]
             found[0].append(torch.sigmoid(SHARPNESS * (z - threshold[:, None])).mean(dim=2))
-            found[1].append(z.amax(dim=2))
+            found[1].append(z.max(dim=2).values)
             found[2].append(z.square().mean(dim=2))
         itself = encoded.x
         if self.steps < itself.shape[1]:
