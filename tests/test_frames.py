@@ -420,3 +420,30 @@ def test_parquet_is_a_plain_table(tmp_path, cohort):
     assert list(plain)[:3] == ["id", "time", "hr"]
     assert set(plain["sex"]) == {"Female", "Male"}
     assert len(plain) == 50 * 25
+
+
+def test_a_form_of_ones_own_is_a_folder_written_whole_or_not_at_all(tmp_path):
+    class Notes(frames.Writer):
+        def _append(self, sequences):
+            for subject in sequences.subject:
+                (self.path / f"{subject}.txt").write_text("here")
+
+        def close(self, complete):
+            if complete:
+                (self.path / "RECORDS").write_text(str(self.count))
+
+    cohort = sources.icu_demo().take(slice(0, 5))
+    with frames.writer(tmp_path / "notes", cohort.schema, Notes) as out:
+        out.write(cohort)
+    assert (tmp_path / "notes" / "RECORDS").read_text() == str(len(cohort))
+    with pytest.raises(ValueError, match="exists"), frames.writer(tmp_path / "notes", cohort.schema, Notes):
+        pass
+    with (
+        pytest.raises(ValueError, match="or the name of a folder"),
+        frames.writer(tmp_path / "a.x", cohort.schema, Notes),
+    ):
+        pass
+    with pytest.raises(KeyboardInterrupt), frames.writer(tmp_path / "half", cohort.schema, Notes) as out:  # noqa: PT012
+        out.write(cohort)
+        raise KeyboardInterrupt
+    assert [place.name for place in tmp_path.iterdir()] == ["notes"]

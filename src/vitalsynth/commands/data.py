@@ -10,7 +10,7 @@ from numpy import ndarray
 from rich.console import Console
 from rich.table import Table
 
-from .. import frames, sources
+from .. import sources
 from ..reporting import figures
 from ..sequences import Column, Sequences
 from ..storage import refuse_existing
@@ -54,7 +54,7 @@ def data(data: str = "", *, picture: str = "", out: str = "", source: dict[str, 
 
 def _export(sequences: Sequences, path: Path) -> None:
     refuse_existing(path)
-    with frames.writer(path, sequences.schema) as writer:
+    with sources.writer(path, sequences.schema) as writer:
         writer.write(sequences)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .. import frames, runs, sampling
+from .. import runs, sampling, sources
 from ..runs import Run
 from ..sampling import parse_pairs
 from ..sequences import Sequences
@@ -74,7 +74,7 @@ def _draw(run: Run, path: Path, count: int, chunks: Iterator[Sequences], quiet: 
         images.save_grid(sampling.collect(chunks), path)
         return
     with (
-        frames.writer(path, run.preparation.schema) as writer,
+        sources.writer(path, run.preparation.schema) as writer,
         Progress(f"sampling {run.path}", count, quiet=quiet) as progress,
     ):
         for chunk in chunks:

@@ -24,7 +24,7 @@ from jaxtyping import Shaped
 from numpy import ndarray
 
 from ..sequences import Column, Schema, Sequences
-from ..storage import atomic_path
+from ..storage import atomic_folder, atomic_path
 from .long import from_frame, prefixed, subject_column, to_frame
 
 KEY = b"vitalsynth"
@@ -112,7 +112,7 @@ class Writer(ABC):
     """Takes sequences chunk by chunk, in flat memory; each becomes a subject of its own, ids running on.
 
     Args:
-        path: File to write.
+        path: File to write, or folder to fill.
         schema: Of all that will be written.
     """
 
@@ -250,27 +250,32 @@ WRITERS: dict[str, type[Writer]] = {".parquet": ParquetWriter, ".csv": CSVWriter
 
 
 @contextmanager
-def writer(path: str | Path, schema: Schema) -> Iterator[Writer]:
-    """Open a file that takes any number of sequences chunk by chunk: .parquet, .csv or .npz.
+def writer(path: str | Path, schema: Schema, form: type[Writer] | None = None) -> Iterator[Writer]:
+    """Open a file that takes any number of sequences chunk by chunk: .parquet, .csv or .npz; or a folder of a form.
 
-    The file is there when the block has ended well, and not at all otherwise.
+    The file or folder is there when the block has ended well, and not at all otherwise.
+
+    Args:
+        path: Where to write.
+        schema: Of all that will be written.
+        form: Writes a folder, into the empty one that it is given; None if the data have no form of their own.
 
     Raises:
-        ValueError: if the suffix is another, or nothing was written.
+        ValueError: if the suffix is another, a folder is there already, or nothing was written.
     """
     path = Path(path)
-    if path.suffix not in WRITERS:
-        raise ValueError(
-            f"{path}: cannot write {path.suffix or 'a file without suffix'}; allowed are {', '.join(WRITERS)}"
-        )
+    chosen = WRITERS.get(path.suffix, form)
+    if chosen is None or (chosen is form and path.suffix):
+        allowed = ", ".join(WRITERS) + (f", or the name of a folder (as {schema.form})" if form else "")
+        raise ValueError(f"{path}: cannot write {path.suffix or 'a file without suffix'}; allowed are {allowed}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        chosen = WRITERS[path.suffix](temporary, schema)
+    with (atomic_folder if chosen is form else atomic_path)(path) as temporary:
+        opened = chosen(temporary, schema)
         try:
-            yield chosen
-            if not chosen.count:
+            yield opened
+            if not opened.count:
                 raise ValueError(f"{path}: no sequences were written")
         except BaseException:
-            chosen.close(complete=False)
+            opened.close(complete=False)
             raise
-        chosen.close(complete=True)
+        opened.close(complete=True)

@@ -98,6 +98,8 @@ class Schema:
         start: Time of the first step, in `step_unit`.
         image: (height, width, colours) where the sequences are images; None elsewhere.
         tile: (height, width) in pixels of the part of an image that one step shows, see `pictures`; None is a row.
+        form: How the files they came from are laid out, a name in `sources.FORMS`; empty for a long table.
+        licence: Of the data, and whom to cite; empty where they are the user's own.
     """
 
     channels: tuple[Column, ...]
@@ -111,6 +113,8 @@ class Schema:
     start: float = 0.0
     image: tuple[int, int, int] | None = None
     tile: tuple[int, int] | None = None
+    form: str = ""
+    licence: str = ""
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]

@@ -10,11 +10,14 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
+from .. import frames
 from ..components import locate, trust
-from ..sequences import Sequences, nearest
+from ..frames import Writer
+from ..sequences import Schema, Sequences, nearest
 from .clinical import ecg5000, icu_demo
 from .images import digits, faces, fashion_mnist, mnist
 from .series import energy, etth1, series
@@ -41,6 +44,18 @@ Source = Callable[..., Sequences]
 
 PLACES = ("folder", "path")
 """Settings of sources that name a place on this machine."""
+
+FORMS: dict[str, type[Writer]] = {}
+"""What writes sequences as folders laid out like those they were read from, by `Schema.form`."""
+
+
+def writer(path: str | Path, schema: Schema) -> AbstractContextManager[Writer]:
+    """Open a file, or a folder in the form of the data's own, that takes sequences chunk by chunk; see `frames.writer`.
+
+    Raises:
+        ValueError: if that cannot be written.
+    """
+    return frames.writer(path, schema, FORMS.get(schema.form))
 
 
 def names() -> dict[str, str]:
