@@ -11,7 +11,7 @@ from torch.special import ndtr
 from vitalsynth.autoregressive import Autoregressive
 from vitalsynth.laws import _log_between, _log_mixture
 from vitalsynth.preparation import Preparation
-from vitalsynth.sequences import Block, Column, Encoded, Schema, Sequences, Shape
+from vitalsynth.sequences import Block, Column, Encoded, Fixed, Schema, Sequences, Shape
 
 SHAPE = Shape(
     length=5,
@@ -205,3 +205,30 @@ def test_the_grid_is_told_by_the_preparation():
     assert block.range == pytest.approx(
         (preparation.encode(data).x.min().item(), preparation.encode(data).x.max().item())
     )
+
+
+@pytest.mark.parametrize("patch", [1, 2, 3])
+def test_a_past_is_gone_on_from_as_the_probabilities_say(patch):
+    """Given the first step, the others come as often as log p(whole) - log p(first) says; a mask is obeyed."""
+    shape = Shape(3, (Block("continuous", gate=1, grid=(1.0, 0.0), range=(0.0, 1.0)), Block("binary")))
+    torch.manual_seed(1)
+    generator = randomised(Autoregressive(shape, hidden=6, head=4, components=2, patch=patch))
+    n = 20_000
+    past = torch.tensor([1.0, 1.0]).expand(n, 3, 2)
+    known = (torch.arange(3) == 0)[None, :, None].expand(n, 3, 2)
+    none = torch.zeros(n, 0)
+    fixed = Fixed(past, known, none, none.bool())
+    generator.requires_grad_(False)
+    sample = generator(torch.randn(n, generator.noise), none, fixed)
+    assert (sample.x[:, 0] == 1).all()
+    rows, counts = np.unique(sample.x.flatten(1).numpy(), axis=0, return_counts=True)
+    step = [(0.0, 0.0), (0.0, 1.0), (1.0, 1.0)]
+    worlds = torch.tensor([[(1.0, 1.0), b, c] for b in step for c in step])
+    few = torch.zeros(len(worlds), 0)
+    probability = generator.log_likelihood(Encoded(worlds, few, few)).exp()
+    probability = (probability / probability.sum()).numpy()
+    order = [rows.tolist().index(world) for world in worlds.flatten(1).tolist()]
+    assert (np.abs(counts[order] - n * probability) < 4.5 * np.sqrt(n * probability) + 3).all()
+
+    never = Fixed(torch.zeros(n, 3, 2), (torch.arange(2) == 1).expand(n, 3, 2), none, none.bool())
+    assert (generator(torch.randn(n, generator.noise), none, never).x == 0).all()

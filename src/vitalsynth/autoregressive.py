@@ -13,20 +13,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import dropout, pad
 
 from .generators import Generator
-from .laws import Laws, slots_of
-from .sequences import Encoded, Shape
+from .laws import Held, Laws, slots_of
+from .sequences import Encoded, Fixed, Shape
 
 FIRST = 4
 """Times as many hidden units for the first patch, which has no past to lean on: all channels at once, from nothing."""
 
 
 class Autoregressive(Generator):
-    """Statics one after the other, then every column of every step given all before it."""
+    """Statics one after the other, then every column of every step given all before it.
+
+    What is fixed is put in as it is drawn, so that all after it follows from it: a past is gone on from.
+    """
+
+    takes_masks = continues = True
 
     numbers: Tensor
     pace: Tensor
@@ -108,11 +113,14 @@ class Autoregressive(Generator):
         each = torch.cat([first[:, None], self.laws.log_likelihood(*later)], dim=1)
         return (each * self._weights(x)).sum(dim=(1, 2)) + self._static_likelihood(encoded)
 
-    def forward(self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"]) -> Encoded:
+    def forward(
+        self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"], fixed: Fixed | None = None
+    ) -> Encoded:
         """Turn noise into sequences, column by column."""
+        held_s, held = (None, [None] * self.steps) if fixed is None else self._held(fixed)
         static, rest = noise.split([self.static_laws.noise, noise.shape[1] - self.static_laws.noise], dim=1)
         zeros = noise.new_zeros(noise.shape[0], self.static_laws.columns)
-        s = self.static_laws.draw(condition, static, zeros, noise[:, :0])
+        s = self.static_laws.draw(condition, static, zeros, noise[:, :0], held=held_s)
         given = torch.cat([s, condition], dim=1)
         width = self.patch * self.channels
         carried = change = earlier = noise.new_zeros(noise.shape[0], width)
@@ -125,11 +133,11 @@ class Autoregressive(Generator):
             level = last * self.numbers
             reference = level.repeat(1, self.patch)
             if step == 0:
-                values = self.first_laws.draw(given, drawn, reference, change[:, :0])
+                values = self.first_laws.draw(given, drawn, reference, change[:, :0], held=held[0])
             else:
                 context = torch.cat([state[:, 0] + self.place[step], given], dim=1)
                 direct = torch.cat([change, earlier, carried - reference, level], dim=1)
-                values = self.laws.draw(context, drawn, reference, direct, alive)
+                values = self.laws.draw(context, drawn, reference, direct, alive, held[step])
             patches.append(values)
             before = last if step else values[:, : self.channels]  # the first step changes nothing
             earlier, (carried, change, last) = change, self._follow(values, before)
@@ -137,6 +145,12 @@ class Autoregressive(Generator):
                 alive = values[:, width - self.channels + self.alive]
         x = torch.cat(patches, dim=1).unflatten(1, (-1, self.channels))[:, : self.length]
         return Encoded(x, s, condition)
+
+    def _held(self, fixed: Fixed) -> tuple[Held, list[Held]]:
+        """Return which statics, and which columns of every patch, hold what."""
+        over = (0, 0, 0, self.steps * self.patch - self.length)
+        patches = (self._patches(pad(part, over)).unbind(1) for part in (fixed.x, fixed.known))
+        return (fixed.s, fixed.known_s), list(zip(*patches, strict=True))
 
     def _read(
         self,
@@ -191,7 +205,7 @@ class Autoregressive(Generator):
         ]
         return self._patches(torch.stack(weights, dim=-1))
 
-    def _patches(self, x: Float[Tensor, "n length k"]) -> Float[Tensor, "n steps width"]:
+    def _patches(self, x: Shaped[Tensor, "n length k"]) -> Shaped[Tensor, "n steps width"]:
         return x.reshape(x.shape[0], self.steps, -1)
 
     def _static_likelihood(self, encoded: Encoded) -> Float[Tensor, " n"]:

@@ -24,7 +24,7 @@ from torch.nn.functional import layer_norm, pad, scaled_dot_product_attention, s
 
 from .generators import Generator
 from .layers import end
-from .sequences import Block, Encoded, Shape
+from .sequences import Block, Encoded, Fixed, Shape
 
 FREQUENCIES = 16
 """Of the sines and cosines by which a network is told t."""
@@ -35,6 +35,7 @@ class Flow(Generator):
 
     when_sampling = ("solver_steps", "guidance")
     at_once = 128
+    takes_masks = True
 
     def __init__(
         self,
@@ -136,7 +137,9 @@ class Flow(Generator):
             parts += [condition * known[:, None], known[:, None]]
         return torch.cat(parts, dim=1)
 
-    def forward(self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"]) -> Encoded:
+    def forward(
+        self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"], fixed: Fixed | None = None
+    ) -> Encoded:
         """Follow the velocity from noise to data by Heun's method."""
         x, s = noise[:, self.shape.statics :], noise[:, : self.shape.statics]
         x = x.unflatten(1, (self.shape.length, self.shape.channels))
@@ -146,6 +149,7 @@ class Flow(Generator):
             vx, vs = self._guided(x, s, now, condition)
             wx, ws = self._guided(x + step * vx, s + step * vs, then, condition)
             x, s = x + step / 2 * (vx + wx), s + step / 2 * (vs + ws)
+        x = x if fixed is None else fixed.put(x)
         return Encoded(*_cut(x, s, self.shape), condition)
 
     def _guided(self, x: Tensor, s: Tensor, time: float, condition: Tensor) -> tuple[Tensor, Tensor]:

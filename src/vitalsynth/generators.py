@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from . import recurrences
 from .layers import CoarseEmission, Emission, Transformer, every_step, grids
-from .sequences import Block, Encoded, Shape
+from .sequences import Block, Encoded, Fixed, Shape
 
 
 class Generator(nn.Module, ABC):
@@ -30,11 +30,15 @@ class Generator(nn.Module, ABC):
         when_sampling: Settings that may be changed after training, because no weight depends on them.
         at_once: How many sequences a CPU is asked for in one call when sampling: few if large operations leave its
             cache, many if there are many small ones.
+        takes_masks: Whether `forward` takes, as third argument, masks that are `Fixed`.
+        continues: Whether it takes a past too, and draws what comes after it given what was.
     """
 
     noise: int
     when_sampling: ClassVar[tuple[str, ...]] = ()
     at_once: ClassVar[int] = 1024
+    takes_masks: ClassVar[bool] = False
+    continues: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"]) -> Encoded:
@@ -48,16 +52,20 @@ class StepByStep(Generator):
     """
 
     at_once = 128
+    takes_masks = True
 
     @abstractmethod
     def steps(self, given: Float[Tensor, "n noisy given"]) -> Float[Tensor, "n length features"]:
         """Return the features of every step, from what it, or its patch, is given."""
 
-    def forward(self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"]) -> Encoded:
+    def forward(
+        self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"], fixed: Fixed | None = None
+    ) -> Encoded:
         """Turn noise into sequences."""
         sequence, static, step, channel = _cut(noise, self.parts)
         s = self.statics(torch.cat([sequence, condition], dim=1), static)
-        return Encoded(self.channels(self.steps(every_step(step, sequence, condition, s)), channel), s, condition)
+        x = self.channels(self.steps(every_step(step, sequence, condition, s)), channel, fixed)
+        return Encoded(x, s, condition)
 
     def _begin(self, shape: Shape, hidden: int, step_noise: int, sequence_noise: int) -> int:
         """Build what makes the statics; return how many numbers a step is given."""

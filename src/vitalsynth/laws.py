@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, silu, softplus
 
@@ -25,6 +25,9 @@ FAR = 30.0
 """Deviations from the mean beyond which a cell's mass is that of the tail, by its asymptotic form."""
 WIDEST = 20.0
 """Largest deviation of a component."""
+
+
+Held = tuple[Float[Tensor, "n _"], Bool[Tensor, "n _"]]
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,7 @@ class Laws(nn.Module):
         reference: Float[Tensor, "n columns"],
         direct: Float[Tensor, "n direct"],
         alive: Float[Tensor, " n"] | None = None,
+        held: Held | None = None,
     ) -> Float[Tensor, "n columns"]:
         """Draw slot after slot.
 
@@ -192,6 +196,7 @@ class Laws(nn.Module):
             reference: As for the likelihood.
             direct: As for the likelihood.
             alive: Whether the step before was alive; None if there is no alive column, or nothing was before.
+            held: Values that are not drawn, and where they are put in.
         """
         if not self.slots:
             return reference
@@ -220,6 +225,8 @@ class Laws(nn.Module):
                 new = (torch.special.ndtr(drawn) < torch.sigmoid(out[:1])).to(out.dtype)
             else:
                 new = _category(out[: slot.block.width], drawn)
+            if held is not None:
+                new = torch.where(held[1].t()[slot.columns], held[0].t()[slot.columns], new)
             if slot.alive:
                 going = torch.ones_like(new[0]) if going is None else new[0] * going
                 new = going[None]

@@ -11,12 +11,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from . import checkpoints, components
 from .generators import Generator
+from .preparation import fixing
+from .preparation.fixing import Pattern
 from .runs import Run
 from .seeds import derive
-from .sequences import Encoded, Sequences, listed, nearest
+from .sequences import Encoded, Fixed, Sequences, listed, nearest
 from .training import pick_device
 
 CHUNK = 1024
@@ -65,6 +69,7 @@ def sample(
     count: int,
     given: Mapping[str, Any] | None = None,
     seed: int = 0,
+    pattern: Pattern | None = None,
 ) -> Iterator[Sequences]:
     """Yield synthetic sequences in chunks of at most 1,024, subjects numbered on.
 
@@ -73,13 +78,24 @@ def sample(
         generator: From `load_generator`.
         count: How many in all.
         given: Conditions to fix, `{"died": 1}`; the others are drawn as the training set had them.
-        seed: Of noise and drawn conditions.
+        seed: Of noise, drawn conditions and drawn patterns.
+        pattern: What is measured, if that is imposed.
 
     Raises:
-        ValueError: if a fixed column is not conditioned on, or has no such category.
+        ValueError: if a fixed column is not conditioned on, or has no such category, or the generator takes no masks.
     """
-    for first, encoded in draw(run, generator, count, given, seed):
-        yield run.preparation.decode(encoded, np.arange(first, first + len(encoded)), within_extremes=True)
+    if pattern is None:
+        for first, encoded in draw(run, generator, count, given, seed):
+            yield run.preparation.decode(encoded, np.arange(first, first + len(encoded)), within_extremes=True)
+        return
+    if not generator.takes_masks:
+        raise ValueError(f"a {type(generator).__name__} takes no masks; it draws what is measured by itself")
+    for chunk, first, here in _chunks(count):
+        condition = run.preparation.conditions(CHUNK, given, derive(seed, "conditions", chunk))[:here]
+        fixed, measured = pattern.draw(run.preparation, here, derive(seed, "patterns", chunk))
+        encoded = _forward(generator, condition, derive(seed, "sample", chunk), fixed)
+        drawn = run.preparation.decode(encoded, np.arange(first, first + here), within_extremes=True)
+        yield replace(drawn, values=np.where(measured, drawn.values, np.nan))
 
 
 def draw(
@@ -90,18 +106,58 @@ def draw(
     Raises:
         ValueError: as `sample`.
     """
+    for chunk, first, here in _chunks(count):
+        condition = run.preparation.conditions(CHUNK, given, derive(seed, "conditions", chunk))[:here]
+        yield first, _forward(generator, condition, derive(seed, "sample", chunk))
+
+
+def continued(
+    run: Run, generator: Generator, past: Sequences, steps: int, draws: int = 1, seed: int = 0
+) -> Iterator[Sequences]:
+    """Yield sequences that go on from the first steps of others, each several times over; subjects are theirs.
+
+    Args:
+        run: The run the generator is of.
+        generator: From `load_generator`.
+        past: Of the run's schema and length; what lies beyond `steps` is not looked at.
+        steps: How many are given.
+        draws: How often each goes on.
+        seed: Of noise.
+
+    Raises:
+        ValueError: if the generator cannot go on from a past, nothing is left to draw, or a sequence ends before.
+    """
+    if not generator.continues:
+        raise ValueError(f"a {type(generator).__name__} cannot go on from a past; train with --preset strong")
+    if not 0 < steps < run.preparation.length:
+        raise ValueError(f"between 1 and {run.preparation.length - 1} steps of the past can be given, got {steps}")
+    if (short := past.lengths < steps).any():
+        raise ValueError(f"{short.sum():,} of the {len(past):,} sequences end before step {steps}; leave them out")
+    for chunk, first, here in _chunks(draws * len(past)):
+        own = past.take(np.arange(first, first + here) // draws)
+        fixed, condition = fixing.past(run.preparation, own, steps)
+        encoded = _forward(generator, condition, derive(seed, "sample", chunk), fixed)
+        yield run.preparation.decode(encoded, own.subject, within_extremes=True)
+
+
+def _chunks(count: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the number of each chunk, its first sequence, and how many it has."""
+    for chunk, first in enumerate(range(0, count, CHUNK)):
+        yield chunk, first, min(CHUNK, count - first)
+
+
+def _forward(
+    generator: Generator, condition: Float[Tensor, "n condition"], seed: int, fixed: Fixed | None = None
+) -> Encoded:
+    """Draw a chunk or its beginning, for which the noise of a whole one is drawn, so that it does not matter which."""
     device = next(generator.parameters()).device
     at_once = generator.at_once if device.type == "cpu" else CHUNK
-    for chunk, first in enumerate(range(0, count, CHUNK)):
-        # A whole chunk is always drawn, then cut, so that the last one does not depend on `count`.
-        condition = run.preparation.conditions(CHUNK, given, derive(seed, "conditions", chunk))
-        random = torch.Generator().manual_seed(derive(seed, "sample", chunk))
-        noise = torch.randn(CHUNK, generator.noise, generator=random)
-        here = min(CHUNK, count - first)
-        given_to = (part[:here].to(device).split(at_once) for part in (noise, condition))
-        with torch.inference_mode():
-            encoded = Encoded.joined(*map(generator, *given_to))
-        yield first, encoded
+    noise = torch.randn(CHUNK, generator.noise, generator=torch.Generator().manual_seed(seed))[: len(condition)]
+    given_to = [part.to(device).split(at_once) for part in (noise, condition)]
+    with torch.inference_mode():
+        if fixed is None:
+            return Encoded.joined(*map(generator, *given_to))
+        return Encoded.joined(*map(generator, *given_to, fixed.to(device).split(at_once)))
 
 
 def collect(chunks: Iterator[Sequences]) -> Sequences:

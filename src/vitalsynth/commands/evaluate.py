@@ -64,7 +64,9 @@ def evaluate(
     for pattern in what:
         if Path(pattern).is_file():
             real = _real(pattern, data, listed(drop), source or {}, held_out, seed)
-            rows += _judge({"of": pattern}, *real, table_like(pattern, real[0]), label, seed, quiet)
+            rows += _judge(
+                {"of": pattern}, *real, table_like(pattern, real[0].schema, real[0].length), label, seed, quiet
+            )
             continue
         for run in runs.find(pattern):
             train, test = run.data(data)

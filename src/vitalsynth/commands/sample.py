@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .. import runs, sampling, sources
+from .. import frames, runs, sampling, sources
 from ..runs import Run
-from ..sampling import parse_pairs
-from ..sequences import Sequences
+from ..sampling import Pattern, parse_pairs
+from ..sequences import Sequences, listed
 from ..sources import images
+from ..sources.tables import table_like
 from ..storage import refuse_existing
 from .progress import Progress
 
@@ -23,6 +25,10 @@ def sample(
     out: str = "",
     condition: str | dict[str, str] = "",
     using: str | dict[str, str] = "",
+    never: str | list[str] = "",
+    pattern: str = "",
+    past: str = "",
+    past_steps: int = 0,
     seed: int = 0,
     checkpoint: int | None = None,
     device: str = "auto",
@@ -32,13 +38,20 @@ def sample(
 
     Args:
         run: Folders of runs; globs are expanded.
-        count: Number of sequences.
+        count: Number of sequences; with --past, how often each goes on.
         out: File to write: .parquet or .csv (a long table with the columns of the original), .npz (arrays), or .png
             (a mosaic, for images). It must not exist; {run} in it stands for the run's name. By default a Parquet file
             in the folder samples of the run, named after step, count and seed.
         condition: What to fix, such as died=1,sex=Female; other conditions are drawn as in the training data.
         using: Settings of the generator that may be changed after training, such as guidance=2,solver_steps=16 of a
             flow.
+        never: Channels that are never measured, comma separated, such as lactate: what is drawn beside them is as of
+            patients in whom they were not.
+        pattern: What is measured when, of which sequences, is taken from these, drawn at random: a file with the
+            columns of the original, or a source. The values are the generator's.
+        past: Sequences that are to go on, such as of stays that have just begun: a file with the columns of the
+            original, or a source. Each goes on --count times; a column says which. Needs an autoregressive run.
+        past_steps: How many of their steps are given; later ones are not looked at.
         seed: Another seed gives another cohort.
         checkpoint: Step of the checkpoint to sample from; the newest by default.
         device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
@@ -61,24 +74,78 @@ def sample(
     made = []
     for each in found:
         generator, step = sampling.load_generator(each, checkpoint, device, changed)
-        path = runs.destinations(out, [each])[0] if out else _own_place(each, step, count, seed, given | changed)
-        _draw(each, path, count, sampling.sample(each, generator, count, given, seed), quiet)
+        asked = given | changed | _imposed(never, pattern, past, past_steps)
+        path = runs.destinations(out, [each])[0] if out else _own_place(each, step, count, seed, asked)
+        if past:
+            begun = _begun(each, past, given)
+            chunks = sampling.continued(each, generator, begun, past_steps, count, seed)
+            _draw(each, path, count * len(begun), chunks, quiet, keep_subjects=True)
+        else:
+            imposed = _pattern(each, listed(never), pattern)
+            _draw(each, path, count, sampling.sample(each, generator, count, given, seed, imposed), quiet)
         made.append(path)
     return made
 
 
-def _draw(run: Run, path: Path, count: int, chunks: Iterator[Sequences], quiet: bool) -> None:
+def _imposed(never: str | list[str], pattern: str, past: str, past_steps: int) -> dict[str, Any]:
+    """Return what is imposed, by name.
+
+    Raises:
+        ValueError: if it does not go together.
+    """
+    if past and (never or pattern):
+        raise ValueError("--past does not go together with --never or --pattern")
+    if bool(past) != bool(past_steps):
+        raise ValueError(
+            "--past and --past_steps go together: which sequences go on, and how many of their steps are given"
+        )
+    found = {"never": "+".join(listed(never)), "pattern": pattern, "past": past, "past_steps": past_steps}
+    return {name: value for name, value in found.items() if value}
+
+
+def _pattern(run: Run, never: list[str], like: str) -> Pattern | None:
+    for name in never:
+        run.preparation.schema.channel_index(name)
+    return Pattern(tuple(never), _read_like(run, like) if like else None) if never or like else None
+
+
+def _begun(run: Run, past: str, given: dict[str, Any]) -> Sequences:
+    """Return the sequences that go on, with conditions that are given put in."""
+    begun, schema = _read_like(run, past), run.preparation.schema
+    static = begun.static.copy()
+    for name, label in given.items():
+        static[:, schema.static_index(name)] = schema.statics[schema.static_index(name)].code(label)
+    return replace(begun, static=static)
+
+
+def _read_like(run: Run, where: str) -> Sequences:
+    """Read sequences from a file or a source, in the form of those a run was trained on."""
+    schema, length = run.preparation.schema, run.preparation.length
+    if Path(where).is_file():
+        return table_like(where, schema, length)
+    source = run.record["data"]
+    settings = source["settings"] if where == source["source"] else {}
+    return sources.read(where, **settings).drop(source["drop"]).like(schema, length)
+
+
+def _draw(
+    run: Run, path: Path, count: int, chunks: Iterator[Sequences], quiet: bool, keep_subjects: bool = False
+) -> None:
+    schema = run.preparation.schema
     if path.suffix == ".png":
-        if run.preparation.schema.image is None:
+        if schema.image is None:
             raise ValueError(f"{run.path} did not learn images; write .parquet, .csv or .npz")
         images.save_grid(sampling.collect(chunks), path)
         return
+    if keep_subjects:
+        schema = replace(schema, subject=schema.subject or frames.free_name("subject", schema), form="")
     with (
-        sources.writer(path, run.preparation.schema) as writer,
+        sources.writer(path, schema) as writer,
         Progress(f"sampling {run.path}", count, quiet=quiet) as progress,
     ):
+        writer.keep_subjects = keep_subjects
         for chunk in chunks:
-            writer.write(chunk)
+            writer.write(replace(chunk, schema=schema))
             progress.advance(len(chunk))
 
 

@@ -8,11 +8,12 @@ Static columns are those constant within every id. A row that is not there is a 
 
 from .columns import column_error, infer
 from .files import Writer, load, read_parquet, save, saved_schema, writer
-from .long import from_frame, prefixed, to_frame
+from .long import free_name, from_frame, prefixed, to_frame
 
 __all__ = [
     "Writer",
     "column_error",
+    "free_name",
     "from_frame",
     "infer",
     "load",

@@ -109,12 +109,17 @@ def _to_arrow(frame: pd.DataFrame, sequences: Sequences, subject: str | None) ->
 
 
 class Writer(ABC):
-    """Takes sequences chunk by chunk, in flat memory; each becomes a subject of its own, ids running on.
+    """Takes sequences chunk by chunk, in flat memory; ids run on.
 
     Args:
         path: File to write, or folder to fill.
         schema: Of all that will be written.
+
+    Attributes:
+        keep_subjects: Whose sequences they are is kept, and written beside the id; else each is a subject of its own.
     """
+
+    keep_subjects = False
 
     def __init__(self, path: Path, schema: Schema) -> None:
         self.path, self.schema, self.count = path, schema, 0
@@ -129,13 +134,18 @@ class Writer(ABC):
             raise ValueError("these sequences have another schema than the file was opened with")
         if not len(sequences):
             return
-        ids = np.arange(self.count, self.count + len(sequences))
-        self._append(replace(sequences, subject=ids))
+        if not self.keep_subjects:
+            sequences = replace(sequences, subject=np.arange(self.count, self.count + len(sequences)))
+        self._append(sequences)
         self.count += len(sequences)
 
     @abstractmethod
     def _append(self, sequences: Sequences) -> None:
         """Write a chunk that is not empty."""
+
+    def _frame(self, sequences: Sequences) -> pd.DataFrame:
+        """Return a chunk as a long table."""
+        return to_frame(sequences, self.count if self.keep_subjects else None)
 
     @abstractmethod
     def close(self, complete: bool) -> None:
@@ -148,7 +158,7 @@ class ParquetWriter(Writer):
     file: pq.ParquetWriter | None = None
 
     def _append(self, sequences: Sequences) -> None:
-        table = _to_arrow(to_frame(sequences), sequences, None)
+        table = _to_arrow(self._frame(sequences), sequences, subject_column(sequences))
         if self.file is None:
             self.file = pq.ParquetWriter(self.path, table.schema)
         try:
@@ -169,7 +179,7 @@ class CSVWriter(Writer):
         self.file = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115 (closed by `close`)
 
     def _append(self, sequences: Sequences) -> None:
-        to_frame(sequences).to_csv(self.file, header=self.count == 0, index=False)
+        self._frame(sequences).to_csv(self.file, header=self.count == 0, index=False)
 
     def close(self, complete: bool) -> None:
         self.file.close()

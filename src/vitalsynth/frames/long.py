@@ -250,27 +250,28 @@ def _resolution_of_means(column: Column, values: Float[ndarray, "n length"]) -> 
     return replace(column, resolution=step, origin=origin)
 
 
-def to_frame(sequences: Sequences, first_id: int = 0) -> pd.DataFrame:
+def to_frame(sequences: Sequences, first_id: int | None = None) -> pd.DataFrame:
     """Write a long table in the form of the one the schema was read from.
 
     Args:
         sequences: What to write; every step becomes a row, measured or not, until the sequence ends.
-        first_id: Where ids begin, when they are numbers that run on.
+        first_id: Number the sequences from here on. By default the id is the subject, or, where one subject has
+            several, a number from 0 on.
 
     Returns:
-        Columns id, time, channels, statics. The id is the subject; where one subject has several sequences, it is a
-        running number, and a column `subject` follows.
+        Columns id, time, channels, statics; a column `subject` follows the id where that is not the subject.
 
     Raises:
         ValueError: if a column has the name of the id or the time column.
     """
     schema = sequences.schema
-    own = {schema.id, schema.time} | ({schema.subject} if schema.subject else set())
-    if clash := own & {column.name for column in schema.columns}:
+    taken = {schema.id, schema.time} | ({schema.subject} if schema.subject else set())
+    if clash := taken & {column.name for column in schema.columns}:
         raise ValueError(f"column {min(clash)!r} has the name of the id, time or subject column; rename it")
     sequence, index = np.nonzero(sequences.alive)
     unique = len(np.unique(sequences.subject)) == len(sequences)
-    ids = sequences.subject if unique else first_id + np.arange(len(sequences))
+    own = first_id is None and unique
+    ids = sequences.subject if own else (first_id or 0) + np.arange(len(sequences))
     data: dict[str, Any] = {schema.id: _ids(ids)[sequence], schema.time: write_times(index, schema)}
     if (name := subject_column(sequences)) is not None:
         data[name] = _ids(sequences.subject)[sequence]
@@ -288,8 +289,12 @@ def subject_column(sequences: Sequences) -> str | None:
         return schema.subject
     if len(np.unique(sequences.subject)) == len(sequences):
         return None
+    return free_name(SUBJECT, schema)
+
+
+def free_name(name: str, schema: Schema) -> str:
+    """Return a name, with underscores behind it if it is taken."""
     taken = {schema.id, schema.time, *(column.name for column in schema.columns)}
-    name = SUBJECT
     while name in taken:
         name += "_"
     return name

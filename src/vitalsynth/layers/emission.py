@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..sequences import Block
+from ..sequences import Block, Fixed
 
 FINE = 0.01
 """Steps of recording up to this, for columns of about unit scale, are as good as none."""
@@ -60,14 +60,16 @@ class Emission(nn.Module):
         return len(self.binary) + sum(group.stop - group.start for group in self.groups)
 
     def forward(
-        self, features: Float[Tensor, "*n features"], noise: Float[Tensor, "*n noise"]
+        self, features: Float[Tensor, "*n features"], noise: Float[Tensor, "*n noise"], fixed: Fixed | None = None
     ) -> Float[Tensor, "*n columns"]:
-        """Return encoded columns; time is the last axis but one where there is an alive column."""
+        """Return encoded columns; time is the last axis but one where there is an alive column, or any is fixed."""
         columns = self.linear(features).float()  # autocast may have made it bfloat16, too coarse to draw from
         if self.noise:
             columns = self._draw(columns, noise)
         if self.stepped:
             columns = self._round(columns)
+        if fixed is not None:
+            columns = fixed.put(columns)
         if self.gates is not None:
             columns = columns * nn.functional.pad(columns, (0, 1), value=1.0)[..., self.gates]
         return columns if self.alive is None else end(columns, self.alive)

@@ -7,8 +7,9 @@ measured), then a 0/1 alive channel if lengths differ. `s` holds the static colu
 normaliser took out of each sequence; `condition` the static columns that are given. Whatever was not measured is 0.
 """
 
+from . import fixing
 from .choice import choose
 from .part import Part
 from .preparation import Preparation
 
-__all__ = ["Part", "Preparation", "choose"]
+__all__ = ["Part", "Preparation", "choose", "fixing"]

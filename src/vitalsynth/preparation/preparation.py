@@ -109,27 +109,33 @@ class Preparation:
         return tuple(self.statics[self.schema.static_index(name)] for name in self.condition)
 
     @property
+    def gates(self) -> dict[str, int]:
+        """Encoded columns that say where a channel was measured, by its name; channels without gaps have none."""
+        first = sum(part.width for part in self.channels)
+        first += self.whitening.components - len(self.whitening.positions) if self.whitening else 0
+        gaps = [part.column.name for part in self.channels if part.gaps]
+        return {name: first + j for j, name in enumerate(gaps)}
+
+    @property
     def shape(self) -> Shape:
         """What networks are told of the data."""
-        gaps = [part for part in self.channels if part.gaps]
         starts = np.cumsum([0, *(part.width for part in self.channels)]).tolist()
         mixed = self.whitening.positions if self.whitening else ()
         components = self.whitening.components if self.whitening else 0
-        first_mask = components + starts[-1] - len(mixed)
-        gates = {part.column.name: first_mask + j for j, part in enumerate(gaps)}
+        gates = self.gates
         x = [Block("continuous")] * components
         x += [
             part.block(gates.get(part.column.name))
             for part, start in zip(self.channels, starts, strict=False)
             if start not in mixed
         ]
-        x += [Block("binary")] * (len(gaps) + self.varying)
+        x += [Block("binary")] * (len(gates) + self.varying)
+        alive = sum(block.width for block in x) - 1 if self.varying else None
         s: list[Block] = []
         for blocks, gated in self._static_blocks():
             gate = sum(block.width for block in s) + sum(block.width for block in blocks)
             s += [*(replace(block, gate=gate) for block in blocks), Block("binary")] if gated else blocks
         condition = sum(part.width + part.gaps for part in self.given)
-        alive = first_mask + len(gaps) if self.varying else None
         return Shape(self.length, tuple(x), tuple(s), condition, alive, self._image(x))
 
     def _image(self, x: Sequence[Block]) -> tuple[int, int, int] | None:

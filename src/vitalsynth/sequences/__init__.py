@@ -7,8 +7,21 @@ physical units and **NaN means not measured**. `Encoded` is dense and of roughly
 from __future__ import annotations
 
 from .cohort import Sequences
-from .encoded import Block, Encoded, Shape, halved
+from .encoded import Block, Encoded, Fixed, Shape, halved
 from .schema import Column, Kind, Label, Schema
 from .words import listed, nearest
 
-__all__ = ["Block", "Column", "Encoded", "Kind", "Label", "Schema", "Sequences", "Shape", "halved", "listed", "nearest"]
+__all__ = [
+    "Block",
+    "Column",
+    "Encoded",
+    "Fixed",
+    "Kind",
+    "Label",
+    "Schema",
+    "Sequences",
+    "Shape",
+    "halved",
+    "listed",
+    "nearest",
+]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .schema import Kind
@@ -136,6 +136,36 @@ class Encoded:
         """Move to a device, or convert to a dtype."""
         coarse = tuple(c.to(target) for c in self.coarse)
         return Encoded(self.x.to(target), self.s.to(target), self.condition.to(target), coarse)
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """Columns that are not left to a generator, and what they hold: a past to go on from, or a mask that is imposed.
+
+    Args:
+        x: `(n, length, channels)`, as encoded; of no account where nothing is fixed.
+        known: Which columns of which steps are fixed.
+        s: `(n, statics)`.
+        known_s: Which statics are fixed.
+    """
+
+    x: Float[Tensor, "n length channels"]
+    known: Bool[Tensor, "n length channels"]
+    s: Float[Tensor, "n statics"]
+    known_s: Bool[Tensor, "n statics"]
+
+    def split(self, size: int) -> list[Fixed]:
+        """Return the same in batches."""
+        parts = (self.x, self.known, self.s, self.known_s)
+        return [Fixed(*batch) for batch in zip(*(part.split(size) for part in parts), strict=True)]
+
+    def to(self, device: torch.device) -> Fixed:
+        """Move to a device."""
+        return Fixed(*(part.to(device) for part in (self.x, self.known, self.s, self.known_s)))
+
+    def put(self, x: Float[Tensor, "n length channels"]) -> Float[Tensor, "n length channels"]:
+        """Return channels with what is fixed put in."""
+        return torch.where(self.known, self.x, x)
 
 
 def halved(x: Tensor, axis: int) -> Tensor:

@@ -78,10 +78,10 @@ def table(
     return frames.from_frame(frame, id=id, time=time, subject=subject, step=step, categorical=classes, origin=path)
 
 
-def table_like(path: str, like: Sequences) -> Sequences:
-    """Read a file whose columns are known: somebody's synthetic version of sequences at hand.
+def table_like(path: str, schema: Schema, length: int) -> Sequences:
+    """Read a file whose columns are known: somebody's version of sequences at hand.
 
-    Shorter sequences are padded, as ended.
+    Shorter sequences are padded to a length, as ended.
 
     Raises:
         ValueError: naming row and column, if a column is missing or superfluous or holds something else.
@@ -93,8 +93,8 @@ def table_like(path: str, like: Sequences) -> Sequences:
         frame = frames.to_frame(table(path))
     else:
         frame = frames.read_parquet(where) if where.suffix == ".parquet" else _read_csv(where)
-    read = frames.from_frame(frame, schema=like.schema, origin=path)
-    missing = like.length - read.length
+    read = frames.from_frame(frame, schema=schema, origin=path)
+    missing = length - read.length
     if missing <= 0:
         return read
     values = np.pad(read.values, ((0, 0), (0, missing), (0, 0)), constant_values=np.nan)
