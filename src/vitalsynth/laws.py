@@ -127,7 +127,8 @@ class Laws(nn.Module):
                 out_bias[j, components : 2 * components] = torch.linspace(-1.5, 1.5, components)
                 out_bias[j, 3 * components] = math.log(slot.change) + 1 if direct else -0.5
         self.out_bias = nn.Parameter(out_bias)
-        self.of_numbers = [j for j, slot in enumerate(slots) if slot.block.kind == "continuous"]
+        of = lambda kind: [j for j, slot in enumerate(slots) if slot.block.kind == kind]  # noqa: E731
+        self.of_numbers, self.of_binaries, self.of_categories = of("continuous"), of("binary"), of("categorical")
         self.straight = nn.Parameter(torch.zeros(direct, len(self.of_numbers)))
         self.straight_before = nn.Parameter(torch.zeros(columns, len(self.of_numbers)))
         mask = torch.zeros(columns, count)
@@ -172,11 +173,14 @@ class Laws(nn.Module):
             )
             for place, j in enumerate(self.of_numbers):
                 each[j] = numbers[:, place]
-        for j, slot in enumerate(self.slots):
-            if slot.block.kind == "binary":
-                each[j] = -softplus((1 - 2 * values[:, slot.columns.start]) * outputs[:, j, 0])
-            elif slot.block.kind == "categorical":
-                each[j] = (log_softmax(outputs[:, j, : slot.block.width], dim=-1) * values[:, slot.columns]).sum(dim=-1)
+        if self.of_binaries:
+            columns = [self.slots[j].columns.start for j in self.of_binaries]
+            binaries = -softplus((1 - 2 * values[:, columns]) * outputs[:, self.of_binaries, 0])
+            for place, j in enumerate(self.of_binaries):
+                each[j] = binaries[:, place]
+        for j in self.of_categories:
+            slot = self.slots[j]
+            each[j] = (log_softmax(outputs[:, j, : slot.block.width], dim=-1) * values[:, slot.columns]).sum(dim=-1)
         return torch.stack(each, dim=-1).unflatten(0, batch)
 
     def draw(
