@@ -62,7 +62,7 @@ ALLOWED = {
         "seeds",
         "learner",
     },
-    "sampling": {"sequences", "components", "checkpoints", "runs", "generators", "seeds", "training"},
+    "sampling": {"sequences", "preparation", "components", "checkpoints", "runs", "generators", "seeds", "training"},
     "distillation": {"sequences", "runs", "objectives", "stabilisers", "seeds", "sampling"},
     "exporting": {"sequences", "preparation", "storage", "runs", "generators", "sampling"},
     "evaluation": {"sequences", "preparation"},

@@ -12,6 +12,7 @@ from .. import frames, runs, sampling, sources
 from ..runs import Run
 from ..sampling import Pattern, parse_pairs
 from ..sequences import Sequences, listed
+from ..sequences import rules as physiology
 from ..sources import images
 from ..sources.tables import table_like
 from ..storage import refuse_existing
@@ -29,6 +30,7 @@ def sample(
     pattern: str = "",
     past: str = "",
     past_steps: int = 0,
+    enforce: bool = False,
     seed: int = 0,
     checkpoint: int | None = None,
     device: str = "auto",
@@ -52,6 +54,8 @@ def sample(
         past: Sequences that are to go on, such as of stays that have just begun: a file with the columns of the
             original, or a source. Each goes on --count times; a column says which. Needs an autoregressive run.
         past_steps: How many of their steps are given; later ones are not looked at.
+        enforce: Keep to the rules and bounds that the data declare ('train --rules', '--limits'): what breaks them is
+            moved to the nearest that does not.
         seed: Another seed gives another cohort.
         checkpoint: Step of the checkpoint to sample from; the newest by default.
         device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
@@ -74,20 +78,21 @@ def sample(
     made = []
     for each in found:
         generator, step = sampling.load_generator(each, checkpoint, device, changed)
-        asked = given | changed | _imposed(never, pattern, past, past_steps)
+        asked = given | changed | _imposed(never, pattern, past, past_steps, enforce)
         path = runs.destinations(out, [each])[0] if out else _own_place(each, step, count, seed, asked)
         if past:
             begun = _begun(each, past, given)
             chunks = sampling.continued(each, generator, begun, past_steps, count, seed)
-            _draw(each, path, count * len(begun), chunks, quiet, keep_subjects=True)
         else:
-            imposed = _pattern(each, listed(never), pattern)
-            _draw(each, path, count, sampling.sample(each, generator, count, given, seed, imposed), quiet)
+            begun, imposed = None, _pattern(each, listed(never), pattern)
+            chunks = sampling.sample(each, generator, count, given, seed, imposed)
+        chunks = map(physiology.enforce, chunks) if enforce else chunks
+        _draw(each, path, count * (1 if begun is None else len(begun)), chunks, quiet, begun is not None)
         made.append(path)
     return made
 
 
-def _imposed(never: str | list[str], pattern: str, past: str, past_steps: int) -> dict[str, Any]:
+def _imposed(never: str | list[str], pattern: str, past: str, past_steps: int, enforce: bool) -> dict[str, Any]:
     """Return what is imposed, by name.
 
     Raises:
@@ -99,7 +104,13 @@ def _imposed(never: str | list[str], pattern: str, past: str, past_steps: int) -
         raise ValueError(
             "--past and --past_steps go together: which sequences go on, and how many of their steps are given"
         )
-    found = {"never": "+".join(listed(never)), "pattern": pattern, "past": past, "past_steps": past_steps}
+    found = {
+        "never": "+".join(listed(never)),
+        "pattern": pattern,
+        "past": past,
+        "past_steps": past_steps,
+        "enforce": enforce,
+    }
     return {name: value for name, value in found.items() if value}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..learner import Learner
 from ..objectives import Objective, Relativistic
 from ..preparation import Preparation, choose
 from ..runs import Run
+from ..sampling import parse_pairs
 from ..schedules import Schedule
 from ..sequences import Sequences, Shape, listed
 from ..stabilisers import Stabiliser
@@ -42,6 +44,8 @@ def train(
     seed: int = 0,
     condition: str | list[str] = "",
     drop: str | list[str] = "",
+    rules: str | list[str] = "",
+    limits: str | dict[str, str] = "",
     normalise: str | dict[str, str] = "standard",
     whiten: float = 0.0,
     held_out: float = 0.2,
@@ -76,6 +80,9 @@ def train(
         seed: Of everything random: who is held out, first weights, batches, noise.
         condition: Static columns that will be given when sampling, comma separated, such as died,sex.
         drop: Columns to leave out, comma separated.
+        rules: Orders between channels that physiology keeps, comma separated, such as 'dbp <= map <= sbp': how often
+            synthetic sequences break them is reported, and 'sample --enforce' keeps to them.
+        limits: Likewise, what channels cannot be below or above, such as hr=0:300,temp=25:45.
         normalise: Of continuous channels: standard, minmax, quantile, local (each sequence's level and scale become
             statics), local-max or integrated; by name with '{"hr": "local", "*": "standard"}'; auto chooses for each
             channel and says why.
@@ -124,6 +131,8 @@ def train(
     chosen_device = training.pick_device(device)
     sequences, origin = _read(data, source or {})
     sequences = sequences.drop(listed(drop))
+    schema = sequences.schema.limited(listed(rules), parse_pairs(limits, "limit"))
+    sequences = replace(sequences, schema=schema)
     cut = runs.cut(sequences, held_out, seed)
     training_part, _ = runs.part(sequences, cut, seed)
     if normalise == "auto":

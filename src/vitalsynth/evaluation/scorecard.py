@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from rich.table import Table
@@ -11,6 +12,7 @@ from rich.table import Table
 from ..sequences import Sequences
 from .fidelity import coverage, mmd, two_sample
 from .measures import Unanswerable
+from .plausibility import BOUNDS, violations
 from .utility import class_names, label_column, missing_classes, tstr
 
 Row = dict[str, Any]
@@ -60,6 +62,8 @@ def evaluate(
     rows += _answered("MMD²", "near floor", lambda: _mmd_rows(train, test, synthetic, seed))
     say("looking for real sequences that nothing synthetic is near (coverage)")
     rows += _answered("coverage", "higher", lambda: _coverage_rows(train, test, synthetic, seed))
+    say("looking for what physiology forbids")
+    rows += _violation_rows(train, test, replace(synthetic, schema=train.schema), seed)
     if label is not None:
         say(f"training on synthetic, testing on real: {label}")
         rows += _answered("TSTR AUROC", "higher", lambda: _utility_rows(train, test, synthetic, label, seed))
@@ -110,6 +114,17 @@ def _coverage_rows(train: Sequences, test: Sequences, synthetic: Sequences, seed
     return [_row("coverage", {**got, "value": got["coverage"]}, "higher", about, baseline=0.0)]
 
 
+def _violation_rows(train: Sequences, test: Sequences, synthetic: Sequences, seed: int) -> list[Row]:
+    rows = []
+    for rule, got in violations(train, test, synthetic, seed).items():
+        what = "a value lies outside of its bounds" if rule == BOUNDS else f"{rule} does not hold"
+        about = f"The share of steps at which {what}, of those at which it could be seen; real data have some, too."
+        names = {"value": "share", "low": "share_low", "high": "share_high"}
+        figures = {key: got[name] for key, name in names.items()} | {key: got[key] for key in got if "floor" in key}
+        rows.append(_row(f"broken: {rule}", figures, "lower", about))
+    return rows
+
+
 def _utility_rows(train: Sequences, test: Sequences, synthetic: Sequences, label: str, seed: int) -> list[Row]:
     got = tstr(train, test, synthetic, label, seed=seed)
     missing = missing_classes(synthetic, label)
@@ -148,6 +163,8 @@ def verdict(row: Row) -> str:
             return "closer to the held-out data than real data are: are they copies?"
         apart = value > row["floor_high"] and low > floor
         return "differs from real data" if apart else "no difference from real data found"
+    if row["better"] == "lower" and baseline is None:
+        return "more often than real data" if low is not None and low > floor else "no more often than real data"
     if baseline is None:
         return "no trivial answer to compare with"
     higher = row["better"] == "higher"

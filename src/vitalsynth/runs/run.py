@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -188,7 +189,8 @@ class Run:
         """
         there = {column.name for column in sequences.schema.columns}
         rest = sequences.drop(name for name in self.record["data"]["drop"] if name in there)
-        return rest.like(self.preparation.schema, self.preparation.length)
+        schema = self.preparation.schema
+        return replace(rest.like(schema, self.preparation.length), schema=schema)
 
     def log(self) -> pd.DataFrame:
         """Return the training log, a row a step."""

@@ -6,6 +6,7 @@ physical units and **NaN means not measured**. `Encoded` is dense and of roughly
 
 from __future__ import annotations
 
+from . import rules
 from .cohort import Sequences
 from .encoded import Block, Encoded, Fixed, Shape, halved
 from .schema import Column, Kind, Label, Schema
@@ -24,4 +25,5 @@ __all__ = [
     "halved",
     "listed",
     "nearest",
+    "rules",
 ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from .words import nearest
@@ -100,6 +100,7 @@ class Schema:
         tile: (height, width) in pixels of the part of an image that one step shows, see `pictures`; None is a row.
         form: How the files they came from are laid out, a name in `sources.FORMS`; empty for a long table.
         licence: Of the data, and whom to cite; empty where they are the user's own.
+        rules: Orders between channels, `dbp <= map <= sbp`, see `rules`.
     """
 
     channels: tuple[Column, ...]
@@ -115,6 +116,7 @@ class Schema:
     tile: tuple[int, int] | None = None
     form: str = ""
     licence: str = ""
+    rules: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -122,6 +124,8 @@ class Schema:
             raise ValueError(f"column names must differ; given twice: {', '.join(twice)}")
         if not self.channels:
             raise ValueError("a schema needs at least one channel")
+        for rule in self.rules:
+            self.chain(rule)
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -142,6 +146,35 @@ class Schema:
             ValueError: if there is none of that name.
         """
         return _position(name, self.channels, "channel")
+
+    def chain(self, rule: str) -> list[int]:
+        """Return the positions of a rule's channels, from the smallest to the largest.
+
+        Raises:
+            ValueError: if it is no chain of continuous channels.
+        """
+        names = [name.strip() for name in rule.split("<=")]
+        if len(names) < 2 or not all(names):
+            raise ValueError(f"rule {rule!r}: channels with <= between them are needed, such as dbp <= map <= sbp")
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"rule {rule!r} names {twice[0]!r} twice")
+        positions = [self.channel_index(name) for name in names]
+        for j in positions:
+            if self.channels[j].kind != "continuous":
+                raise ValueError(f"rule {rule!r}: {self.channels[j].name} is {self.channels[j].form}, not a number")
+        return positions
+
+    def limited(self, rules: Sequence[str] = (), limits: Mapping[str, str] | None = None) -> Schema:
+        """Return the same with more rules, and with other bounds of channels, `{"hr": "0:300"}`.
+
+        Raises:
+            ValueError: if a rule or bound makes no sense, or there is no such channel.
+        """
+        channels = list(self.channels)
+        for name, limit in (limits or {}).items():
+            j = self.channel_index(name)
+            channels[j] = replace(channels[j], **dict(zip(("low", "high"), _ends(name, limit), strict=True)))
+        return replace(self, channels=tuple(channels), rules=tuple(dict.fromkeys([*self.rules, *rules])))
 
     def differences(self, other: Schema) -> list[str]:
         """Say how another schema differs in what networks depend on: names, order, kinds and categories."""
@@ -172,9 +205,20 @@ class Schema:
             return tuple(Column(**{**row, "categories": tuple(row["categories"])}) for row in rows)
 
         pixels = {name: tuple(record[name]) if record.get(name) else None for name in ("image", "tile")}
-        return cls(
-            **{**record, **pixels, "channels": columns(record["channels"]), "statics": columns(record["statics"])}
-        )
+        plain = {**record, **pixels, "rules": tuple(record.get("rules", ()))}
+        return cls(**{**plain, "channels": columns(record["channels"]), "statics": columns(record["statics"])})
+
+
+def _ends(name: str, limit: str) -> tuple[float | None, float | None]:
+    """Read `0:300`, either of which may be left out."""
+    low, colon, high = limit.partition(":")
+    try:
+        ends = float(low) if low.strip() else None, float(high) if high.strip() else None
+    except ValueError:
+        colon, ends = "", (None, None)
+    if not colon or (None not in ends and ends[0] >= ends[1]):  # type: ignore[operator]
+        raise ValueError(f"limits of {name} are LOW:HIGH, such as 0:300 or 0:, got {limit!r}")
+    return ends
 
 
 def _position(name: str, columns: Sequence[Column], what: str) -> int:

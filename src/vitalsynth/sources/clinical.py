@@ -28,6 +28,8 @@ DEMOGRAPHY = (
     Column("sex", "binary", categories=("Female", "Male")),
 )
 
+LICENCE = "ODbL 1.0; eICU Collaborative Research Database Demo 2.0.1 (Pollard et al. 2018, Goldberger et al. 2000)"
+
 
 def icu_demo() -> Sequences:
     """Vital signs of 1,367 ICU stays in the first 24 hours, with outcome, age and sex: the eICU demo.
@@ -46,7 +48,7 @@ def icu_demo() -> Sequences:
         subject = arrays["stay_id"].astype(np.int64)
     per_unit = np.array([1 / column.resolution for column in channels if column.resolution])
     values = np.round(values * per_unit) / per_unit
-    schema = Schema(channels, DEMOGRAPHY, step=1.0, step_unit="h")
+    schema = Schema(channels, DEMOGRAPHY, step=1.0, step_unit="h", licence=LICENCE, rules=("dbp <= map <= sbp",))
     return Sequences(values, schema, static=static, subject=subject)
 
 
