@@ -272,7 +272,7 @@ def test_conditions_can_be_fixed(conditioned, caplog):
     assert (drawn[:, 0] == 1).all() and (drawn[:, 1] == 1).all() and len(torch.unique(drawn[:, 2])) == 1
     assert not caplog.records
     assert (conditioned.conditions(50, {"died": 1, "sex": "F"})[:, 1] == 0).all()
-    assert "no training sequence" in caplog.text
+    assert "none of the 100 training sequences has died=1, sex=F together" in caplog.text
 
 
 def test_a_fixed_number_draws_the_others_with_it(rng):

@@ -70,6 +70,7 @@ def sample(
     given: Mapping[str, Any] | None = None,
     seed: int = 0,
     pattern: Pattern | None = None,
+    balance: str = "",
 ) -> Iterator[Sequences]:
     """Yield synthetic sequences in chunks of at most 1,024, subjects numbered on.
 
@@ -80,18 +81,19 @@ def sample(
         given: Conditions to fix, `{"died": 1}`; the others are drawn as the training set had them.
         seed: Of noise, drawn conditions and drawn patterns.
         pattern: What is measured, if that is imposed.
+        balance: A condition whose values are to be equally frequent.
 
     Raises:
         ValueError: if a fixed column is not conditioned on, or has no such category, or the generator takes no masks.
     """
     if pattern is None:
-        for first, encoded in draw(run, generator, count, given, seed):
+        for first, encoded in draw(run, generator, count, given, seed, balance):
             yield run.preparation.decode(encoded, np.arange(first, first + len(encoded)), within_extremes=True)
         return
     if not generator.takes_masks:
         raise ValueError(f"a {type(generator).__name__} takes no masks; it draws what is measured by itself")
     for chunk, first, here in _chunks(count):
-        condition = run.preparation.conditions(CHUNK, given, derive(seed, "conditions", chunk))[:here]
+        condition = run.preparation.conditions(CHUNK, given, derive(seed, "conditions", chunk), balance)[:here]
         fixed, measured = pattern.draw(run.preparation, here, derive(seed, "patterns", chunk))
         encoded = _forward(generator, condition, derive(seed, "sample", chunk), fixed)
         drawn = run.preparation.decode(encoded, np.arange(first, first + here), within_extremes=True)
@@ -99,7 +101,12 @@ def sample(
 
 
 def draw(
-    run: Run, generator: Generator, count: int, given: Mapping[str, Any] | None = None, seed: int = 0
+    run: Run,
+    generator: Generator,
+    count: int,
+    given: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    balance: str = "",
 ) -> Iterator[tuple[int, Encoded]]:
     """Yield what `sample` decodes, as networks see it, and how many came before.
 
@@ -107,7 +114,7 @@ def draw(
         ValueError: as `sample`.
     """
     for chunk, first, here in _chunks(count):
-        condition = run.preparation.conditions(CHUNK, given, derive(seed, "conditions", chunk))[:here]
+        condition = run.preparation.conditions(CHUNK, given, derive(seed, "conditions", chunk), balance)[:here]
         yield first, _forward(generator, condition, derive(seed, "sample", chunk))
 
 

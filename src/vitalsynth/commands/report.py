@@ -45,27 +45,35 @@ def _write(run: Run, path: Path, count: int, seed: int, device: str, data: str |
     train, test = run.data(data)
     generator, step = sampling.load_generator(run, device=device)
     synthetic = sampling.collect(sampling.sample(run, generator, count, seed=seed))
-    scores = [row for row in run.evaluations() if row["step"] == step]
-    latest = {(row["metric"], row["label"]): row for row in scores}
-    notes = [] if latest else [f"Not judged at step {step} yet: 'vitalsynth evaluate {run.name}' adds the scores."]
+    scores = latest_scores(run, step)
+    notes = [] if scores else [f"Not judged at step {step} yet: 'vitalsynth evaluate {run.name}' adds the scores."]
     if run.record["data"]["cut"] is None:
         notes.append("Nobody was held out: real sequences shown here are those it was trained on.")
     path.parent.mkdir(parents=True, exist_ok=True)
     page.write(
         path,
         title=f"{run.name}: synthetic {Path(run.record['data']['source'] or 'sequences').name}",
-        asked=_asked(run, step, len(train), len(test)),
+        asked=asked_of(run, step) | {"trained on": f"{len(train):,} sequences; {len(test):,} held out by subject"},
         log=run.log(),
         real=test,
         synthetic=synthetic,
-        scores=list(latest.values()),
+        scores=scores,
         notes=notes,
     )
     return path
 
 
-def _asked(run: Run, step: int, trained_on: int, held_out: int) -> dict[str, Any]:
-    record = run.record
+def latest_scores(run: Run, step: int) -> list[dict[str, Any]]:
+    """Return the scores of a run at a step, the last of each."""
+    scores = [row for row in run.evaluations() if row["step"] == step]
+    return list({(row["metric"], row["label"]): row for row in scores}.values())
+
+
+def asked_of(run: Run, step: int) -> dict[str, Any]:
+    """Return, in words, what a run learned from and how."""
+    record, data = run.record, run.record["data"]
+    if record.get("generator_only"):
+        return {"step": f"{step:,}", "versions": _versions(record)}
 
     def part(one: dict[str, Any]) -> str:
         settings = ", ".join(f"{key} {value}" for key, value in one["init_args"].items() if value is not None)
@@ -74,8 +82,8 @@ def _asked(run: Run, step: int, trained_on: int, held_out: int) -> dict[str, Any
     clock = runs.rows(run.path / "clock.jsonl")
     networks = {name: part(one) for name, one in record["networks"].items()}
     return {
-        "data": Path(record["data"]["source"] or "given in memory").name,
-        "trained on": f"{trained_on:,} sequences; {held_out:,} held out by subject",
+        "data": Path(data["source"] or "given in memory").name,
+        "trained on": f"{data['count']:,} sequences, but for those of {data['held_out']:.0%} of the subjects, held out",
         "condition": ", ".join(record["condition"]) or "none",
         "normalisation": _normalisation(record["normalise"]),
         **networks,
@@ -83,8 +91,12 @@ def _asked(run: Run, step: int, trained_on: int, held_out: int) -> dict[str, Any
         "steps": f"{step:,}, batches of {record['batch']}",
         "ran on": clock[-1]["device"] if clock else "unknown",
         "seed": record["seed"],
-        "versions": ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
+        "versions": _versions(record),
     }
+
+
+def _versions(record: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in record["versions"].items())
 
 
 def _normalisation(asked: str | dict[str, str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ..sequences import rules as physiology
 from ..sources import images
 from ..sources.tables import table_like
 from ..storage import refuse_existing
+from . import card
 from .progress import Progress
 
 
@@ -25,6 +26,7 @@ def sample(
     count: int,
     out: str = "",
     condition: str | dict[str, str] = "",
+    balance: str = "",
     using: str | dict[str, str] = "",
     never: str | list[str] = "",
     pattern: str = "",
@@ -45,6 +47,7 @@ def sample(
             (a mosaic, for images). It must not exist; {run} in it stands for the run's name. By default a Parquet file
             in the folder samples of the run, named after step, count and seed.
         condition: What to fix, such as died=1,sex=Female; other conditions are drawn as in the training data.
+        balance: A condition whose values are to be equally frequent, such as died.
         using: Settings of the generator that may be changed after training, such as guidance=2,solver_steps=16 of a
             flow.
         never: Channels that are never measured, comma separated, such as lactate: what is drawn beside them is as of
@@ -61,6 +64,9 @@ def sample(
         device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
         quiet: No progress bar.
 
+    A data card lies beside the file, `cohort.csv.card.md`: what the cohort was learned from and how, how good it was
+    found to be, and under which licence the data were.
+
     Returns:
         The files.
 
@@ -71,6 +77,16 @@ def sample(
         raise ValueError(f"--count must be at least 1, got {count}")
     given = parse_pairs(condition)
     changed = parse_pairs(using, "setting")
+    _check_together(past, past_steps, (never, pattern, balance))
+    options = {
+        "balance": balance,
+        "never": "+".join(listed(never)),
+        "pattern": pattern,
+        "past": past,
+        "past_steps": past_steps,
+        "enforce": enforce,
+    }
+    options = {name: value for name, value in options.items() if value}
     found = runs.find(run)
     if out:
         for place in runs.destinations(out, found):
@@ -78,40 +94,31 @@ def sample(
     made = []
     for each in found:
         generator, step = sampling.load_generator(each, checkpoint, device, changed)
-        asked = given | changed | _imposed(never, pattern, past, past_steps, enforce)
-        path = runs.destinations(out, [each])[0] if out else _own_place(each, step, count, seed, asked)
+        path = (
+            runs.destinations(out, [each])[0] if out else _own_place(each, step, count, seed, given | changed | options)
+        )
         if past:
             begun = _begun(each, past, given)
             chunks = sampling.continued(each, generator, begun, past_steps, count, seed)
         else:
             begun, imposed = None, _pattern(each, listed(never), pattern)
-            chunks = sampling.sample(each, generator, count, given, seed, imposed)
+            chunks = sampling.sample(each, generator, count, given, seed, imposed, balance)
         chunks = map(physiology.enforce, chunks) if enforce else chunks
         _draw(each, path, count * (1 if begun is None else len(begun)), chunks, quiet, begun is not None)
+        if path.suffix != ".png":
+            card.write(each, step, path, {"count": count, "seed": seed} | given | changed | options)
         made.append(path)
     return made
 
 
-def _imposed(never: str | list[str], pattern: str, past: str, past_steps: int, enforce: bool) -> dict[str, Any]:
-    """Return what is imposed, by name.
-
-    Raises:
-        ValueError: if it does not go together.
-    """
-    if past and (never or pattern):
-        raise ValueError("--past does not go together with --never or --pattern")
+def _check_together(past: str, past_steps: int, others: Sequence[object]) -> None:
+    """Refuse what does not go together."""
+    if past and any(others):
+        raise ValueError("--past does not go together with --never, --pattern or --balance")
     if bool(past) != bool(past_steps):
         raise ValueError(
             "--past and --past_steps go together: which sequences go on, and how many of their steps are given"
         )
-    found = {
-        "never": "+".join(listed(never)),
-        "pattern": pattern,
-        "past": past,
-        "past_steps": past_steps,
-        "enforce": enforce,
-    }
-    return {name: value for name, value in found.items() if value}
 
 
 def _pattern(run: Run, never: list[str], like: str) -> Pattern | None:

@@ -37,14 +37,24 @@ class Conditions:
     def names(self) -> tuple[str, ...]:
         return tuple(part.column.name for part in self.parts)
 
-    def draw(self, count: int, given: Mapping[str, Any] | None = None, seed: int = 0) -> Float[Tensor, "n condition"]:
+    def draw(
+        self, count: int, given: Mapping[str, Any] | None = None, seed: int = 0, balance: str = ""
+    ) -> Float[Tensor, "n condition"]:
         """Draw conditions as the training set had them, with some columns fixed: `{"died": 1}`.
 
         A combination never seen is allowed, with a warning: the other columns are then drawn as if independent of it.
 
+        Args:
+            count: How many.
+            given: Columns to fix.
+            seed: Of the choice.
+            balance: A column whose values are to be equally frequent.
+
         Raises:
-            ValueError: if a fixed column is not conditioned on, has no such category, or the number was never near.
+            ValueError: if a column is not conditioned on, has no such category, or the number was never near.
         """
+        if balance and balance not in self.names:
+            raise ValueError(f"--balance: {self._stranger(balance)}")
         fixed = {name: self._code(name, label) for name, label in (given or {}).items()}
         if not self.parts:
             return torch.zeros(count, 0)
@@ -55,9 +65,13 @@ class Conditions:
                 code = column[np.nanargmin(np.abs(column - code))]
             match &= column == code
         if not match.any():
-            log.warning("no training sequence has %s together", ", ".join(f"{k}={v}" for k, v in (given or {}).items()))
+            together = ", ".join(f"{name}={label}" for name, label in (given or {}).items())
+            log.warning("none of the %s training sequences has %s together", f"{self.counts.sum():,}", together)
             match[:] = True
         rows, weights = self.combinations[match], self.counts[match].astype(np.float64)
+        if balance:
+            _, which = np.unique(rows[:, self.names.index(balance)], return_inverse=True)
+            weights /= np.bincount(which, weights)[which]
         chosen = rows[np.random.default_rng(seed).choice(len(rows), size=count, p=weights / weights.sum())]
         for name, code in fixed.items():
             chosen[:, self.names.index(name)] = code
@@ -77,10 +91,13 @@ class Conditions:
     def _part(self, name: str) -> Part:
         return self.parts[self.names.index(name)]
 
+    def _stranger(self, name: str) -> str:
+        what = nearest(name, self.names) if self.names else "it was trained without a condition"
+        return f"the run is not conditioned on {name!r}; {what}"
+
     def _code(self, name: str, label: Any) -> float:
         if name not in self.names:
-            what = nearest(name, self.names) if self.names else "it was trained without a condition"
-            raise ValueError(f"the run is not conditioned on {name!r}; {what}")
+            raise ValueError(self._stranger(name))
         part = self._part(name)
         code = part.column.code(label)
         low, high = part.extremes

@@ -266,14 +266,10 @@ class Preparation:
         return part.decode(block[:, None], block[:, :0], within_extremes)[:, 0]
 
     def conditions(
-        self, count: int, given: Mapping[str, Any] | None = None, seed: int = 0
+        self, count: int, given: Mapping[str, Any] | None = None, seed: int = 0, balance: str = ""
     ) -> Float[Tensor, "n condition"]:
-        """Draw conditions as the training set had them, with some columns fixed: `{"died": 1}`.
-
-        Raises:
-            ValueError: if a fixed column is not conditioned on, has no such category, or the number was never near.
-        """
-        return self._conditions.draw(count, given, seed)
+        """Draw conditions as the training set had them, with some columns fixed; see `Conditions.draw`."""
+        return self._conditions.draw(count, given, seed, balance)
 
     def condition_table(
         self,

@@ -1,4 +1,4 @@
-"""A past that sequences go on from, and masks that are imposed."""
+"""What a cohort can be asked to be: going on from a past, measured so and not otherwise, balanced; and its card."""
 
 from dataclasses import replace
 from functools import partial
@@ -160,3 +160,24 @@ def test_what_cannot_go_on_says_so(gan, run, stays, tmp_path):
 
     with pytest.raises(ValueError, match="a Stubborn takes no masks"):
         next(sampling.sample(gan, Stubborn(gan.preparation.shape), 1, pattern=Pattern(("hr",))))
+
+
+def test_a_balanced_cohort_has_as_many_of_each(run):
+    died = drawn(run, count=2000, balance="died").static_column("died")
+    assert abs(died.mean() - 0.5) < 4 * 0.5 / 2000**0.5 < 0.5 - drawn(run, count=2000).static_column("died").mean()
+    with pytest.raises(ValueError, match="--balance: the run is not conditioned on 'dead'; did you mean 'died'"):
+        drawn(run, count=5, balance="dead")
+
+
+def test_a_cohort_does_not_travel_without_its_card(run, tmp_path):
+    out = tmp_path / "cohort.csv"
+    sample(str(run.path), count=5, condition="died=1", never="temp", seed=3, out=str(out), quiet=True)
+    card = (tmp_path / "cohort.csv.card.md").read_text()
+    assert "drawn with: count 5, seed 3, died 1, never temp" in card
+    assert "hidden 8" in card and "ODbL 1.0" in card and "has not been judged" in card
+    scores = {"value": 0.7, "low": 0.6, "high": 0.8, "floor": 0.5, "floor_low": 0.45, "floor_high": 0.55}
+    row = {"metric": "two-sample AUROC", "label": None, "step": 3, "better": "near floor", "baseline": None}
+    run.add_evaluations([row | scores])
+    sample(str(run.path), count=5, out=str(tmp_path / "judged.csv"), quiet=True)
+    judged = (tmp_path / "judged.csv.card.md").read_text()
+    assert "| two-sample AUROC | 0.700 [0.600, 0.800] | 0.500 [0.450, 0.550] | differs from real data |" in judged

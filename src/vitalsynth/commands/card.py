@@ -1,0 +1,67 @@
+"""The data card of a synthetic cohort: what it is, what it was learned from and how, and what it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..evaluation.scorecard import verdict, with_interval
+from ..runs import Run
+from ..storage import atomic_path
+from .report import asked_of, latest_scores
+
+OPENING = """\
+These sequences are synthetic: a generator drew them, nobody was measured. They serve to develop and to test methods;
+what is found in them about patients has to be found again in real ones.
+"""
+PRIVACY = """\
+No attack was run on this cohort. That it is synthetic does not by itself mean that nobody in the training data can be
+recognised.
+"""
+OWN = "Learned from the user's own data: what may be done with those decides what may be done with this."
+
+
+def write(run: Run, step: int, cohort: Path, drawn: Mapping[str, Any]) -> None:
+    """Write a card beside a cohort, `cohort.csv.card.md`, as Markdown.
+
+    Args:
+        run: That the cohort was drawn from.
+        step: Of which checkpoint.
+        cohort: The file or folder.
+        drawn: How it was drawn: how many, conditions, what was imposed, the seed.
+    """
+    licence = run.preparation.schema.licence
+    parts = {
+        f"# {cohort.name}": OPENING,
+        "## How it was made": _list({"drawn with": _pairs(drawn)} | asked_of(run, step)),
+        "## How good it is": _scores(latest_scores(run, step)),
+        "## How private it is": PRIVACY,
+        "## Whose it is": f"Learned from data under {licence}. Such a licence may bind what is made of them, too."
+        if licence
+        else OWN,
+    }
+    text = "\n\n".join(f"{heading}\n\n{text.strip()}" for heading, text in parts.items())
+    with atomic_path(cohort.with_name(f"{cohort.name}.card.md")) as temporary:
+        temporary.write_text(f"{text}\n", encoding="utf-8")
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {Path(value).name if isinstance(value, str) else value}" for name, value in values.items()
+    )
+
+
+def _list(values: Mapping[str, Any]) -> str:
+    return "\n".join(f"- {name}: {value}" for name, value in values.items())
+
+
+def _scores(scores: list[dict[str, Any]]) -> str:
+    if not scores:
+        return "It has not been judged: `vitalsynth evaluate` does that."
+    rows = ["| figure | value [95 %] | floor [95 %] | verdict |", "|---|---|---|---|"]
+    for row in scores:
+        value = with_interval(row["value"], row["low"], row["high"])
+        floor = with_interval(row["floor"], row["floor_low"], row["floor_high"])
+        rows.append(f"| {row['metric']} | {value} | {floor} | {verdict(row)} |")
+    return "\n".join(rows)
