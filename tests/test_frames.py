@@ -447,3 +447,85 @@ def test_a_form_of_ones_own_is_a_folder_written_whole_or_not_at_all(tmp_path):
         out.write(cohort)
         raise KeyboardInterrupt
     assert [place.name for place in tmp_path.iterdir()] == ["notes"]
+
+
+EVENTS = pd.DataFrame(
+    {
+        "stay": ["b", "a", "a", "b", "a"],
+        "at": [7.5, 1.0, 1.75, 2.0, 9.0],
+        "lactate": [2.1, 1.0, np.nan, 3.0, 1.2],
+        "glucose": [5, 6, 7, 8, 9],
+        "age": [60, 50, 50, 60, 50],
+    }
+)
+
+
+@pytest.mark.parametrize("kind", ["number", "timedelta", "datetime"])
+def test_events_keep_their_times(kind):
+    table = EVENTS.copy()
+    if kind != "number":
+        table["at"] = pd.to_timedelta(table["at"], unit="h")
+    if kind == "datetime":
+        table["at"] += pd.Timestamp("2024-05-01")
+    s = frames.from_frame(table, id="stay", time="at", events=True)
+    first = {"datetime": (0.0, 0.0)}.get(kind, (1.0, 0.0))  # of b and a, since the start of the table; dates begin anew
+    assert s.schema.gap == "gap" and [column.name for column in s.schema.channels] == ["lactate", "glucose", "gap"]
+    assert s.lengths.tolist() == [2, 3]
+    np.testing.assert_allclose(s.channel("gap"), [[first[0], 5.5, np.nan], [first[1], 0.75, 7.25]])
+    np.testing.assert_array_equal(s.channel("glucose"), [[8, 5, np.nan], [6, 7, 9]])
+
+    written = frames.to_frame(s)
+    expected = table.sort_values(["stay", "at"], ascending=[False, True]).reset_index(drop=True)
+    if kind == "datetime":
+        since = lambda times, ids: times - times.groupby(ids).transform("first")  # noqa: E731
+        assert since(written["at"], written["stay"]).tolist() == since(expected["at"], expected["stay"]).tolist()
+    else:
+        assert written["at"].tolist() == expected["at"].tolist()
+    assert "gap" not in written
+    again = frames.from_frame(written, schema=s.schema)
+    np.testing.assert_allclose(again.values, s.values)
+    assert again.schema == s.schema
+    assert s.drop(["gap"]).schema.gap is None
+
+
+def test_events_are_saved_sampled_and_written_like_any_other(tmp_path):
+    EVENTS.to_csv(tmp_path / "events.csv", index=False)
+    s = sources.table(str(tmp_path / "events.csv"), id="stay", time="at", events=True)
+    frames.save(s, tmp_path / "s.parquet")
+    back = frames.load(tmp_path / "s.parquet")
+    np.testing.assert_array_equal(back.values, s.values)
+    assert back.schema == s.schema
+
+
+def test_a_gap_has_a_name_of_its_own():
+    s = frames.from_frame(EVENTS.rename(columns={"glucose": "gap"}), id="stay", time="at", events=True)
+    assert s.schema.gap == "gap_"
+
+
+def test_events_are_refused_where_they_make_no_sense():
+    with pytest.raises(ValueError, match="give one of the two"):
+        frames.from_frame(EVENTS, id="stay", time="at", events=True, step=1.0)
+    twice = pd.concat([EVENTS, EVENTS.iloc[:1]])
+    with pytest.raises(ValueError, match="row 6, column 'at' repeats row 1"):
+        frames.from_frame(twice, id="stay", time="at", events=True)
+    s = frames.from_frame(EVENTS, id="stay", time="at", events=True)
+    early = EVENTS.assign(at=EVENTS["at"] - 2)
+    with pytest.raises(ValueError, match="row 2, column 'at' lies before the start of the schema"):
+        frames.from_frame(early, schema=s.schema)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 500), st.floats(-5, 5)),
+        min_size=2,
+        max_size=30,
+        unique_by=lambda r: r[:2],
+    )
+)
+def test_any_events_come_back(rows):
+    table = pd.DataFrame(rows, columns=["id", "time", "x"]).assign(
+        time=lambda t: t["time"] / 8, y=lambda t: range(len(t))
+    )
+    s = frames.from_frame(table, events=True)
+    written = frames.to_frame(s)[["id", "time"]].sort_values(["id", "time"])
+    assert written.to_numpy().tolist() == table[["id", "time"]].sort_values(["id", "time"]).to_numpy().tolist()

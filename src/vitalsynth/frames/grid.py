@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
 from ..sequences import Schema
@@ -154,11 +154,39 @@ def known_grid(times: Times, sequence: Int[ndarray, " rows"], schema: Schema, st
     return Grid(index.astype(np.int64), schema.start, schema.step)
 
 
-def write_times(index: Int[ndarray, " rows"], schema: Schema) -> ndarray:
-    """Undo the reading: times of steps, as numbers, timedeltas or datetimes."""
-    units = schema.start + schema.step * index
+def event_grid(
+    times: Times, sequence: Int[ndarray, " rows"], schema: Schema | None
+) -> tuple[Grid, Float[ndarray, " rows"]]:
+    """Make every row a step; return where each lies, and the time since the row before, of the first since the start.
+
+    Args:
+        times: As read.
+        sequence: To which sequence each row belongs.
+        schema: Says where time starts, if that is known.
+
+    Raises:
+        ValueError: if a time lies before the start.
+    """
+    scale = times.scale(schema.step_unit if schema else "h")
+    offsets, start = _offsets(times, sequence, scale)
+    begin = start if schema is None else schema.start
+    elapsed = offsets / scale + (start - begin)
+    if (early := elapsed < -1e-9).any():
+        raise column_error(times.name, f"lies before the start of the schema ({begin:g})", int(early.argmax()) + 1)
+    order = np.lexsort((elapsed, sequence))
+    new = np.diff(sequence[order], prepend=-1) != 0
+    index, gaps = np.empty(len(order), dtype=np.int64), np.empty(len(order))
+    place = np.arange(len(order))
+    index[order] = place - np.maximum.accumulate(np.where(new, place, 0))
+    gaps[order] = np.where(new, elapsed[order], np.diff(elapsed[order], prepend=0.0))
+    return Grid(index, begin, 1.0), np.round(gaps, 9)
+
+
+def write_times(elapsed: Shaped[ndarray, " rows"], schema: Schema) -> ndarray:
+    """Undo the reading: times as numbers, timedeltas or datetimes, from what has passed since the start."""
+    units = schema.start + elapsed
     if schema.time_kind == "number":
-        if float(schema.start).is_integer() and float(schema.step).is_integer():
+        if np.equal(np.floor(units), units).all():
             return units.astype(np.int64)
         return np.round(units, 9) if schema.step > 1e-6 else units
     durations = np.round(units * NANOSECONDS[schema.step_unit]).astype("timedelta64[ns]")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,9 +15,10 @@ from numpy import ndarray
 from ..sequences import Column, Schema, Sequences, nearest
 from . import columns
 from .columns import column_error
-from .grid import Grid, as_schema, infer_grid, known_grid, read_times, write_times
+from .grid import Grid, as_schema, event_grid, infer_grid, known_grid, read_times, write_times
 
 SUBJECT = "subject"
+GAP = "gap"
 MOST_STEPS = 1 << 30  # of all sequences together: 8 GB a channel
 
 
@@ -38,6 +39,7 @@ def from_frame(
     time: str = "time",
     subject: str | None = None,
     step: float | None = None,
+    events: bool = False,
     categorical: Sequence[str] = (),
     origin: str = "table",
 ) -> Sequences:
@@ -55,6 +57,8 @@ def from_frame(
         subject: Column that says whose sequence it is, where one subject has several; the id itself by default.
         step: Duration of a step. Times are then binned; numbers averaged in a bin, of the others the last is taken. By
             default the greatest duration of which all times are multiples.
+        events: Keep times as they are: each row of an id is a step, and a channel `gap` has the time since the one
+            before, in hours or the unit of the numbers.
         categorical: Columns whose numbers are names of categories.
         origin: Begins every error message.
 
@@ -68,7 +72,11 @@ def from_frame(
             known = [column.name for column in schema.columns]
             candidates = [name for name in (schema.subject, SUBJECT) if name in frame and name not in known]
             subject = subject or (candidates[0] if candidates else None)
-        return _Table.read(frame, id, time, subject, step, schema).sequences(schema, list(categorical))
+            events = schema.gap is not None
+        if events and step is not None:
+            raise ValueError("events are kept at their own times, or binned by step; give one of the two")
+        gap = (schema.gap if schema else _free(GAP, frame)) if events else None
+        return _Table.read(frame, id, time, subject, step, gap, schema).sequences(schema, list(categorical))
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +89,7 @@ class _Table:
         first: First row of each sequence.
         grid: At which step each row lies.
         binned: Whether several rows may lie at one step.
+        gap: The column that holds the time since the row before, if rows are events.
         subject: Whose sequence each is.
         time_of: Writes into a schema how id and time are written.
         order: Rows from early to late.
@@ -91,27 +100,41 @@ class _Table:
     first: Int[ndarray, " n"]
     grid: Grid
     binned: bool
+    gap: str | None
     subject: Shaped[ndarray, " n"]
     time_of: Callable[[Schema], Schema]
     order: Int[ndarray, " rows"]
 
     @classmethod
     def read(
-        cls, frame: pd.DataFrame, id: str, time: str, subject: str | None, step: float | None, schema: Schema | None
+        cls,
+        frame: pd.DataFrame,
+        id: str,
+        time: str,
+        subject: str | None,
+        step: float | None,
+        gap: str | None,
+        schema: Schema | None,
     ) -> _Table:
         own = [name for name in (id, time, subject) if name is not None]
         _check_columns(frame, own)
         cells: dict[str, Any] = {str(name): column for name, column in frame.items()}
         sequence, first, ids = _groups(cells[id], id)
         times = read_times(cells[time], time)
-        grid = infer_grid(times, sequence, step) if schema is None else known_grid(times, sequence, schema, step)
+        if gap is not None:
+            grid, gaps = event_grid(times, sequence, schema)
+            cells[gap] = pd.Series(gaps)
+        else:
+            grid = infer_grid(times, sequence, step) if schema is None else known_grid(times, sequence, schema, step)
         binned = step is not None
-        _refuse_duplicates(frame, id, time, sequence, times.values if binned else grid.index)
+        _refuse_duplicates(frame, id, time, sequence, grid.index if not binned and gap is None else times.values)
         who = ids if subject is None else _subjects(cells[subject], subject, sequence, first)
-        time_of = lambda schema: as_schema(replace(schema, id=id, time=time, subject=subject), times, grid)  # noqa: E731
+        time_of = lambda schema: as_schema(  # noqa: E731
+            replace(schema, id=id, time=time, subject=subject, gap=gap), times, grid
+        )
         order = np.argsort(times.values, kind="stable")
         others = {name: column for name, column in cells.items() if name not in own}
-        return cls(others, sequence, first, grid, binned, who, time_of, order)
+        return cls(others, sequence, first, grid, binned, gap, who, time_of, order)
 
     def sequences(self, schema: Schema | None, categorical: list[str]) -> Sequences:
         """Read all columns."""
@@ -144,7 +167,7 @@ class _Table:
         statics: list[tuple[Column, ndarray]] = []
         for name in names:
             column, numbers = columns.infer(self.cells[name], name, name in categorical)
-            if several and columns.same_within(self.cells[name], self.sequence, self.first).all():
+            if name != self.gap and several and columns.same_within(self.cells[name], self.sequence, self.first).all():
                 if column.kind == "continuous":  # one value a sequence, however many rows repeat it
                     column = columns.measurement(numbers[self.first], name)
                 statics.append((column, numbers))
@@ -272,10 +295,15 @@ def to_frame(sequences: Sequences, first_id: int | None = None) -> pd.DataFrame:
     unique = len(np.unique(sequences.subject)) == len(sequences)
     own = first_id is None and unique
     ids = sequences.subject if own else (first_id or 0) + np.arange(len(sequences))
-    data: dict[str, Any] = {schema.id: _ids(ids)[sequence], schema.time: write_times(index, schema)}
+    elapsed = schema.step * np.arange(sequences.length)[None].repeat(len(sequences), axis=0)
+    if schema.gap is not None:
+        elapsed = np.nancumsum(sequences.channel(schema.gap), axis=1)
+    data: dict[str, Any] = {schema.id: _ids(ids)[sequence], schema.time: write_times(elapsed[sequence, index], schema)}
     if (name := subject_column(sequences)) is not None:
         data[name] = _ids(sequences.subject)[sequence]
     for j, column in enumerate(schema.channels):
+        if column.name == schema.gap:
+            continue
         data[column.name] = cells_of(sequences.values[sequence, index, j], column)
     for j, column in enumerate(schema.statics):
         data[column.name] = cells_of(sequences.static[:, j], column).take(sequence)
@@ -293,8 +321,11 @@ def subject_column(sequences: Sequences) -> str | None:
 
 
 def free_name(name: str, schema: Schema) -> str:
-    """Return a name, with underscores behind it if it is taken."""
-    taken = {schema.id, schema.time, *(column.name for column in schema.columns)}
+    """Return a name, with underscores behind it if a column has it."""
+    return _free(name, {schema.id, schema.time, *(column.name for column in schema.columns)})
+
+
+def _free(name: str, taken: Container[str]) -> str:
     while name in taken:
         name += "_"
     return name

@@ -101,6 +101,7 @@ class Sequences:
             statics=tuple(self.schema.statics[j] for j in keep_statics),
             image=self.schema.image if len(keep_channels) == len(self.schema.channels) else None,
             rules=_without(self.schema.rules, names),
+            gap=None if self.schema.gap in names else self.schema.gap,
         )
         return replace(
             self, schema=schema, values=self.values[:, :, keep_channels], static=self.static[:, keep_statics]

@@ -100,6 +100,8 @@ class Schema:
         tile: (height, width) in pixels of the part of an image that one step shows, see `pictures`; None is a row.
         form: How the files they came from are laid out, a name in `sources.FORMS`; empty for a long table.
         licence: Of the data, and whom to cite; empty where they are the user's own.
+        gap: Channel that holds the time since the step before, in `step_unit`, where steps are events at times of their
+            own; None where they lie on an even grid.
         rules: Orders between channels, `dbp <= map <= sbp`, see `rules`.
     """
 
@@ -116,6 +118,7 @@ class Schema:
     tile: tuple[int, int] | None = None
     form: str = ""
     licence: str = ""
+    gap: str | None = None
     rules: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

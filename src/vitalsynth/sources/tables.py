@@ -30,6 +30,7 @@ def table(
     time: str = "time",
     subject: str | None = None,
     step: float | None = None,
+    events: bool = False,
     categorical: str = "",
     drop: str = "",
     array: str = "x",
@@ -49,6 +50,7 @@ def table(
         subject: Column (or array) that says whose sequence it is, where one subject has several.
         step: Duration of a step, in hours where times are durations or dates; times are then binned. By default the
             greatest duration of which all times are multiples.
+        events: Keep times as they are: each row is a step, and a channel `gap` has the hours since the one before.
         categorical: Columns whose numbers are names of categories, comma separated.
         drop: Columns (or arrays) to leave out, comma separated.
         array: Name of the main array in an npz.
@@ -75,7 +77,9 @@ def table(
         if unknown := [name for name in left_out if name not in frame]:
             raise ValueError(f"no column {unknown[0]!r} to drop; {nearest(unknown[0], map(str, frame.columns))}")
     frame = frame.drop(columns=left_out)
-    return frames.from_frame(frame, id=id, time=time, subject=subject, step=step, categorical=classes, origin=path)
+    return frames.from_frame(
+        frame, id=id, time=time, subject=subject, step=step, events=events, categorical=classes, origin=path
+    )
 
 
 def table_like(path: str, schema: Schema, length: int) -> Sequences:
