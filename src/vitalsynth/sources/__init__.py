@@ -25,6 +25,7 @@ from .physionet2019 import PhysioNet2019Writer, physionet2019
 from .series import energy, etth1, series
 from .tables import table
 from .toy import ar1, ornstein_uhlenbeck, sines
+from .yaib import YAIBWriter, yaib
 
 __all__ = [
     "ar1",
@@ -42,6 +43,7 @@ __all__ = [
     "series",
     "sines",
     "table",
+    "yaib",
 ]
 
 Source = Callable[..., Sequences]
@@ -52,6 +54,7 @@ PLACES = ("folder", "path")
 FORMS: dict[str, type[Writer]] = {
     "physionet2012": PhysioNet2012Writer,
     "physionet2019": PhysioNet2019Writer,
+    "yaib": YAIBWriter,
 }
 """What writes sequences as folders laid out like those they were read from, by `Schema.form`."""
 
@@ -60,6 +63,7 @@ LAYOUTS: dict[str, Source] = {
     "set-[abc]": physionet2012,
     "training*.tar.gz": physionet2019,
     "**/p[0-9]*.psv": physionet2019,
+    "dyn.parquet": yaib,
 }
 """What reads a folder, by a pattern that something in it matches; the first that matches counts."""
 

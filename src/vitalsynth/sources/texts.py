@@ -58,7 +58,7 @@ class Rows:
 
     def take(self, keep: Bool[ndarray, " rows"]) -> Rows:
         """Select rows."""
-        return Rows(self.cells[keep].reset_index(drop=True), self.file[keep])
+        return Rows(self.cells.loc[keep].reset_index(drop=True), self.file[keep])
 
 
 def _number(text: str) -> float | None:
