@@ -20,6 +20,7 @@ from ..frames import Writer
 from ..sequences import Schema, Sequences, nearest
 from .clinical import ecg5000, icu_demo
 from .images import digits, faces, fashion_mnist, mnist
+from .meds import MEDSWriter, meds
 from .physionet2012 import PhysioNet2012Writer, physionet2012
 from .physionet2019 import PhysioNet2019Writer, physionet2019
 from .series import energy, etth1, series
@@ -36,6 +37,7 @@ __all__ = [
     "faces",
     "fashion_mnist",
     "icu_demo",
+    "meds",
     "mnist",
     "ornstein_uhlenbeck",
     "physionet2012",
@@ -52,6 +54,7 @@ PLACES = ("folder", "path")
 """Settings of sources that name a place on this machine."""
 
 FORMS: dict[str, type[Writer]] = {
+    "meds": MEDSWriter,
     "physionet2012": PhysioNet2012Writer,
     "physionet2019": PhysioNet2019Writer,
     "yaib": YAIBWriter,
@@ -64,6 +67,7 @@ LAYOUTS: dict[str, Source] = {
     "training*.tar.gz": physionet2019,
     "**/p[0-9]*.psv": physionet2019,
     "dyn.parquet": yaib,
+    "data/**/*.parquet": meds,
 }
 """What reads a folder, by a pattern that something in it matches; the first that matches counts."""
 

@@ -10,6 +10,7 @@ one of the stay.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy import ndarray
 
 from .. import frames
@@ -130,7 +131,7 @@ def _table(path: Path, faults: Faults) -> pd.DataFrame:
         raise ValueError(
             f"{path}: time is {table[TIME].dtype}; a duration since admission is needed, as YAIB writes it"
         )
-    missing_key = table[keys].isna().any(axis=1).to_numpy()
+    missing_key = np.asarray(table[keys].isna()).any(axis=1)
     checks = [(f"rows of {path.name} without {' or '.join(keys)}", missing_key)]
     if TIME in table:
         negative = table[TIME].dt.total_seconds().to_numpy() < 0
@@ -158,7 +159,7 @@ def _matched(dyn: pd.DataFrame, sta: pd.DataFrame, outc: pd.DataFrame, faults: F
     )
 
 
-def _without(table: pd.DataFrame, checks: list[tuple[str, Bool[ndarray, " rows"]]], faults: Faults) -> pd.DataFrame:
+def _without(table: pd.DataFrame, checks: Iterable[tuple[str, Any]], faults: Faults) -> pd.DataFrame:
     wrong = np.zeros(len(table), dtype=bool)
     for what, bad in checks:
         first = f"{ID} {table[ID].iloc[int(bad.argmax())]}" if bad.any() else ""
