@@ -19,6 +19,7 @@ from ..components import locate, trust
 from ..frames import Writer
 from ..sequences import Schema, Sequences, nearest
 from .clinical import ecg5000, icu_demo
+from .eicu import EICUWriter, eicu
 from .images import digits, faces, fashion_mnist, mnist
 from .meds import MEDSWriter, meds
 from .physionet2012 import PhysioNet2012Writer, physionet2012
@@ -32,6 +33,7 @@ __all__ = [
     "ar1",
     "digits",
     "ecg5000",
+    "eicu",
     "energy",
     "etth1",
     "faces",
@@ -54,6 +56,7 @@ PLACES = ("folder", "path")
 """Settings of sources that name a place on this machine."""
 
 FORMS: dict[str, type[Writer]] = {
+    "eicu": EICUWriter,
     "meds": MEDSWriter,
     "physionet2012": PhysioNet2012Writer,
     "physionet2019": PhysioNet2019Writer,
@@ -68,6 +71,7 @@ LAYOUTS: dict[str, Source] = {
     "**/p[0-9]*.psv": physionet2019,
     "dyn.parquet": yaib,
     "data/**/*.parquet": meds,
+    "vitalPeriodic.csv*": eicu,
 }
 """What reads a folder, by a pattern that something in it matches; the first that matches counts."""
 
