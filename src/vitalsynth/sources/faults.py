@@ -34,7 +34,7 @@ class Faults:
         self.origin, self.repair = origin, repair
         self.found: dict[str, tuple[int, str, str]] = {}
 
-    def note(self, count: int, what: str, first: object = "", mend: str = LEAVE_OUT) -> None:
+    def note(self, count: int | np.integer, what: str, first: object = "", mend: str = LEAVE_OUT) -> None:
         """Add to a count.
 
         Args:
@@ -73,7 +73,7 @@ class Faults:
         )
         mends = ", ".join(dict.fromkeys(mend for _, _, mend in self.found.values()))
         if not self.repair:
-            raise ValueError(f"{self.origin}: {counted}; repair=true {mends}")
+            raise ValueError(f"{self.origin}: {counted}; repair=True (--source.repair) {mends}")
         log.warning("%s: %s; repair %s", self.origin, counted, mends)
 
 

@@ -205,16 +205,17 @@ def _asked(path: Path, use: _Use, faults: Faults) -> list[_Item]:
         raise ValueError(f"{path}: no column {missing[0]!r}; {', '.join(ITEMS)} are needed")
     if len(wrong := table[~table["kind"].isin(KINDS)]):
         raise ValueError(f"{path}: kind is {wrong['kind'].iloc[0]!r}; allowed are {', '.join(KINDS)}")
-    unknown = ~table["code"].isin([*use.timed, *use.untimed])
+    known = {*use.timed, *use.untimed}
+    unknown = ~table["code"].isin(list(known))
     first = table["code"][unknown].iloc[0] if unknown.any() else ""
     faults.note(unknown.sum(), f"codes of {path.name} that no event has", first)
     found: dict[str, _Item] = {}
-    for code, name, unit, kind in table.loc[~unknown, list(ITEMS)].itertuples(index=False):
+    for code, name, unit, kind in table[list(ITEMS)].itertuples(index=False):
         item = found.setdefault(name, _Item(name, kind, [], unit))
         if item.kind != kind:
             raise ValueError(f"{path}: {name!r} is {item.kind} and {kind}; codes of one name are of one kind")
         item.codes.append(code)
-    return list(found.values())
+    return [item for item in found.values() if known & set(item.codes)]
 
 
 def _rows(shards: list[Path], chosen: list[_Item], faults: Faults) -> Iterator[Any]:

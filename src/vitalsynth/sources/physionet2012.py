@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -131,12 +130,7 @@ def physionet2012(
         repair: Leave out what is wrong (repeated rows, negative times, unknown parameters, impossible values), and
             convert what is in another unit, with a warning, instead of refusing it.
     """
-    if not 1 / 60 <= step <= HOURS:
-        raise ValueError(f"step must lie between a minute (0.0167) and {HOURS} hours, got {step}")
-    if set not in (*SETS, "all"):
-        raise ValueError(f"set is {set!r}; allowed are {', '.join(SETS)} and all")
-    if urine not in ("sum", "mean"):
-        raise ValueError(f"urine is {urine!r}; allowed are sum and mean")
+    _check(set, step, urine)
     where = Path(folder) if folder else default_folder(FORM)
     faults = Faults(str(where), repair)
     letters = SETS if set == "all" else (set,)
@@ -155,6 +149,14 @@ def physionet2012(
     statics = [columns.with_resolution(c, static[:, j]) for j, c in enumerate((*DESCRIPTORS.values(), *taken))]
     schema = Schema(tuple(measured), tuple(statics), step, "h", id="RecordID", time="Time", form=FORM, licence=LICENCE)
     return Sequences(values, schema, static=static, subject=stays).take(np.isin(stays, outcomes.index))
+
+
+def _check(set: str, step: float, urine: str) -> None:
+    if not 1 / 60 <= step <= HOURS:
+        raise ValueError(f"step must lie between a minute (0.0167) and {HOURS} hours, got {step}")
+    for name, given, allowed in (("set", set, (*SETS, "all")), ("urine", urine, ("sum", "mean"))):
+        if given not in allowed:
+            raise ValueError(f"{name} is {given!r}; allowed are {', '.join(allowed)}")
 
 
 def _place(folder: Path, letter: str) -> Path:
@@ -177,20 +179,16 @@ def _outcomes(path: Path, faults: Faults) -> pd.DataFrame:
         raise ValueError(f"{path}: cannot be read as CSV of numbers ({' '.join(str(error).split())})") from None
     if missing := [name for name in OUTCOMES if name not in read]:
         raise ValueError(f"{path}: no column {missing[0]!r}; the challenge's has {', '.join(OUTCOMES)}")
-    twice = read["RecordID"].duplicated()
-    faults.note(twice.sum(), "stays with two outcomes", _shown(read["RecordID"][twice]), "takes the first of each")
-    read = read[~twice].set_index("RecordID")
-    return read.mask(read == -1)
+    read = read.astype({"RecordID": np.int64}).set_index("RecordID")
+    twice = np.asarray(read.index.duplicated())
+    faults.note(twice.sum(), "stays with two outcomes", read.index[twice.argmax()], "takes the first of each")
+    return read.mask(read == -1).loc[~twice]
 
 
 def _of_stays(outcomes: pd.DataFrame, stays: Int[ndarray, " n"], faults: Faults) -> pd.DataFrame:
     unknown = ~np.isin(stays, outcomes.index)
-    faults.note(unknown.sum(), "stays without an outcome", _shown(stays[unknown]))
+    faults.note(unknown.sum(), "stays without an outcome", stays[unknown.argmax()])
     return outcomes.reindex(stays)
-
-
-def _shown(labels: Iterable[float]) -> str:
-    return next((f"{label:.0f}" for label in labels), "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,8 +292,9 @@ class PhysioNet2012Writer(Writer):
 
     def _append(self, sequences: Sequences) -> None:
         names = [column.name for column in self.schema.channels]
+        statics = [column.name for column in self.schema.statics]
         for i, stay in enumerate((sequences.subject + FIRST_ID).tolist()):
-            known = {column.name: value for column, value in zip(self.schema.statics, sequences.static[i], strict=True)}
+            known = dict(zip(statics, sequences.static[i].tolist(), strict=True))
             known["ICUType"] = known.get("ICUType", np.nan) + 1
             described = [f"00:00,{name},{_written(known.get(c.name))}" for name, c in DESCRIPTORS.items()]
             values = sequences.values[i]

@@ -129,7 +129,7 @@ def _refuse_large(what: object, size: int) -> None:
 def as_rows(files: Files, header: str, delimiter: str, faults: Faults) -> Rows:
     """Read files that begin with the same header, all at once, which is ten times faster than one by one.
 
-    Rows with more or fewer cells than the header are noted and left out.
+    Rows with more or fewer cells than the header are noted and left out; empty lines are passed over.
 
     Raises:
         ValueError: if a file begins with something else, or is no text.
@@ -148,7 +148,7 @@ def as_rows(files: Files, header: str, delimiter: str, faults: Faults) -> Rows:
         table = pc.read_csv(
             BytesIO(b"".join(bodies)),
             pc.ReadOptions(use_threads=False, column_names=names),
-            pc.ParseOptions(delimiter=delimiter, quote_char=False, ignore_empty_lines=False, invalid_row_handler=skip),
+            pc.ParseOptions(delimiter=delimiter, quote_char=False, invalid_row_handler=skip),
             pc.ConvertOptions(column_types=kinds, strings_can_be_null=False),
         )
     except pa.ArrowInvalid as error:
@@ -163,4 +163,7 @@ def _body(name: str, content: bytes, header: str) -> bytes:
     if first.decode("utf-8-sig", errors="replace").strip() != header:
         shown = first[:60].decode(errors="replace")
         raise ValueError(f"{name}: begins with {shown!r}, expected the header {header[:60]!r}")
-    return body if not body or body.endswith(b"\n") else body + b"\n"
+    while b"\n\n" in body:
+        body = body.replace(b"\n\n", b"\n")
+    body = body.strip(b"\n")
+    return body + b"\n" if body else b""
