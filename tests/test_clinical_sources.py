@@ -192,29 +192,30 @@ def edit(path, change):
 
 
 FAULTS_2012 = [
-    (lambda rows: [*rows, rows[-1]], "1 rows that repeat another", True),
-    (lambda rows: [*rows, "-01:30,HR,80"], "1 rows with a negative time", True),
-    (lambda rows: [*rows, "50:30,HR,80", "51:30,HR,80"], "2 rows later than 48:00", True),
-    (lambda rows: [*rows, "noon,HR,80"], "1 rows whose time is not written HH:MM", True),
-    (lambda rows: [*rows, "10:00,HeartRate,80"], "1 rows of an unknown parameter", True),
-    (lambda rows: [*rows, "10:00,HR,high"], "1 cells of Value that are no numbers (first: high)", True),
-    (lambda rows: [*rows, "10:00,HR"], "1 rows without 3 cells", True),
-    (lambda rows: [*rows, "10:00,SaO2,970"], "1 values of SaO2 outside 0 to 100 (first: 970)", True),
-    (lambda rows: [*rows, "00:00,Age,17"], "1 descriptors given twice, differently (first: Age=17)", True),
-    (lambda rows: [*rows, "00:00,RecordID,7"], "1 files that have the RecordID of another", True),
-    (lambda rows: [*rows, "", ""], None, True),  # empty lines, and the order of rows, do not matter
-    (lambda rows: [rows[0], "", *reversed(rows[1:])], None, True),
+    (lambda rows: [*rows, rows[-1]], "1 rows that repeat another"),
+    (lambda rows: [*rows, "-01:30,HR,80"], "1 rows with a negative time"),
+    (lambda rows: [*rows, "50:30,HR,80", "51:30,HR,80"], "2 rows later than 48:00"),
+    (lambda rows: [*rows, "noon,HR,80"], "1 rows whose time is not written HH:MM"),
+    (lambda rows: [*rows, "10:00,HeartRate,80"], "1 rows of an unknown parameter"),
+    (lambda rows: [*rows, "10:00,HR,high"], "1 cells of Value that are no numbers (first: high)"),
+    (lambda rows: [*rows, "10:00,HR,inf"], "1 cells of Value that are no numbers (first: inf)"),
+    (lambda rows: [*rows, "10:00,HR"], "1 rows without 3 cells"),
+    (lambda rows: [*rows, "10:00,SaO2,970"], "1 values of SaO2 outside 0 to 100 (first: 970)"),
+    (lambda rows: [*rows, "00:00,Age,17"], "1 descriptors given twice, differently (first: Age=17)"),
+    (lambda rows: [*rows, "00:00,RecordID,7"], "1 files that have the RecordID of another"),
+    (lambda rows: [*rows, "", ""], None),  # empty lines, and the order of rows, do not matter
+    (lambda rows: [rows[0], "", *reversed(rows[1:])], None),
 ]
 
 
-@pytest.mark.parametrize(("change", "counted", "clean"), FAULTS_2012)
-def test_bad_stays_of_2012_are_named_counted_and_repaired(challenge, caplog, change, counted, clean):
+@pytest.mark.parametrize(("change", "counted"), FAULTS_2012)
+def test_bad_stays_of_2012_are_named_counted_and_repaired(challenge, caplog, change, counted):
     whole = sources.physionet2012(str(challenge))
     edit(challenge / "set-a" / "132540.txt", change)
     if counted is None:
         np.testing.assert_array_equal(sources.physionet2012(str(challenge)).values, whole.values)
         return
-    assert_repaired(sources.physionet2012, whole if clean else None, str(challenge), caplog=caplog, counted=counted)
+    assert_repaired(sources.physionet2012, whole, str(challenge), caplog=caplog, counted=counted)
 
 
 def test_fahrenheit_among_celsius_is_named_and_converted(challenge, caplog):
@@ -721,6 +722,9 @@ def test_broken_tables_of_eicu_are_refused(tmp_path, tables):
     assert "1 labs that no stay has in these hours (first: kreatinin)" in refusal(
         sources.eicu, str(folder), labs="kreatinin"
     )
+    (folder / "patient.csv.gz").unlink()
+    (folder / "patient.csv").write_text(HEADERS["patient"] + "\n")
+    assert "patient.csv: has no rows" in refusal(sources.eicu, str(folder))
     assert "at most hours" in refusal(sources.eicu, str(folder), hours=1.0, step=2.0)
 
 

@@ -202,7 +202,10 @@ def _stays(path: Path, faults: Faults) -> Any:
     """Read the stays, by their id."""
     names = (*(column.name for column in (*NUMBERS, *OUTCOMES)), *GROUPS, PERSON, STAY, "unitdischargeoffset")
     kinds = dict.fromkeys(names, pa.string()) | {STAY: pa.int64(), "unitdischargeoffset": pa.float64()}
-    table: Any = pd.concat(_blocks(path, kinds), ignore_index=True)
+    blocks = list(_blocks(path, kinds))
+    if not blocks:
+        raise ValueError(f"{path}: has no rows; a row a stay is needed")
+    table: Any = pd.concat(blocks, ignore_index=True)
     wrong = np.zeros(len(table), dtype=bool)
     for what, bad in (
         ("stays that are there twice", table[STAY].duplicated()),

@@ -181,7 +181,8 @@ def _outcomes(path: Path, faults: Faults) -> pd.DataFrame:
         raise ValueError(f"{path}: no column {missing[0]!r}; the challenge's has {', '.join(OUTCOMES)}")
     read = read.astype({"RecordID": np.int64}).set_index("RecordID")
     twice = np.asarray(read.index.duplicated())
-    faults.note(twice.sum(), "stays with two outcomes", read.index[twice.argmax()], "takes the first of each")
+    first = read.index[twice].tolist()[:1]
+    faults.note(twice.sum(), "stays with two outcomes", *first, mend="takes the first of each")
     return read.mask(read == -1).loc[~twice]
 
 

@@ -63,9 +63,10 @@ class Rows:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text) if text.strip() else np.nan
+        number = float(text) if text.strip() else np.nan
     except ValueError:
         return None
+    return None if np.isinf(number) else number
 
 
 def read_files(places: list[Path], name: str, faults: Faults) -> Files:
