@@ -22,10 +22,10 @@ def data(data: str = "", *, picture: str = "", out: str = "", source: dict[str, 
     """List the sources, or describe one source or file: its columns, how much was measured, what it looks like.
 
     Args:
-        data: A source's name, a CSV, Parquet or npz file, a folder of images, or an import path; nothing lists the
-            sources. Its own settings follow as --source.NAME.
+        data: A source's name, a CSV, Parquet or npz file, a folder of a known layout or of images, or an import path;
+            nothing lists the sources. Its own settings follow as --source.NAME.
         picture: File to draw examples to, .png, .svg or .pdf.
-        out: File to write the sequences to, .parquet, .csv or .npz.
+        out: File to write the sequences to, .parquet, .csv or .npz; or a folder, in the form that the data came in.
         source: Settings of the source, as --source.NAME on the command line.
 
     Returns:

@@ -44,8 +44,9 @@ def sample(
         run: Folders of runs; globs are expanded.
         count: Number of sequences; with --past, how often each goes on.
         out: File to write: .parquet or .csv (a long table with the columns of the original), .npz (arrays), or .png
-            (a mosaic, for images). It must not exist; {run} in it stands for the run's name. By default a Parquet file
-            in the folder samples of the run, named after step, count and seed.
+            (a mosaic, for images); or a folder, in the form that the data came in. It must not exist; {run} in it
+            stands for the run's name. By default a Parquet file in the folder samples of the run, named after step,
+            count and seed.
         condition: What to fix, such as died=1,sex=Female; other conditions are drawn as in the training data.
         balance: A condition whose values are to be equally frequent, such as died.
         using: Settings of the generator that may be changed after training, such as guidance=2,solver_steps=16 of a

@@ -6,6 +6,7 @@ Cells that are empty, NA or `nan` are missing, and become NaN. Errors name the d
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,14 @@ def resolution(measured: Float[ndarray, " rows"]) -> tuple[float | None, float]:
         if (error <= np.minimum(1e-6 * np.abs(measured), 0.01 * step)).all():
             return step, 0.0
     return _steps(*np.unique(measured, return_counts=True)) or (None, 0.0)
+
+
+def with_resolution(column: Column, numbers: Float[ndarray, "*shape"]) -> Column:
+    """Return a column with the steps that its numbers are found to lie in; only a measurement has steps."""
+    if column.kind != "continuous":
+        return column
+    step, origin = resolution(numbers[~np.isnan(numbers)])
+    return replace(column, resolution=step, origin=origin)
 
 
 def _steps(values: Float[ndarray, " m"], counts: Int[ndarray, " m"]) -> tuple[float, float] | None:

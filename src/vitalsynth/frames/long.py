@@ -149,7 +149,7 @@ class _Table:
         if schema is None:
             found = [column for column, _ in channels]
             if self.binned:  # means of a bin need not be multiples of what single values are multiples of
-                found = [_resolution_of_means(column, values[:, :, j]) for j, column in enumerate(found)]
+                found = [columns.with_resolution(column, values[:, :, j]) for j, column in enumerate(found)]
             schema = self.time_of(Schema(tuple(found), tuple(column for column, _ in statics)))
         lengths = np.zeros(len(self.first), dtype=np.int64)
         np.maximum.at(lengths, self.sequence, self.grid.index + 1)
@@ -264,13 +264,6 @@ def _refuse_duplicates(frame: pd.DataFrame, id: str, time: str, sequence: ndarra
         raise ValueError(
             f"row {row + 1}, column {time!r} repeats row {earlier} ({at}); one row per ({id}, {time}) is allowed"
         )
-
-
-def _resolution_of_means(column: Column, values: Float[ndarray, "n length"]) -> Column:
-    if column.kind != "continuous":
-        return column
-    step, origin = columns.resolution(values[~np.isnan(values)])
-    return replace(column, resolution=step, origin=origin)
 
 
 def to_frame(sequences: Sequences, first_id: int | None = None) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Where sequences come from: each source is a plain function `source(**settings) -> Sequences`.
 
-`find` takes what a user may write: the name of a source here, a file, a folder of images, or the import path of a
-function of their own that returns `Sequences`.
+`find` takes what a user may write: the name of a source here, a file, a folder of a known layout or of images, or the
+import path of a function of their own that returns `Sequences`.
 """
 
 from __future__ import annotations
@@ -19,25 +19,35 @@ from ..components import locate, trust
 from ..frames import Writer
 from ..sequences import Schema, Sequences, nearest
 from .clinical import ecg5000, icu_demo
+from .eicu import EICUWriter, eicu
 from .images import digits, faces, fashion_mnist, mnist
+from .meds import MEDSWriter, meds
+from .physionet2012 import PhysioNet2012Writer, physionet2012
+from .physionet2019 import PhysioNet2019Writer, physionet2019
 from .series import energy, etth1, series
 from .tables import table
 from .toy import ar1, ornstein_uhlenbeck, sines
+from .yaib import YAIBWriter, yaib
 
 __all__ = [
     "ar1",
     "digits",
     "ecg5000",
+    "eicu",
     "energy",
     "etth1",
     "faces",
     "fashion_mnist",
     "icu_demo",
+    "meds",
     "mnist",
     "ornstein_uhlenbeck",
+    "physionet2012",
+    "physionet2019",
     "series",
     "sines",
     "table",
+    "yaib",
 ]
 
 Source = Callable[..., Sequences]
@@ -45,8 +55,25 @@ Source = Callable[..., Sequences]
 PLACES = ("folder", "path")
 """Settings of sources that name a place on this machine."""
 
-FORMS: dict[str, type[Writer]] = {}
+FORMS: dict[str, type[Writer]] = {
+    "eicu": EICUWriter,
+    "meds": MEDSWriter,
+    "physionet2012": PhysioNet2012Writer,
+    "physionet2019": PhysioNet2019Writer,
+    "yaib": YAIBWriter,
+}
 """What writes sequences as folders laid out like those they were read from, by `Schema.form`."""
+
+LAYOUTS: dict[str, Source] = {
+    "set-[abc].tar.gz": physionet2012,
+    "set-[abc]": physionet2012,
+    "training*.tar.gz": physionet2019,
+    "**/p[0-9]*.psv": physionet2019,
+    "dyn.parquet": yaib,
+    "data/**/*.parquet": meds,
+    "vitalPeriodic.csv*": eicu,
+}
+"""What reads a folder, by a pattern that something in it matches; the first that matches counts."""
 
 
 def writer(path: str | Path, schema: Schema) -> AbstractContextManager[Writer]:
@@ -64,7 +91,9 @@ def names() -> dict[str, str]:
 
 
 def find(name: str) -> Source:
-    """Return the source that a name, a file, a folder of images or an import path stands for.
+    """Return the source that a name, a file, a folder or an import path stands for.
+
+    A folder is read as what it looks like, see `LAYOUTS`, or else as images.
 
     Raises:
         ValueError: if it stands for nothing; names the nearest source.
@@ -73,7 +102,7 @@ def find(name: str) -> Source:
         return globals()[plain]
     path = Path(name)
     if path.is_dir():
-        return _bound(faces, name)
+        return _bound(next((read for like, read in LAYOUTS.items() if any(path.glob(like))), faces), name)
     if path.exists():
         return _bound(table, name)
     if is_code(name):
