@@ -197,7 +197,7 @@ class NPZWriter(Writer):
         self._grow("lengths", sequences.lengths.astype(np.int64))
         self._grow("id", sequences.subject)
         for j, column in enumerate(self.schema.statics):
-            self._grow(column.name, _labels(sequences.static[:, j], column))
+            self._grow(column.name, written(sequences.static[:, j], column))
 
     def _grow(self, name: str, rows: Shaped[ndarray, "n ..."]) -> None:
         if name not in self.files:
@@ -238,8 +238,8 @@ class NPZWriter(Writer):
             shutil.copyfileobj(file, target, COPY)
 
 
-def _labels(values: Shaped[ndarray, " n"], column: Column) -> Shaped[ndarray, " n"]:
-    """Return labels of fixed width, empty where missing; numbers where there are no labels."""
+def written(values: Shaped[ndarray, " n"], column: Column) -> Shaped[ndarray, " n"]:
+    """Return what stands in a file for codes: labels of fixed width, empty where missing; numbers where there are none."""
     if not column.categories:
         return values.astype(np.float64)
     labels = np.array([*map(str, column.categories), ""])

@@ -19,6 +19,7 @@ from ..components import locate, trust
 from ..frames import Writer
 from ..sequences import Schema, Sequences, nearest
 from .clinical import ecg5000, icu_demo
+from .ecg import WFDBWriter, ecg
 from .images import digits, faces, fashion_mnist, mnist
 from .series import energy, etth1, series
 from .tables import table
@@ -27,6 +28,7 @@ from .toy import ar1, ornstein_uhlenbeck, sines
 __all__ = [
     "ar1",
     "digits",
+    "ecg",
     "ecg5000",
     "energy",
     "etth1",
@@ -45,7 +47,7 @@ Source = Callable[..., Sequences]
 PLACES = ("folder", "path")
 """Settings of sources that name a place on this machine."""
 
-FORMS: dict[str, type[Writer]] = {}
+FORMS: dict[str, type[Writer]] = {"wfdb": WFDBWriter}
 """What writes sequences as folders laid out like those they were read from, by `Schema.form`."""
 
 
