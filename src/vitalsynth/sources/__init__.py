@@ -20,7 +20,9 @@ from ..frames import Writer
 from ..sequences import Schema, Sequences, nearest
 from .clinical import ecg5000, icu_demo
 from .ecg import WFDBWriter, ecg
+from .edf import EDFWriter
 from .images import digits, faces, fashion_mnist, mnist
+from .ptbxl import PTBXLWriter, ptbxl
 from .series import energy, etth1, series
 from .tables import table
 from .toy import ar1, ornstein_uhlenbeck, sines
@@ -37,6 +39,7 @@ __all__ = [
     "icu_demo",
     "mnist",
     "ornstein_uhlenbeck",
+    "ptbxl",
     "series",
     "sines",
     "table",
@@ -47,8 +50,11 @@ Source = Callable[..., Sequences]
 PLACES = ("folder", "path")
 """Settings of sources that name a place on this machine."""
 
-FORMS: dict[str, type[Writer]] = {"wfdb": WFDBWriter}
+FORMS: dict[str, type[Writer]] = {"ptbxl": PTBXLWriter, "wfdb": WFDBWriter}
 """What writes sequences as folders laid out like those they were read from, by `Schema.form`."""
+
+FILES: dict[str, type[Writer]] = {".edf": EDFWriter}
+"""What writes files that hold one kind of data only, by suffix."""
 
 
 def writer(path: str | Path, schema: Schema) -> AbstractContextManager[Writer]:
@@ -57,7 +63,7 @@ def writer(path: str | Path, schema: Schema) -> AbstractContextManager[Writer]:
     Raises:
         ValueError: if that cannot be written.
     """
-    return frames.writer(path, schema, FORMS.get(schema.form))
+    return frames.writer(path, schema, FORMS.get(schema.form), FILES)
 
 
 def names() -> dict[str, str]:

@@ -27,16 +27,15 @@ AAMI = {
     for name, symbols in zip(CLASSES, ("NLRBejn", "AaJS", "VEr", "F", "/fQ"), strict=True)
     for symbol in symbols
 }
-"""The class of each beat after ANSI/AAMI EC57 as in de Chazal, O'Dwyer and Reilly 2004 (IEEE Trans. Biomed. Eng. 51:1196).
+"""The class of each beat after ANSI/AAMI EC57, as in de Chazal, O'Dwyer and Reilly 2004 (doi 10.1109/TBME.2004.827359).
 
 `B`, `n` and `r`, which their records lack, stand with the bundle branch blocks, escape beats and premature beats.
 """
 FLUTTER, PACED, CHANGE = "!", "/", "+"
 
-MITDB = frozenset(
-    "100 101 102 103 104 105 106 107 108 109 111 112 113 114 115 116 117 118 119 121 122 123 124 200 201 202 203 205 "
-    "207 208 209 210 212 213 214 215 217 219 220 221 222 223 228 230 231 232 233 234".split()
-)
+_RUNS = ((100, 109), (111, 119), (121, 124), (200, 203), (205, 205), (207, 210), (212, 215), (217, 217), (219, 223),
+         (228, 228), (230, 234))  # fmt: skip
+MITDB = frozenset(str(number) for first, last in _RUNS for number in range(first, last + 1))
 MITDB_PATIENTS = "201+202"
 MITDB_LICENCE = (
     "MIT-BIH Arrhythmia Database 1.0.0: Open Data Commons Attribution License 1.0; cite Moody and Mark 2001, "
@@ -219,7 +218,7 @@ class Cut:
         at = rate or rates.pop()
         band = Band.parse(bandpass, min({at, *rates}))
         described = [[h.columns[name] for h in headers if name in h.columns] for name in chosen]
-        return cls(tuple(_alike(columns, band is None) for columns in described), at, band)
+        return cls(tuple(alike(columns, band is None) for columns in described), at, band)
 
     def beats(self, before: float, after: float) -> Cut:
         """Cut beats, so many seconds around their R peak.
@@ -229,7 +228,9 @@ class Cut:
         """
         ahead, behind = round(before * self.rate), round(after * self.rate)
         if ahead < 1 or behind < 1:
-            raise ValueError(f"before and after must be at least one sample of 1/{self.rate:g} s, got {before}, {after}")
+            raise ValueError(
+                f"before and after must be at least one sample of 1/{self.rate:g} s, got {before}, {after}"
+            )
         return replace(self, length=ahead + behind, before=ahead)
 
     def windows(self, seconds: float, overlap: float) -> Cut:
@@ -293,7 +294,7 @@ class Cut:
         )
 
 
-def _alike(columns: Sequence[Column], bounded: bool) -> Column:
+def alike(columns: Sequence[Column], bounded: bool = True) -> Column:
     """Describe a lead of several records: the finest steps, the widest range; none where a filter moves values."""
     lows, highs = ([getattr(column, end) for column in columns] for end in ("low", "high"))
     bounded = bounded and None not in lows
@@ -363,23 +364,23 @@ def peak(schema: Schema) -> int | None:
     return round(-schema.start / schema.step) if schema.start < 0 else None
 
 
-def _labels_of(sequences: Sequences, name: str) -> list[str]:
+def _written(sequences: Sequences, name: str) -> Shaped[ndarray, " n"]:
     column = sequences.schema.statics[sequences.schema.static_index(name)]
-    return written(sequences.static_column(name), column).tolist()
+    return written(sequences.static_column(name), column)
 
 
 def symbols(sequences: Sequences) -> list[str]:
     """Return the symbol to annotate a beat with: its own, else the letter of its class, else Q (unclassifiable)."""
     for name in ("beat", "aami"):
         if name in [column.name for column in sequences.schema.statics]:
-            return [label or "Q" for label in _labels_of(sequences, name)]
+            return [str(label) or "Q" for label in _written(sequences, name)]
     return ["Q"] * len(sequences)
 
 
 def rhythms(sequences: Sequences) -> list[str]:
     """Return the rhythm of each sequence, empty where it is not known."""
     there = "rhythm" in [column.name for column in sequences.schema.statics]
-    return _labels_of(sequences, "rhythm") if there else [""] * len(sequences)
+    return _written(sequences, "rhythm").tolist() if there else [""] * len(sequences)
 
 
 class WFDBWriter(Writer):
@@ -403,15 +404,13 @@ class WFDBWriter(Writer):
         self._annotate(name, sequences, firsts, at)
         frame = pd.DataFrame({"record": name, "sample": at})
         for column in self.schema.statics:
-            frame[column.name] = _labels_of(sequences, column.name)
+            frame[column.name] = _written(sequences, column.name)
         with (self.path / "statics.csv").open("a", newline="") as file:
             frame.to_csv(file, index=False, header=file.tell() == 0)
         with (self.path / "RECORDS").open("a") as file:
             file.write(f"{name}\n")
 
-    def _annotate(
-        self, name: str, sequences: Sequences, firsts: Int[ndarray, " n"], at: Int[ndarray, " n"]
-    ) -> None:
+    def _annotate(self, name: str, sequences: Sequences, firsts: Int[ndarray, " n"], at: Int[ndarray, " n"]) -> None:
         import wfdb
 
         rows: list[tuple[int, str, str]] = []

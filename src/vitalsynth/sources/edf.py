@@ -24,7 +24,7 @@ MOST_MARKS = 64  # annotation signals in a file; each holds one annotation a blo
 
 
 class EDFWriter(Writer):
-    """EDF+ with an annotation per sequence: of a beat its symbol at the R peak, of a window its rhythm from its start on.
+    """EDF+ with an annotation per sequence: of a beat its symbol at the R peak, of a window its rhythm and length.
 
     Steps are those of the schema's resolution, so that values are kept exactly. The last block is filled up with zeros.
 
@@ -36,9 +36,9 @@ class EDFWriter(Writer):
         super().__init__(path, schema)
         needs_wfdb()
         if odd := [c.name for c in schema.channels if c.unit != "mV" or c.resolution is None]:
-            raise ValueError(f"{path}: EDF holds voltages in steps; {odd[0]!r} is none in mV with a resolution")
+            raise ValueError(f"EDF holds voltages in steps; {odd[0]!r} is none in mV with a resolution")
         if schema.step_unit != "s":
-            raise ValueError(f"{path}: EDF needs steps in seconds, not in {schema.step_unit or 'steps'!r}")
+            raise ValueError(f"EDF needs steps in seconds, not in {schema.step_unit or 'steps'!r}")
         self.file: Any = None
         self.rest = np.zeros((0, len(schema.channels)), dtype=np.int64)
         self.samples = 0

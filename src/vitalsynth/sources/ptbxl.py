@@ -10,9 +10,9 @@ An ECG belongs to a superclass if one of its codes does, whatever its likelihood
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ from .waveforms import Faults, Header, needs_wfdb, rate_of, write_record
 SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
 NAMES = {100: "filename_lr", 500: "filename_hr"}
 NEEDED = ("patient_id", "age", "sex", "scp_codes", "strat_fold")
+COLUMNS = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_lr", "filename_hr")
 OLDEST, HIDDEN_AGE = 90.0, 300.0  # PTB-XL writes 300 for all above 89
 STATICS = (
     Column("age", unit="years", resolution=1.0, low=0.0, high=OLDEST),
@@ -67,13 +68,13 @@ def ptbxl(
         raise ValueError(f"rate is {rate}; PTB-XL has 100 and 500 samples a second")
     table = _table(where, folds, NAMES[rate])
     statements = _csv(where / "scp_statements.csv", ("diagnostic", "diagnostic_class"), index=0)
-    superclass = statements.loc[statements["diagnostic"] == 1, "diagnostic_class"].to_dict()
+    meaning = statements["diagnostic_class"].where(statements["diagnostic"] == 1).to_dict()
     faults = Faults(where, len(table), repair)
     wanted = listed(leads)
     signals, statics, columns, subjects = [], [], [], []
-    for ecg_id, row in table.iterrows():
+    for ecg_id, row in table.to_dict("index").items():
         with faults.of(str(ecg_id)):
-            static = _static(row, superclass)
+            static = _static(row, meaning)
             header = Header.read(where / str(row[NAMES[rate]]))
             wanted = wanted or list(header.columns)
             if header.rate != rate:
@@ -109,7 +110,7 @@ def _table(where: Path, folds: str, filename: str) -> pd.DataFrame:
         asked = listed(folds)
         if unknown := [fold for fold in asked if fold not in map(str, there)]:
             raise ValueError(f"no fold {unknown[0]!r} in {where}; there are {', '.join(map(str, there))}")
-        table = table[table["strat_fold"].isin([int(fold) for fold in asked])]
+        table = table.loc[table["strat_fold"].isin([int(fold) for fold in asked])]
     return table
 
 
@@ -125,8 +126,12 @@ def _csv(path: Path, needed: Sequence[str], index: str | int) -> pd.DataFrame:
     return frame
 
 
-def _static(row: pd.Series, superclass: dict[str, str]) -> Float[ndarray, " statics"]:
+def _static(row: Mapping[str, Any], meaning: Mapping[str, str | float]) -> Float[ndarray, " statics"]:
     """Read the static columns of one ECG.
+
+    Args:
+        row: Of the database.
+        meaning: Superclass of each code, NaN for those of form or rhythm.
 
     Raises:
         ValueError: if one is not as it should be.
@@ -142,7 +147,47 @@ def _static(row: pd.Series, superclass: dict[str, str]) -> Float[ndarray, " stat
         raise ValueError(f"sex is {sex:g}; 0 (male) and 1 (female) are known")
     if not (0 <= age <= OLDEST or age == HIDDEN_AGE or np.isnan(age)):
         raise ValueError(f"age is {age:g}; 0 to 89 and 300 (above 89) are known")
-    if unknown := sorted(code for code in codes if code not in superclass and code not in superclass.values()):
-        raise ValueError(f"x {unknown}")
-    found = {superclass.get(code) for code in codes}
-    return np.array([min(age, OLDEST), sex, fold, *(float(name in found) for name in SUPERCLASSES)])
+    if unknown := sorted(codes - set(meaning)):
+        raise ValueError(f"{len(unknown)} codes are not in scp_statements.csv: {', '.join(unknown)}")
+    found = {meaning[code] for code in codes}
+    return np.array([np.minimum(age, OLDEST), sex, fold, *(float(name in found) for name in SUPERCLASSES)])
+
+
+class PTBXLWriter(Writer):
+    """A folder laid out like PTB-XL: records at the rate of the data, and the two tables.
+
+    The codes of an ECG are its superclasses themselves, at a likelihood of 100, and scp_statements.csv says so, so that
+    what adds up codes to superclasses finds them. Columns that were not learned are empty.
+    """
+
+    def _append(self, sequences: Sequences) -> None:
+        rate = round(rate_of(self.schema))
+        suffix = NAMES[rate].removeprefix("filename_")
+        rows = []
+        for number, one in enumerate(sequences.subject + 1):
+            place = f"records{rate}/{one // 1000 * 1000:05d}/{one:05d}_{suffix}"
+            folder, name = (self.path / place).parent, Path(place).name
+            folder.mkdir(parents=True, exist_ok=True)
+            write_record(folder, name, sequences.values[number, : sequences.lengths[number]], self.schema)
+            rows.append({"ecg_id": one, "patient_id": float(one), NAMES[rate]: place})
+        frame = pd.DataFrame(rows).join(_described(sequences)).reindex(columns=COLUMNS)
+        with (self.path / "ptbxl_database.csv").open("a", newline="") as file:
+            frame.to_csv(file, index=False, header=file.tell() == 0)
+
+    def close(self, complete: bool) -> None:
+        if complete:
+            statements = {"description": SUPERCLASSES, "diagnostic": 1.0, "diagnostic_class": SUPERCLASSES}
+            pd.DataFrame(statements, index=list(SUPERCLASSES)).to_csv(self.path / "scp_statements.csv")
+
+
+def _described(sequences: Sequences) -> pd.DataFrame:
+    """Return what the database says of each ECG; of columns that were dropped, nothing."""
+    known = {column.name: sequences.static_column(column.name) for column in sequences.schema.statics}
+    frame = pd.DataFrame({name: known[name] for name in ("age", "sex", "strat_fold") if name in known})
+    if "age" in frame:
+        frame["age"] = frame["age"].where(~(frame["age"] >= OLDEST), HIDDEN_AGE)
+    given = [name for name in SUPERCLASSES if name in known]
+    frame["scp_codes"] = [
+        str({name: 100.0 for name in given if known[name][number] == 1}) for number in range(len(sequences))
+    ]
+    return frame

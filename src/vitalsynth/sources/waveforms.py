@@ -1,4 +1,4 @@
-"""WFDB records: a text header (.hea), samples (.dat) and annotations (.atr); read with all that can be checked, and written.
+"""WFDB records: a text header (.hea), samples (.dat), annotations (.atr); read with every check there is, and written.
 
 A sample is the whole number d that a converter gave, and x = (d - baseline) / gain. The header states for each signal
 the sum of its samples modulo 65,536, which `wfdb` computes only on request; here it is always compared. Format:
@@ -202,7 +202,9 @@ class Annotations:
             "outside the record": int(outside.sum()),
             "of a beat that is annotated already": int((again & ~outside).sum()),
         }
-        return all_.take(~(outside | again)), [f"{count} annotations are {what}" for what, count in found.items() if count]
+        return all_.take(~(outside | again)), [
+            f"{count} annotations are {what}" for what, count in found.items() if count
+        ]
 
     def take(self, index: Shaped[ndarray, " k"]) -> Annotations:
         """Select by position or mask."""
