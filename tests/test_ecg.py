@@ -6,13 +6,13 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import wfdb
 from scipy.signal import welch
 
 from conftest import shared_data
 from vitalsynth import frames, sources
-from vitalsynth.sources.ecg import AAMI, MITDB
-
-wfdb = pytest.importorskip("wfdb")
+from vitalsynth.sources.cuts import AAMI
+from vitalsynth.sources.ecg import MITDB
 
 
 @pytest.fixture(scope="module")
@@ -105,10 +105,14 @@ def test_resampling_is_anti_aliased_and_keeps_what_lies_below(mitdb):
     settings = {"folder": str(mitdb), "records": "100", "take": "windows", "seconds": 600}
     fast, slow = sources.ecg(**settings), sources.ecg(**settings, rate=30)
     assert slow.length * 12 == fast.length
-    (f, p), (g, q) = (welch(s.values[0, :, 0], 1 / s.schema.step, nperseg=int(20 / s.schema.step)) for s in (fast, slow))
+    (f, p), (g, q) = (
+        welch(s.values[0, :, 0], 1 / s.schema.step, nperseg=int(20 / s.schema.step)) for s in (fast, slow)
+    )
     kept = (f > 0.5) & (f < 10)
     np.testing.assert_allclose(np.log(q[(g > 0.5) & (g < 10)]), np.log(p[kept]), atol=0.1)
-    shifted = [np.corrcoef(np.roll(fast.values[0, :, 0], shift)[::12], slow.values[0, :, 0])[0, 1] for shift in (-4, 0, 4)]
+    shifted = [
+        np.corrcoef(np.roll(fast.values[0, :, 0], shift)[::12], slow.values[0, :, 0])[0, 1] for shift in (-4, 0, 4)
+    ]
     assert np.argmax(shifted) == 1  # nothing has moved, by a third of a sample at most
 
 
@@ -239,8 +243,12 @@ def test_impossible_annotations_are_counted_and_left_out_on_request(two, caplog)
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"records": "100,107,999"}, "2 of 3 records are not there: 107, 999; did you mean '106'"),
+        (
+            {"records": "100,107,999"},
+            "2 of 3 records are not there: 107, 999; name others .records=....., did you mean '106'",
+        ),
         ({"records": "100,106,100"}, "1 records are named twice: 100"),
+        ({"take": "beat"}, "take is 'beat'; allowed are beats, windows"),
         ({"leads": "V9"}, "no record has a lead 'V9'; there are: MLII in 2, V5 in 1, V1 in 1"),
         ({"rate": 0.0}, "rate must be greater than 0"),
         ({"bandpass": "0.5-400"}, "bandpass is '0.5-400'; between 0 and 180 Hz"),
@@ -261,10 +269,16 @@ def test_wrong_settings_are_named(two, settings, message):
 
 
 def test_wrong_folders_are_named(tmp_path):
-    with pytest.raises(ValueError, match="no such folder; give --source.folder, or set VITALSYNTH_DATA"):
+    with pytest.raises(ValueError, match=r"no such folder; give --source\.folder, or set VITALSYNTH_DATA"):
         sources.ecg(str(tmp_path / "none"))
     with pytest.raises(ValueError, match="no WFDB record"):
         sources.ecg(str(tmp_path))
+
+
+def test_without_the_extra_the_command_is_named(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"ECG files need wfdb: pip install 'vitalsynth\[ecg\]'"):
+        sources.ecg()
 
 
 # Writing
@@ -326,16 +340,21 @@ def read_edf(path):
     count, blocks = int(content[252:256]), int(content[236:244])
     widths = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
     starts = 256 + count * np.concatenate([[0], np.cumsum(widths)])
-    field = lambda k: [
-        content[starts[k] + j * widths[k] : starts[k] + (j + 1) * widths[k]].decode("ascii").strip()
-        for j in range(count)
-    ]
-    labels, units, (low, high, least, most) = field(0), field(2), (np.array(field(k), float) for k in (3, 4, 5, 6))
-    sizes = np.array(field(8), int)
+
+    def field(k):
+        places = [starts[k] + j * widths[k] for j in range(count)]
+        return [content[at : at + widths[k]].decode("ascii").strip() for at in places]
+
+    names, units, sizes = field(0), field(2), np.array(field(8), int)
+    low, high, least, most = (np.array(field(k), float) for k in (3, 4, 5, 6))
     data = np.frombuffer(content, "<i2", offset=int(content[184:192])).reshape(blocks, sizes.sum())
     parts = np.split(data, np.cumsum(sizes)[:-1], axis=1)
-    scaled = lambda j: low[j] + (parts[j].ravel().astype(float) - least[j]) * (high - low)[j] / (most - least)[j]
-    return {labels[j]: (units[j], scaled(j)) for j in range(count) if labels[j] != "EDF Annotations"}
+    gain = (high - low) / (most - least)
+    return {
+        names[j]: (units[j], low[j] + (parts[j].ravel().astype(float) - least[j]) * gain[j])
+        for j in range(count)
+        if names[j] != "EDF Annotations"
+    }
 
 
 @pytest.mark.parametrize("take", ["beats", "windows"])

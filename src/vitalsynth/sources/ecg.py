@@ -7,35 +7,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Int, Shaped
 from numpy import ndarray
 
 from ..frames import Writer, written
 from ..sequences import Column, Schema, Sequences, listed, nearest
+from .cuts import AAMI, CHANGE, CLASSES, Cut, Piece
 from .folders import default_folder
-from .waveforms import Annotations, Band, Faults, Header, brought_to, needs_wfdb, rate_of, write_record
-
-CLASSES = ("N", "S", "V", "F", "Q")
-AAMI = {
-    symbol: name
-    for name, symbols in zip(CLASSES, ("NLRBejn", "AaJS", "VEr", "F", "/fQ"), strict=True)
-    for symbol in symbols
-}
-"""The class of each beat after ANSI/AAMI EC57, as in de Chazal, O'Dwyer and Reilly 2004 (doi 10.1109/TBME.2004.827359).
-
-`B`, `n` and `r`, which their records lack, stand with the bundle branch blocks, escape beats and premature beats.
-"""
-FLUTTER, PACED, CHANGE = "!", "/", "+"
+from .waveforms import Faults, Header, needs_wfdb, rate_of, write_record
 
 _RUNS = ((100, 109), (111, 119), (121, 124), (200, 203), (205, 205), (207, 210), (212, 215), (217, 217), (219, 223),
          (228, 228), (230, 234))  # fmt: skip
 MITDB = frozenset(str(number) for first, last in _RUNS for number in range(first, last + 1))
+MITDB_RATE = 360
 MITDB_PATIENTS = "201+202"
 MITDB_LICENCE = (
     "MIT-BIH Arrhythmia Database 1.0.0: Open Data Commons Attribution License 1.0; cite Moody and Mark 2001, "
@@ -95,18 +85,18 @@ def ecg(
     """
     needs_wfdb()
     where = Path(folder) if folder else default_folder("mitdb")
+    asked = _labels(labels, take)
     names = _names(where, records)
-    is_mitdb = MITDB.issuperset(names)
-    owner = _owners(patients, names) if patients or not is_mitdb else _owners(MITDB_PATIENTS)
     faults = Faults(where, len(names), repair)
     headers: dict[str, Header] = {}
     for name in names:
         with faults.of(name):
             headers[name] = Header.read(where / name)
     faults.settle()
-    cut = Cut.fit(list(headers.values()), listed(leads), take, rate, bandpass)
+    is_mitdb = MITDB.issuperset(names) and {header.rate for header in headers.values()} == {MITDB_RATE}
+    owner = _owners(patients, names) if patients or not is_mitdb else _owners(MITDB_PATIENTS)
+    cut = Cut.fit(list(headers.values()), listed(leads), rate, bandpass)
     cut = cut.beats(before, after) if take == "beats" else cut.windows(seconds, overlap)
-    asked = _labels(labels, take)
     pieces: list[Piece] = []
     for name, header in headers.items():
         with faults.of(name):
@@ -132,7 +122,7 @@ def _names(where: Path, records: str) -> list[str]:
     if unknown := [name for name in named if name not in there]:
         raise ValueError(
             f"{where}: {len(unknown)} of {len(named)} records are not there: {', '.join(unknown[:5])}; "
-            f"{nearest(unknown[0], there)}"
+            f"name others (records=...), {nearest(unknown[0], there)}"
         )
     if twice := [name for name, count in Counter(named).items() if count > 1]:
         raise ValueError(f"{where}: {len(twice)} records are named twice: {', '.join(twice[:5])}; name each once")
@@ -149,174 +139,12 @@ def _owners(patients: str, names: Sequence[str] | None = None) -> dict[str, str]
 
 
 def _labels(labels: str, take: str) -> tuple[str, ...]:
+    if take not in LABELS:
+        raise ValueError(f"take is {take!r}; allowed are {', '.join(LABELS)}")
     asked = listed(labels) or LABELS[take][:1]
     if unknown := [label for label in asked if label not in LABELS[take]]:
         raise ValueError(f"no label {unknown[0]!r} of {take}; allowed are {', '.join(LABELS[take])}")
     return tuple(asked)
-
-
-@dataclass(frozen=True, eq=False)
-class Piece:
-    """What was cut from one record.
-
-    Args:
-        values: In mV.
-        symbols: Of the beats; empty for windows.
-        rhythm: Of each, without its bracket; empty where unknown.
-        rr: Seconds from the beat before and to the next; empty for windows.
-        paced: Whether any beat of the record is.
-        subject: The patient.
-    """
-
-    values: Float[ndarray, "n length leads"]
-    symbols: Shaped[ndarray, " n"]
-    rhythm: Shaped[ndarray, " n"]
-    rr: Float[ndarray, "n 2"]
-    paced: bool
-    subject: str = ""
-
-
-@dataclass(frozen=True)
-class Cut:
-    """How records are brought to one form and cut.
-
-    Args:
-        leads: Their columns; the resolution is the finest of any record's.
-        rate: Samples a second.
-        band: To pass, if any.
-        length: Samples of a sequence.
-        before: Samples of a beat before its R peak; None for windows.
-        stride: Samples from one window to the next.
-    """
-
-    leads: tuple[Column, ...]
-    rate: float
-    band: Band | None
-    length: int = 0
-    before: int | None = None
-    stride: int = 1
-
-    @classmethod
-    def fit(cls, headers: Sequence[Header], leads: Sequence[str], take: str, rate: float | None, bandpass: str) -> Cut:
-        """Choose leads and rate.
-
-        Raises:
-            ValueError: if records have no lead in common or different rates, or the band is none.
-        """
-        counts = Counter(name for header in headers for name in header.columns)
-        chosen = list(leads) or [name for name in counts if counts[name] == len(headers)]
-        there = ", ".join(f"{name} in {count}" for name, count in counts.most_common(12))
-        if not chosen:
-            raise ValueError(f"no lead is in all {len(headers)} records; name leads: {there}")
-        if unknown := [name for name in chosen if name not in counts]:
-            raise ValueError(f"no record has a lead {unknown[0]!r}; there are: {there}")
-        rates = {header.rates[name] for header in headers for name in chosen if name in header.rates}
-        if rate is None and len(rates) > 1:
-            raise ValueError(f"leads are recorded at {', '.join(f'{r:g}' for r in sorted(rates))} Hz; give one rate")
-        if rate is not None and rate <= 0:
-            raise ValueError(f"rate must be greater than 0, got {rate}")
-        at = rate or rates.pop()
-        band = Band.parse(bandpass, min({at, *rates}))
-        described = [[h.columns[name] for h in headers if name in h.columns] for name in chosen]
-        return cls(tuple(alike(columns, band is None) for columns in described), at, band)
-
-    def beats(self, before: float, after: float) -> Cut:
-        """Cut beats, so many seconds around their R peak.
-
-        Raises:
-            ValueError: if those are none.
-        """
-        ahead, behind = round(before * self.rate), round(after * self.rate)
-        if ahead < 1 or behind < 1:
-            raise ValueError(
-                f"before and after must be at least one sample of 1/{self.rate:g} s, got {before}, {after}"
-            )
-        return replace(self, length=ahead + behind, before=ahead)
-
-    def windows(self, seconds: float, overlap: float) -> Cut:
-        """Cut windows of so many seconds.
-
-        Raises:
-            ValueError: if they have no length, or do not move on.
-        """
-        length, stride = round(seconds * self.rate), round((seconds - overlap) * self.rate)
-        if length < 2 or not 1 <= stride <= length:
-            raise ValueError(f"seconds must be more than overlap, and overlap at least 0; got {seconds} and {overlap}")
-        return replace(self, length=length, stride=stride)
-
-    def __call__(self, header: Header, extension: str, needs_annotations: bool) -> tuple[Piece, list[str]]:
-        """Cut a record.
-
-        Returns:
-            The piece, and what was wrong with its annotations and left out.
-
-        Raises:
-            ValueError: if the record cannot be read.
-        """
-        names = [column.name for column in self.leads]
-        raw = header.signals(names)
-        parts = [
-            brought_to(signal, header.rates[column.name], self.rate, self.band, column)
-            for signal, column in zip(raw, self.leads, strict=True)
-        ]
-        signal = np.stack([part[: min(map(len, parts))] for part in parts], axis=1).astype(np.float32)
-        end = len(raw[0]) / header.rates[names[0]]
-        found, wrong = Annotations.none(), []
-        if needs_annotations or header.path.with_name(f"{header.path.name}.{extension}").exists():
-            found, wrong = Annotations.read(header, extension, AAMI, end)
-        piece = self._windows(signal, found) if self.before is None else self._beats(signal, found)
-        return piece, wrong
-
-    def _beats(self, signal: Float[ndarray, "m leads"], found: Annotations) -> Piece:
-        known = found.take(np.isin(found.symbols, [*AAMI, FLUTTER]))
-        peaks = np.round(known.seconds * self.rate).astype(np.int64)
-        gaps = np.concatenate([[np.nan], np.diff(peaks) / self.rate, [np.nan]])
-        first = peaks - (self.before or 0)
-        whole = (first >= 0) & (first + self.length <= len(signal)) & (known.symbols != FLUTTER)
-        return Piece(
-            _slices(signal, first[whole], self.length),
-            known.symbols[whole],
-            _rhythms(found, self.rate, len(signal))[peaks[whole]],
-            np.stack([gaps[:-1], gaps[1:]], axis=1)[whole],
-            PACED in known.symbols,
-        )
-
-    def _windows(self, signal: Float[ndarray, "m leads"], found: Annotations) -> Piece:
-        first = np.arange(0, len(signal) - self.length + 1, self.stride)
-        rhythms, codes = np.unique(_rhythms(found, self.rate, len(signal)), return_inverse=True)
-        most = [np.bincount(codes[at : at + self.length]).argmax() for at in first]
-        return Piece(
-            _slices(signal, first, self.length),
-            np.full(len(first), ""),
-            rhythms[np.array(most, dtype=np.int64)],
-            np.full((len(first), 2), np.nan),
-            PACED in found.symbols,
-        )
-
-
-def alike(columns: Sequence[Column], bounded: bool = True) -> Column:
-    """Describe a lead of several records: the finest steps, the widest range; none where a filter moves values."""
-    lows, highs = ([getattr(column, end) for column in columns] for end in ("low", "high"))
-    bounded = bounded and None not in lows
-    return Column(
-        columns[0].name,
-        unit=columns[0].unit,
-        resolution=min((c.resolution for c in columns if c.resolution), default=None),
-        low=min(lows) if bounded else None,
-        high=max(highs) if bounded else None,
-    )
-
-
-def _slices(signal: Float[ndarray, "m leads"], first: Int[ndarray, " n"], length: int) -> Float[ndarray, "n k leads"]:
-    return signal[first[:, None] + np.arange(length)]
-
-
-def _rhythms(found: Annotations, rate: float, count: int) -> Shaped[ndarray, " m"]:
-    """Return the rhythm at each sample, without its bracket; empty before the first is annotated."""
-    changes = found.take((found.symbols == CHANGE) & np.char.startswith(found.notes, "("))
-    names = np.array(["", *(note[1:] for note in changes.notes)])
-    until = np.append(np.round(changes.seconds * rate).astype(np.int64), count)
-    return np.repeat(names, np.diff(until, prepend=0))
 
 
 def _joined(pieces: Sequence[Piece], cut: Cut, labels: Iterable[str], if_any: bool, licence: str) -> Sequences:

@@ -21,10 +21,11 @@ from numpy import ndarray
 
 from ..frames import Writer
 from ..sequences import Column, Schema, Sequences, listed
-from .ecg import alike
+from .cuts import alike
 from .folders import default_folder
 from .waveforms import Faults, Header, needs_wfdb, rate_of, write_record
 
+LEADS = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
 SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
 NAMES = {100: "filename_lr", 500: "filename_hr"}
 NEEDED = ("patient_id", "age", "sex", "scp_codes", "strat_fold")
@@ -55,7 +56,7 @@ def ptbxl(
             default.
         rate: Samples a second, 100 or 500: which of the two folders is read.
         folds: Values of strat_fold to read, comma separated, such as 1,2,3; all by default. Fold 10 is for tests.
-        leads: Leads to read, comma separated, such as II,V1; all by default.
+        leads: Leads to read, comma separated, such as II,V1; all twelve by default.
         repair: Leave out records that are damaged or lack a lead or a patient, with a warning that counts them; by
             default they are refused.
 
@@ -70,13 +71,12 @@ def ptbxl(
     statements = _csv(where / "scp_statements.csv", ("diagnostic", "diagnostic_class"), index=0)
     meaning = statements["diagnostic_class"].where(statements["diagnostic"] == 1).to_dict()
     faults = Faults(where, len(table), repair)
-    wanted = listed(leads)
+    wanted = listed(leads) or list(LEADS)
     signals, statics, columns, subjects = [], [], [], []
     for ecg_id, row in table.to_dict("index").items():
         with faults.of(str(ecg_id)):
             static = _static(row, meaning)
             header = Header.read(where / str(row[NAMES[rate]]))
-            wanted = wanted or list(header.columns)
             if header.rate != rate:
                 raise ValueError(f"it is recorded at {header.rate:g} Hz, not {rate}")
             signal = np.stack(header.signals(wanted), axis=1).astype(np.float32)
