@@ -12,7 +12,7 @@ from scipy.signal import welch
 from conftest import shared_data
 from vitalsynth import frames, sources
 from vitalsynth.sources.cuts import AAMI
-from vitalsynth.sources.ecg import MITDB
+from vitalsynth.sources.ecg import MITDB, _labels
 
 
 @pytest.fixture(scope="module")
@@ -243,12 +243,8 @@ def test_impossible_annotations_are_counted_and_left_out_on_request(two, caplog)
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (
-            {"records": "100,107,999"},
-            "2 of 3 records are not there: 107, 999; name others .records=....., did you mean '106'",
-        ),
+        ({"records": "100,107,999"}, r"2 of 3 records are not there: 107, 999; .* did you mean '106'"),
         ({"records": "100,106,100"}, "1 records are named twice: 100"),
-        ({"take": "beat"}, "take is 'beat'; allowed are beats, windows"),
         ({"leads": "V9"}, "no record has a lead 'V9'; there are: MLII in 2, V5 in 1, V1 in 1"),
         ({"rate": 0.0}, "rate must be greater than 0"),
         ({"bandpass": "0.5-400"}, "bandpass is '0.5-400'; between 0 and 180 Hz"),
@@ -268,7 +264,9 @@ def test_wrong_settings_are_named(two, settings, message):
         sources.ecg(str(two), **settings)
 
 
-def test_wrong_folders_are_named(tmp_path):
+def test_wrong_words_and_folders_are_named(tmp_path):
+    with pytest.raises(ValueError, match="take is 'beat'; allowed are beats, windows"):
+        _labels("", "beat")
     with pytest.raises(ValueError, match=r"no such folder; give --source\.folder, or set VITALSYNTH_DATA"):
         sources.ecg(str(tmp_path / "none"))
     with pytest.raises(ValueError, match="no WFDB record"):
