@@ -184,6 +184,10 @@ def overwrite(path, start, content):
     path.write_bytes(whole)
 
 
+def replace_in(path, old, new):
+    path.write_text(path.read_text().replace(old, new))
+
+
 def annotate(folder, samples, symbols):
     wfdb.wrann("100", "atr", np.array(samples), symbols, fs=360, write_dir=str(folder))
 
@@ -195,6 +199,8 @@ DAMAGE = {
     ),
     "header": (lambda f: (f / "100.hea").write_text("100 2 360 650000\n"), "100: its header lists 0 of 2 signals"),
     "no header": (lambda f: (f / "100.hea").write_text("what\n"), r"100: its header cannot be read \("),
+    "rate": (lambda f: replace_in(f / "100.hea", "2 360 ", "2 0 "), "100: its header says 0 samples a second"),
+    "format": (lambda f: replace_in(f / "100.hea", "dat 212", "dat 999"), r"100: its samples cannot be read \('999'"),
     "no samples": (lambda f: (f / "100.dat").unlink(), r"100: no file 100\.dat"),
     "truncated": (
         lambda f: (f / "100.dat").write_bytes((f / "100.dat").read_bytes()[:5000]),
@@ -206,11 +212,11 @@ DAMAGE = {
         r"100: its annotations cannot be read \(",
     ),
     "lead": (
-        lambda f: (f / "100.hea").write_text((f / "100.hea").read_text().replace("MLII", "V3")),
+        lambda f: replace_in(f / "100.hea", "MLII", "V3"),
         "100: no lead 'MLII'; ",
     ),
     "unit": (
-        lambda f: (f / "100.hea").write_text((f / "100.hea").read_text().replace("dat 212 200 ", "dat 212 200/mmHg ")),
+        lambda f: replace_in(f / "100.hea", "dat 212 200 ", "dat 212 200/mmHg "),
         "100: lead MLII is in 'mmHg'; allowed are V, mV, uV",
     ),
 }

@@ -83,6 +83,8 @@ class Header:
         listed = len(content.sig_name or ())
         if not listed or listed != content.n_sig:
             raise ValueError(f"its header lists {listed} of {content.n_sig} signals")
+        if not content.fs > 0:
+            raise ValueError(f"its header says {content.fs} samples a second")
         columns = {name: _column(content, j) for j, name in enumerate(content.sig_name)}
         rates = {name: content.fs * content.samps_per_frame[j] for j, name in enumerate(content.sig_name)}
         return cls(path, float(content.fs), content.sig_len, columns, rates, content)
@@ -103,13 +105,13 @@ class Header:
         self._check_sizes()
         try:
             record: Any = wfdb.rdrecord(str(self.path), physical=False, smooth_frames=False)
+            physical = dict(zip(record.sig_name, record.dac(expanded=True), strict=True))
         except UNREADABLE as error:
             raise ValueError(f"its samples cannot be read ({_line(error)})") from None
         for name, digital, stated in zip(record.sig_name, record.e_d_signal, record.checksum, strict=True):
             found = int(digital.sum()) % 65536
             if stated is not None and found != stated % 65536:
                 raise ValueError(f"checksum of lead {name} is {stated % 65536}, its samples give {found}")
-        physical = dict(zip(record.sig_name, record.dac(expanded=True), strict=True))
         units = dict(zip(record.sig_name, record.units, strict=True))
         return [physical[lead] * MILLIVOLTS[units[lead]] for lead in leads]
 
@@ -133,12 +135,13 @@ def _column(content: Any, j: int) -> Column:
     name, unit, gain = content.sig_name[j], content.units[j], content.adc_gain[j]
     if unit not in MILLIVOLTS:
         return Column(name, unit=unit)
-    per_millivolt = gain / MILLIVOLTS[unit]
+    per_millivolt = abs(gain) / MILLIVOLTS[unit]
     low = high = None
-    if content.adc_res[j]:
+    if content.adc_res[j] in range(1, 33):
         half = 2 ** (content.adc_res[j] - 1)
         middle = (content.adc_zero[j] or 0) - content.baseline[j]
-        low, high = (middle - half) / per_millivolt, (middle + half - 1) / per_millivolt
+        ends = ((middle - half) / gain, (middle + half - 1) / gain)
+        low, high = (end * MILLIVOLTS[unit] for end in sorted(ends))
     return Column(name, unit="mV", resolution=1 / per_millivolt, low=low, high=high)
 
 
