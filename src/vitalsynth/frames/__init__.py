@@ -7,7 +7,7 @@ Static columns are those constant within every id. A row that is not there is a 
 """
 
 from .columns import column_error, infer
-from .files import Writer, load, read_parquet, save, saved_schema, writer
+from .files import Writer, load, read_parquet, save, saved_schema, writer, written
 from .long import cells_of, free_name, from_frame, prefixed, to_frame
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "saved_schema",
     "to_frame",
     "writer",
+    "written",
 ]

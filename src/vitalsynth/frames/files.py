@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -207,7 +207,7 @@ class NPZWriter(Writer):
         self._grow("lengths", sequences.lengths.astype(np.int64))
         self._grow("id", sequences.subject)
         for j, column in enumerate(self.schema.statics):
-            self._grow(column.name, _labels(sequences.static[:, j], column))
+            self._grow(column.name, written(sequences.static[:, j], column))
 
     def _grow(self, name: str, rows: Shaped[ndarray, "n ..."]) -> None:
         if name not in self.files:
@@ -248,8 +248,8 @@ class NPZWriter(Writer):
             shutil.copyfileobj(file, target, COPY)
 
 
-def _labels(values: Shaped[ndarray, " n"], column: Column) -> Shaped[ndarray, " n"]:
-    """Return labels of fixed width, empty where missing; numbers where there are no labels."""
+def written(values: Shaped[ndarray, " n"], column: Column) -> Shaped[ndarray, " n"]:
+    """Return what stands in a file for codes: labels of fixed width, empty where missing; else the numbers."""
     if not column.categories:
         return values.astype(np.float64)
     labels = np.array([*map(str, column.categories), ""])
@@ -260,7 +260,9 @@ WRITERS: dict[str, type[Writer]] = {".parquet": ParquetWriter, ".csv": CSVWriter
 
 
 @contextmanager
-def writer(path: str | Path, schema: Schema, form: type[Writer] | None = None) -> Iterator[Writer]:
+def writer(
+    path: str | Path, schema: Schema, form: type[Writer] | None = None, files: Mapping[str, type[Writer]] | None = None
+) -> Iterator[Writer]:
     """Open a file that takes any number of sequences chunk by chunk: .parquet, .csv or .npz; or a folder of a form.
 
     The file or folder is there when the block has ended well, and not at all otherwise.
@@ -269,14 +271,16 @@ def writer(path: str | Path, schema: Schema, form: type[Writer] | None = None) -
         path: Where to write.
         schema: Of all that will be written.
         form: Writes a folder, into the empty one that it is given; None if the data have no form of their own.
+        files: Writers of other kinds of files, by suffix.
 
     Raises:
         ValueError: if the suffix is another, a folder is there already, or nothing was written.
     """
     path = Path(path)
-    chosen = WRITERS.get(path.suffix, form)
+    writers = WRITERS | dict(files or {})
+    chosen = writers.get(path.suffix, form)
     if chosen is None or (chosen is form and path.suffix):
-        allowed = ", ".join(WRITERS) + (f", or the name of a folder (as {schema.form})" if form else "")
+        allowed = ", ".join(writers) + (f", or the name of a folder (as {schema.form})" if form else "")
         raise ValueError(f"{path}: cannot write {path.suffix or 'a file without suffix'}; allowed are {allowed}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with (atomic_folder if chosen is form else atomic_path)(path) as temporary:

@@ -19,11 +19,14 @@ from ..components import locate, trust
 from ..frames import Writer
 from ..sequences import Schema, Sequences, nearest
 from .clinical import ecg5000, icu_demo
+from .ecg import WFDBWriter, ecg
+from .edf import EDFWriter
 from .eicu import EICUWriter, eicu
 from .images import digits, faces, fashion_mnist, mnist
 from .meds import MEDSWriter, meds
 from .physionet2012 import PhysioNet2012Writer, physionet2012
 from .physionet2019 import PhysioNet2019Writer, physionet2019
+from .ptbxl import PTBXLWriter, ptbxl
 from .series import energy, etth1, series
 from .tables import table
 from .toy import ar1, ornstein_uhlenbeck, sines
@@ -32,6 +35,7 @@ from .yaib import YAIBWriter, yaib
 __all__ = [
     "ar1",
     "digits",
+    "ecg",
     "ecg5000",
     "eicu",
     "energy",
@@ -44,6 +48,7 @@ __all__ = [
     "ornstein_uhlenbeck",
     "physionet2012",
     "physionet2019",
+    "ptbxl",
     "series",
     "sines",
     "table",
@@ -60,9 +65,14 @@ FORMS: dict[str, type[Writer]] = {
     "meds": MEDSWriter,
     "physionet2012": PhysioNet2012Writer,
     "physionet2019": PhysioNet2019Writer,
+    "ptbxl": PTBXLWriter,
+    "wfdb": WFDBWriter,
     "yaib": YAIBWriter,
 }
 """What writes sequences as folders laid out like those they were read from, by `Schema.form`."""
+
+FILES: dict[str, type[Writer]] = {".edf": EDFWriter}
+"""What writes files that hold one kind of data only, by suffix."""
 
 LAYOUTS: dict[str, Source] = {
     "set-[abc].tar.gz": physionet2012,
@@ -72,6 +82,8 @@ LAYOUTS: dict[str, Source] = {
     "dyn.parquet": yaib,
     "data/**/*.parquet": meds,
     "vitalPeriodic.csv*": eicu,
+    "ptbxl_database.csv": ptbxl,
+    "*.hea": ecg,
 }
 """What reads a folder, by a pattern that something in it matches; the first that matches counts."""
 
@@ -82,7 +94,7 @@ def writer(path: str | Path, schema: Schema) -> AbstractContextManager[Writer]:
     Raises:
         ValueError: if that cannot be written.
     """
-    return frames.writer(path, schema, FORMS.get(schema.form))
+    return frames.writer(path, schema, FORMS.get(schema.form), FILES)
 
 
 def names() -> dict[str, str]:
