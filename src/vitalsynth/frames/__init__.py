@@ -8,10 +8,11 @@ Static columns are those constant within every id. A row that is not there is a 
 
 from .columns import column_error, infer
 from .files import Writer, load, read_parquet, save, saved_schema, writer
-from .long import from_frame, prefixed, to_frame
+from .long import cells_of, from_frame, prefixed, to_frame
 
 __all__ = [
     "Writer",
+    "cells_of",
     "column_error",
     "from_frame",
     "infer",

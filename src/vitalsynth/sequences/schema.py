@@ -25,6 +25,7 @@ class Column:
         origin: A value from which the steps count.
         low: No value lies below (a saturation of 0 %); None if unbounded.
         high: No value lies above.
+        item: What the files it came from call it, where that is not its name: table and item id in MIMIC.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Column:
     origin: float = 0.0
     low: float | None = None
     high: float | None = None
+    item: str = ""
 
     def __post_init__(self) -> None:
         if self.kind == "categorical" and not self.categories:

@@ -20,6 +20,7 @@ from ..frames import Writer
 from ..sequences import Schema, Sequences, nearest
 from .clinical import ecg5000, icu_demo
 from .images import digits, faces, fashion_mnist, mnist
+from .mimic import EpisodeWriter, MIMIC3Writer, MIMIC4Writer, mimic3, mimic3_benchmark, mimic4
 from .series import energy, etth1, series
 from .tables import table
 from .toy import ar1, ornstein_uhlenbeck, sines
@@ -33,6 +34,9 @@ __all__ = [
     "faces",
     "fashion_mnist",
     "icu_demo",
+    "mimic3",
+    "mimic3_benchmark",
+    "mimic4",
     "mnist",
     "ornstein_uhlenbeck",
     "series",
@@ -45,7 +49,11 @@ Source = Callable[..., Sequences]
 PLACES = ("folder", "path")
 """Settings of sources that name a place on this machine."""
 
-FORMS: dict[str, type[Writer]] = {}
+FORMS: dict[str, type[Writer]] = {
+    "mimic3": MIMIC3Writer,
+    "mimic3-benchmark": EpisodeWriter,
+    "mimic4": MIMIC4Writer,
+}
 """What writes sequences as folders laid out like those they were read from, by `Schema.form`."""
 
 

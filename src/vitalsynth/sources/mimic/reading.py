@@ -1,0 +1,302 @@
+"""The tables of MIMIC-III and MIMIC-IV to sequences."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from ...sequences import Column, Schema, Sequences
+from ..folders import default_folder
+from .cohort import (
+    BODY,
+    HOUR,
+    MORTALITY_HOURS,
+    Cohort,
+    Folder,
+    Include,
+    Task,
+    Unit,
+    chosen_statics,
+    phenotypes,
+    read_cohort,
+    sample_channels,
+)
+from .events import Rows, Tally, Windows, measurements
+from .grid import Grid, event_steps, steps
+from .items import PACKAGED, TABLES, Items, read_items
+
+log = logging.getLogger(__name__)
+
+MOST_HOURS = 100_000
+METAVISION = 220_000
+"""Items of CHARTEVENTS below are of CareVue, which MIMIC-IV does not have; those of LABEVENTS are the same in both."""
+LICENCE = (
+    "PhysioNet Credentialed Health Data License 1.5.0 (the demo: Open Database License 1.0, which a derived database "
+    "keeps); cite {}, Goldberger et al. 2000, Circulation 101(23):e215, and for the variables Harutyunyan et al. 2019, "
+    "Scientific Data 6:96"
+)
+MIMIC3_LICENCE = LICENCE.format("Johnson et al. 2016, MIMIC-III, Scientific Data 3:160035")
+MIMIC4_LICENCE = LICENCE.format("Johnson et al. 2023, MIMIC-IV, Scientific Data 10:1")
+GAP = Column("hours_since_last", unit="h", low=0.0)
+
+
+def mimic3(
+    folder: str | None = None,
+    unit: Unit = "icustay",
+    hours: float = 48.0,
+    step: float = 1.0,
+    task: Task = "",
+    include: Include = "benchmark",
+    items: str = "",
+    statics: str = "died,age,sex,ethnicity,admission_type,care_unit",
+    definitions: str = "",
+    ranges: bool = True,
+    repair: bool = False,
+    form: Literal["mimic3", "mimic3-benchmark"] = "mimic3",
+) -> Sequences:
+    """MIMIC-III, from its tables: ICU stays with the 17 variables of the benchmark of Harutyunyan et al. 2019.
+
+    Johnson et al. 2016; PhysioNet Credentialed Health Data License (the demo: ODbL 1.0). Reads PATIENTS, ADMISSIONS,
+    ICUSTAYS, CHARTEVENTS, LABEVENTS and OUTPUTEVENTS, .csv or .csv.gz, in bounded memory, rows in any order. In a step
+    the last value stands, as in the benchmark; nothing is imputed. What is left out is counted and told.
+
+    Args:
+        folder: Where the tables are; $VITALSYNTH_DATA/mimic3 by default.
+        unit: What a sequence is: an icustay, an admission, or a patient (from the first admission on).
+        hours: Of each the first so many.
+        step: Duration of a step in hours; 0 keeps the times of events: each distinct time is a step, and a channel
+            hours_since_last says how long after the one before.
+        task: Of the benchmark: in-hospital-mortality (stays of 48 hours or more; static died), decompensation (a
+            channel: death within 24 hours), length-of-stay (a channel: remaining_hours), phenotyping (25 static
+            columns).
+        include: benchmark leaves out stays with a transfer, admissions with several stays, and minors; all nobody.
+        items: Item table, a CSV, of other variables; see docs/data/mimic.md.
+        statics: Static columns, comma separated: died, age, sex, ethnicity, admission_type, care_unit; height and
+            weight are the first measured.
+        definitions: For phenotyping, the benchmark's hcup_ccs_2015_definitions.yaml.
+        ranges: Whether values beyond the benchmark's outlier limits are left out, and those beyond the valid ones set
+            to these.
+        repair: Whether values in wrong units are converted, and repeated stays, stays of negative time and unknown item
+            ids left out; each is refused otherwise.
+        form: What a cohort is written back as: tables of MIMIC-III, or folders of the benchmark.
+    """
+    where = Path(folder) if folder else default_folder("mimic3")
+    wanted = read_items(items or PACKAGED, ranges)
+    schema = Schema((GAP,), form=form, licence=MIMIC3_LICENCE)
+    asked = _Asked(
+        Folder(where), unit, hours, step, task, include, chosen_statics(statics), definitions, ranges, repair
+    )
+    return asked.read(wanted, schema, own_items=bool(items), lenient=False)
+
+
+def mimic4(
+    folder: str | None = None,
+    unit: Unit = "icustay",
+    hours: float = 48.0,
+    step: float = 1.0,
+    task: Task = "",
+    include: Include = "benchmark",
+    items: str = "",
+    statics: str = "died,age,sex,ethnicity,admission_type,care_unit",
+    definitions: str = "",
+    ranges: bool = True,
+    repair: bool = False,
+) -> Sequences:
+    """MIMIC-IV, from its tables: ICU stays with the variables of the MIMIC-III benchmark, by MetaVision's item ids.
+
+    Johnson et al. 2023; PhysioNet Credentialed Health Data License (the demo: ODbL 1.0). Reads hosp/ patients,
+    admissions, labevents and icu/ icustays, chartevents, outputevents, .csv or .csv.gz; all else is as in `mimic3`, but
+    that lab values that name no admission count by their time.
+
+    Args:
+        folder: Where hosp/ and icu/ are; $VITALSYNTH_DATA/mimic4 by default.
+        unit: What a sequence is: an icustay, an admission, or a patient (from the first admission on).
+        hours: Of each the first so many.
+        step: Duration of a step in hours; 0 keeps the times of events; see `mimic3`.
+        task: Of the benchmark; see `mimic3`. Phenotypes are of the diagnoses coded in ICD-9 only.
+        include: benchmark leaves out stays with a transfer, admissions with several stays, and minors; all nobody.
+        items: Item table, a CSV, of other variables; see docs/data/mimic.md.
+        statics: Static columns, comma separated; see `mimic3`.
+        definitions: For phenotyping, the benchmark's hcup_ccs_2015_definitions.yaml.
+        ranges: Whether the limits of the item table apply.
+        repair: Whether what is wrong is repaired rather than refused; see `mimic3`.
+    """
+    where = Path(folder) if folder else default_folder("mimic4")
+    wanted = read_items(items or PACKAGED, ranges)
+    if not items:
+        wanted = wanted.take((wanted.ids >= METAVISION) | (wanted.table == "labevents")).only_measurable()
+    schema = Schema((GAP,), form="mimic4", licence=MIMIC4_LICENCE)
+    asked = _Asked(
+        Folder(where), unit, hours, step, task, include, chosen_statics(statics), definitions, ranges, repair
+    )
+    return asked.read(wanted, schema, own_items=bool(items), lenient=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What was asked for: the settings of `mimic3`."""
+
+    folder: Folder
+    unit: Unit
+    hours: float
+    step: float
+    task: Task
+    include: Include
+    statics: list[str]
+    definitions: str
+    ranges: bool
+    repair: bool
+
+    def __post_init__(self) -> None:
+        if not 0 < self.hours <= MOST_HOURS:
+            raise ValueError(f"hours must lie in (0, {MOST_HOURS:,}], got {self.hours}")
+        if self.step and not 1 / HOUR <= self.step <= self.hours:
+            raise ValueError(
+                f"step must be 0 (times of events), or from a second to hours={self.hours:g}; got {self.step}"
+            )
+
+    def read(self, items: Items, schema: Schema, own_items: bool, lenient: bool) -> Sequences:
+        told: list[str] = []
+        cohort = read_cohort(self.folder, self.unit, self.include, self.repair, told)
+        if self.task == "in-hospital-mortality":
+            cohort = _keep(
+                cohort, cohort.hours >= MORTALITY_HOURS - 1e-6, f"of less than {MORTALITY_HOURS:g} hours", told
+            )
+        labels = list(phenotypes(cohort, self.folder, self.definitions, told)) if self.task == "phenotyping" else []
+        items = self._known(items, own_items, told)
+        tally = Tally()
+        values, lengths, first, gaps = self._measured(items, cohort, tally, lenient)
+        _tell_units(tally, self.repair, self.folder.path, told)
+        if unseen := set(items.ids.tolist()) - tally.items:
+            told.append(_ids(unseen, "items wanted that no row has")) if own_items else None
+        columns = [variable.column for variable in items.variables]
+        extra = [(GAP, gaps)] if not self.step else []
+        ends = np.nancumsum(gaps, axis=1) if not self.step else np.arange(1, values.shape[1] + 1) * self.step + 0 * gaps
+        extra += sample_channels(cohort, self.task, ends, first)
+        statics = [*cohort.statics([name for name in self.statics if name not in BODY]), *labels]
+        statics += [_first(columns, values, name) for name in self.statics if name in BODY]
+        schema = replace(
+            schema,
+            channels=(*(column for column, _ in extra), *columns),
+            statics=tuple(column for column, _ in statics),
+            step=self.step or 1.0,
+            step_unit="h" if self.step else "",
+        )
+        if extra:
+            values = np.concatenate([np.stack([cells for _, cells in extra], axis=2), values], axis=2)
+        static = np.stack([cells for _, cells in statics], axis=1) if statics else np.zeros((len(cohort), 0))
+        sequences = Sequences(values, schema, lengths, static, cohort.frame["subject_id"].to_numpy(np.int64))
+        measured = np.isfinite(first)
+        if empty := int((~measured).sum()):
+            told.append(f"{empty:,} sequences in which nothing was measured")
+        if not measured.any():
+            raise ValueError(f"{self.folder.path}: nothing was measured in any of {len(cohort):,} sequences")
+        told += [f"{count:,} values {why}" for why, count in sorted(tally.left_out.items()) if count]
+        if told:
+            log.warning("%s: left out: %s", self.folder.path, "; ".join(told))
+        return sequences.take(measured) if empty else sequences
+
+    def _known(self, items: Items, own: bool, told: list[str]) -> Items:
+        """Look item ids up in D_ITEMS and D_LABITEMS, where those are there."""
+        unknown = np.zeros(len(items.ids), dtype=bool)
+        for dictionary, tables in (("d_items", ("chartevents", "outputevents")), ("d_labitems", ("labevents",))):
+            if dictionary in self.folder.files:
+                known = self.folder.read(dictionary, ("itemid",))["itemid"]
+                unknown |= np.isin(items.table, tables) & ~np.isin(items.ids, known)
+        if not unknown.any():
+            return items
+        what = _ids(items.ids[unknown].tolist(), "unknown item ids in the item table")
+        if own and not self.repair:
+            raise ValueError(
+                f"{self.folder.path}: {what}; D_ITEMS and D_LABITEMS have none; repair=true leaves them out"
+            )
+        told.append(what)
+        return items.take(~unknown)
+
+    def _measured(
+        self, items: Items, cohort: Cohort, tally: Tally, lenient: bool
+    ) -> tuple[
+        Float[ndarray, "n length channels"], Int[ndarray, " n"], Float[ndarray, " n"], Float[ndarray, "n length2"]
+    ]:
+        """Return values, lengths, hours until the first measurement, and the gaps between steps."""
+        n, windows = len(cohort), Windows.of(cohort, self.hours)
+        first = np.full(n, np.inf)
+        duration = round(self.step * HOUR)
+        longest = np.minimum(cohort.hours, self.hours)
+        lengths = (
+            np.maximum(np.ceil(longest * HOUR / duration - 1e-9), 1).astype(np.int64)
+            if duration
+            else np.ones(n, np.int64)
+        )
+        grid = Grid(n, int(lengths.max()), items.variables) if duration else None
+        events: list[Rows] = []
+        for table in TABLES:
+            if table not in items.table:
+                continue
+            for rows in measurements(
+                self.folder.file(table), table, items, windows, tally, lenient=lenient, ranges=self.ranges
+            ):
+                np.minimum.at(first, rows.sequence, rows.seconds / HOUR)
+                if grid is None:
+                    events.append(rows)
+                else:
+                    grid.add(rows.sequence, steps(rows.seconds, duration), rows.channel, rows.seconds, rows.value)
+        if grid is not None:
+            return grid.finish(), lengths, first, np.zeros((n, 1))
+        return self._at_events(Rows.together(events), items, first)
+
+    @staticmethod
+    def _at_events(
+        rows: Rows, items: Items, first: Float[ndarray, " n"]
+    ) -> tuple[
+        Float[ndarray, "n length channels"], Int[ndarray, " n"], Float[ndarray, " n"], Float[ndarray, "n length"]
+    ]:
+        step, count, hours = event_steps(rows.sequence, rows.seconds, len(first))
+        grid = Grid(len(first), hours.shape[1], items.variables)
+        grid.add(rows.sequence, step, rows.channel, rows.seconds, rows.value)
+        return grid.finish(), np.maximum(count, 1), first, np.diff(hours, axis=1, prepend=0.0)
+
+
+def _keep(cohort: Cohort, keep: ndarray, what: str, told: list[str]) -> Cohort:
+    if count := int((~keep).sum()):
+        told.append(f"{count:,} sequences {what}")
+    if not keep.any():
+        raise ValueError(f"no sequence is left; left out: {'; '.join(told)}")
+    return cohort.take(keep)
+
+
+def _tell_units(tally: Tally, repair: bool, path: Path, told: list[str]) -> None:
+    if not tally.wrong:
+        return
+    most = ", ".join(f"{count:,} of {what}" for what, count in tally.wrong.most_common(5))
+    what = f"{sum(tally.wrong.values()):,} values in wrong units: {most}"
+    if not repair:
+        raise ValueError(f"{path}: {what}; repair=true converts them")
+    log.warning("%s: converted %s", path, what)
+
+
+def _ids(ids: Iterable[int], what: str) -> str:
+    ids = sorted(ids)
+    return f"{len(ids):,} {what} ({', '.join(map(str, ids[:5]))}{', ...' if len(ids) > 5 else ''})"
+
+
+def _first(
+    columns: list[Column], values: Float[ndarray, "n length channels"], name: str
+) -> tuple[Column, Float[ndarray, " n"]]:
+    """Return the first value of a channel as a static column."""
+    names = [column.name for column in columns]
+    if BODY[name] not in names:
+        raise ValueError(
+            f"the static column {name!r} is the first value of a channel {BODY[name]!r}, and there is none"
+        )
+    channel = names.index(BODY[name])
+    cells = values[:, :, channel]
+    first = np.argmax(~np.isnan(cells), axis=1)
+    return replace(columns[channel], name=name, item=""), cells[np.arange(len(cells)), first]
