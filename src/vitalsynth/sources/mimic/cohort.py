@@ -207,7 +207,7 @@ def read_cohort(folder: Folder, unit: Unit, include: Include, repair: bool, told
     rows = stays.merge(admissions, on=["subject_id", "hadm_id"], suffixes=("", "_")).merge(patients, on="subject_id")
     if lost := everyone - len(rows):
         told.append(f"{lost:,} ICU stays whose admission or patient is in no table")
-    rows = _forward(rows, folder.file("icustays"), repair, told)
+    rows = _forward(rows, unit, folder.file("icustays"), repair, told)
     rows["sex"], rows["ethnicity"] = rows["gender"], _grouped(rows["ethnicity"])
     rows["age"], rows["died"], rows["care_unit"] = _age(rows), _died(rows), rows["first_careunit"]
     if include == "benchmark":
@@ -230,15 +230,19 @@ def _unique(table: Frame, key: str, path: Path, repair: bool, told: list[str]) -
     return table.sort_values(list(table.columns), kind="stable").drop_duplicates(key)
 
 
-def _forward(rows: Frame, path: Path, repair: bool, told: list[str]) -> Frame:
-    """Leave out stays without a time, and those that end before they begin, or begin before their patient's birth."""
+def _forward(rows: Frame, unit: Unit, path: Path, repair: bool, told: list[str]) -> Frame:
+    """Leave out stays without a time, and those that end before they begin, or begin before their patient's birth.
+
+    Where the unit is larger, their admission is looked at.
+    """
     known = (rows[["intime", "outtime", "admittime", "dischtime"]] != NEVER).all(axis=1)
     if missing := int((~known).sum()):
         told.append(f"{missing:,} ICU stays without a time of begin or end")
     rows = rows[known]
-    backward = rows["outtime"] <= rows["intime"]
+    begin, end = ("intime", "outtime") if unit == "icustay" else ("admittime", "dischtime")
+    backward = rows[end] <= rows[begin]
     if "dob" in rows:
-        backward |= rows["intime"] < rows["dob"]
+        backward |= rows[begin] < rows["dob"]
     if not backward.any():
         return rows.copy()
     ids = sorted(rows["icustay_id"][backward])
@@ -252,7 +256,7 @@ def _forward(rows: Frame, path: Path, repair: bool, told: list[str]) -> Frame:
 
 def _included(rows: Frame, told: list[str]) -> Frame:
     """Apply the benchmark's rules in its order."""
-    places = rows.reindex(columns=["first_careunit", "last_careunit", "first_wardid", "last_wardid"]).fillna("")
+    places = rows.reindex(columns=["first_careunit", "last_careunit", "first_wardid", "last_wardid"]).astype(str)
     moved = (places["first_careunit"] != places["last_careunit"]) | (places["first_wardid"] != places["last_wardid"])
     several = rows["hadm_id"][~moved].duplicated(keep=False).reindex(rows.index, fill_value=False)
     minor = rows["age"] < ADULT
@@ -269,14 +273,12 @@ def _included(rows: Frame, told: list[str]) -> Frame:
 
 
 def _unit(rows: Frame, unit: Unit) -> Frame:
-    lived = np.where(rows["deathtime"] == NEVER, NEVER, rows["deathtime"])
-    rows = rows.assign(deathtime=lived).sort_values(["subject_id", "intime", "icustay_id"])
+    rows = rows.sort_values(["subject_id", "intime", "icustay_id"])
     if unit == "icustay":
         chosen = rows.assign(start=rows["intime"], end=rows["outtime"])
     elif unit == "admission":
         chosen = rows.drop_duplicates("hadm_id").assign(icustay_id=-1)
         chosen = chosen.assign(start=chosen["admittime"], end=chosen["dischtime"])
-        chosen = chosen[chosen["end"] > chosen["start"]]
     else:
         by_subject = rows.groupby("subject_id")
         chosen = rows.drop_duplicates("subject_id").set_index("subject_id")
@@ -310,7 +312,16 @@ def _died(rows: Frame) -> Cells:
 
 
 def _grouped(cells: Cells) -> Cells:
-    first = cells.fillna("").str.upper().str.replace(" OR ", "/").str.split(" - ").str[0].str.split("/").str[0]
+    first = (
+        cells.astype("string")
+        .fillna("")
+        .str.upper()
+        .str.replace(" OR ", "/")
+        .str.split(" - ")
+        .str[0]
+        .str.split("/")
+        .str[0]
+    )
     first = first.replace(GROUPS)
     return first.where(first.isin(ETHNICITIES), "OTHER")
 

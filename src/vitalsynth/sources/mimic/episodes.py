@@ -23,7 +23,7 @@ import pandas as pd
 from jaxtyping import Float
 from numpy import ndarray
 
-from ...frames import Writer
+from ...frames import Writer, prefixed
 from ...sequences import Column, Schema, Sequences, nearest
 from ..folders import default_folder
 from .cohort import AGE, DECOMPENSATION, DIED, ETHNICITY, HOUR, MORTALITY_HOURS, PHENOTYPES, REMAINING, SEX
@@ -170,42 +170,25 @@ def _listed(folder: Path, task: str, repair: bool) -> Frame:
 def _episode(path: Path, n: int, end: float, items: Items, tally: Tally) -> Rows:
     """Read what was measured in an episode from its begin to its end."""
     names = [variable.column.name for variable in items.variables]
-    found: list[tuple[int, int, float]] = []
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.reader(file)
-            header = next(reader, [""])
-            if header[0] != "Hours" or not set(header[1:]) <= set(names):
-                strange = [name for name in header if name not in names]
-                raise ValueError(f"{path}: no header of Hours and the 17 variables (column {strange[0]!r})")
-            for row in reader:
-                hours = float(row[0])
-                if hours <= -EPS:
-                    tally.left_out["before their sequence begins"] += sum(cell != "" for cell in row[1:])
-                elif hours < end + EPS:
-                    cells = zip(header[1:], row[1:], strict=True)
-                    found += [
-                        (max(round(hours * HOUR), 0), names.index(name), _number(cell, items, names.index(name), tally))
-                        for name, cell in cells
-                        if cell
-                    ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, ValueError, csv.Error) as error:
         raise ValueError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
-    seconds, channel, value = zip(*found, strict=True) if found else ((), (), ())
-    return Rows(
-        np.full(len(found), n), np.array(seconds, np.int64), np.array(channel, np.int64), np.array(value, np.float64)
-    )
-
-
-def _number(cell: str, items: Items, channel: int, tally: Tally) -> float:
-    texts = items.variables[channel].texts
-    if cell in texts:
-        return texts[cell]
-    try:
-        return float(cell)
-    except ValueError:
-        tally.left_out["that are no number"] += 1
-        return np.nan
+    if header[0] != "Hours" or not set(header[1:]) <= set(names):
+        strange = sorted(set(header[1:]) - set(names)) or header[:1]
+        raise ValueError(f"{path}: no header of Hours and the 17 variables (column {strange[0]!r})")
+    found: list[tuple[int, int, float]] = []
+    for number, row in enumerate(rows, start=1):
+        with prefixed(f"{path}, row {number}"):
+            hours, cells = float(row[0]), list(zip(header[1:], row[1:], strict=True))
+        if hours <= -EPS:
+            tally.left_out["before their sequence begins"] += sum(cell != "" for _, cell in cells)
+        elif hours < end + EPS:
+            seconds, measured = max(round(hours * HOUR), 0), [(names.index(name), cell) for name, cell in cells if cell]
+            found += [(seconds, j, items.variables[j].number(cell)) for j, cell in measured]
+    seconds, channel, value = np.array(found, dtype=np.float64).reshape(-1, 3).T
+    tally.left_out["that are no number"] += int(np.isnan(value).sum())
+    return Rows(np.full(len(found), n), seconds.astype(np.int64), channel.astype(np.int64), value)
 
 
 def _label_channel(samples: Frame, length: int, step: float) -> Float[ndarray, "n length"]:

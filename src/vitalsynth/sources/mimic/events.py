@@ -40,7 +40,6 @@ TYPES = {
 NAMES = {"stay_id": "icustay_id", "iserror": "error"}
 """Other names of columns: in MIMIC-IV, and in OUTPUTEVENTS."""
 NEEDED = ("subject_id", "hadm_id", "itemid", "charttime", "value", "valueuom")
-PLAIN_NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)\s*$"
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,23 +215,19 @@ def measurements(
 
 def _values(items: Items, item: Int[ndarray, " rows"], batch: pa.RecordBatch, tally: Tally) -> Float[ndarray, " rows"]:
     """Return numbers as recorded: `valuenum`, else what the text stands for; NaN where it is empty, or no number."""
+    channel = items.channel[item]
+    value = np.full(len(batch), np.nan)
     if "valuenum" in batch.schema.names:
-        value = batch["valuenum"].to_numpy(zero_copy_only=False).astype(np.float64)
-    else:
-        value = np.full(len(batch), np.nan)
-    missing = np.flatnonzero(~np.isfinite(value))
-    if not len(missing):
-        return value
-    texts = batch["value"].take(pa.array(missing))
-    plain = pc.match_substring_regex(texts, PLAIN_NUMBER)
-    value[missing] = (
-        pc.utf8_trim_whitespace(pc.if_else(plain, texts, None)).cast(pa.float64()).to_numpy(zero_copy_only=False)
-    )
-    for at in missing[np.isnan(value[missing])]:
-        text = batch["value"][int(at)].as_py().strip()
-        if text:
-            value[at] = items.variables[items.channel[item[at]]].texts.get(text, np.nan)
-            tally.left_out["that are no number"] += int(np.isnan(value[at]))
+        value = np.where(items.named[channel], np.nan, batch["valuenum"].to_numpy(zero_copy_only=False))
+    rest = np.flatnonzero(~np.isfinite(value))
+    texts: Any
+    codes, texts = pd.factorize(batch["value"].take(pa.array(rest)).to_numpy(zero_copy_only=False))
+    pairs, position, count = np.unique(channel[rest] * len(texts) + codes, return_inverse=True, return_counts=True)
+    words = [texts[pair % len(texts)].strip() for pair in pairs]
+    numbers = [items.variables[pair // len(texts)].number(word) for pair, word in zip(pairs, words, strict=True)]
+    value[rest] = np.array(numbers, dtype=np.float64)[position]
+    strange = np.isnan(numbers) & np.array([word != "" for word in words], dtype=bool)
+    tally.left_out["that are no number"] += int(count[strange].sum())
     return value
 
 
@@ -259,14 +254,12 @@ def _converted(
         fits = fits[others[fits] <= valid_high[at]]
         if len(fits) == 1:
             unit[at], own[at] = fits[0], others[fits[0]]
-    for u, j, k in zip(*_unaccepted(items, item, unit, own), strict=True):
-        tally.wrong[f"{items.variables[j].column.name} in {items.units[u]} (item {items.ids[k]})"] += 1
+    wrong = ~items.accepted[item, unit] & ~np.isnan(own)
+    pairs, count = np.unique(np.stack([item[wrong], unit[wrong]]), axis=1, return_counts=True)
+    for k, u, times in zip(*pairs, count, strict=True):
+        name = items.variables[items.channel[k]].column.name
+        tally.wrong[f"{name} in {items.units[u]} (item {items.ids[k]})"] += int(times)
     return own
-
-
-def _unaccepted(items: Items, item: ndarray, unit: ndarray, own: ndarray) -> tuple[ndarray, ndarray, ndarray]:
-    wrong = np.flatnonzero(~items.accepted[item, unit] & ~np.isnan(own))
-    return unit[wrong], items.channel[item[wrong]], item[wrong]
 
 
 def _convert(items: Items, channel: ndarray, unit: ndarray, value: Float[ndarray, " rows"]) -> Float[ndarray, " rows"]:
@@ -285,7 +278,8 @@ def limited(
         low, valid_low, valid_high, high = items.limits[channel].T
         beyond = (value < low) | (value > high)
         tally.left_out["beyond the limits"] += int(beyond.sum())
-        value = np.where(beyond, np.nan, np.fmin(np.fmax(value, valid_low), valid_high))
+        within = np.fmin(np.fmax(value, valid_low), valid_high)
+        value = np.where(beyond | np.isnan(value), np.nan, within)
     count = items.codes[channel]
     stray = (count > 0) & ((value < 0) | (value >= count) | (value % 1 != 0)) & ~np.isnan(value)
     tally.left_out["that are no code of their variable"] += int(stray.sum())

@@ -84,6 +84,16 @@ class Variable:
     aggregate: str
     texts: Mapping[str, float]
 
+    def number(self, text: str) -> float:
+        """Return what a text stands for; NaN where it is none of the texts known, and no number."""
+        if text in self.texts or self.column.kind == "categorical":
+            return self.texts.get(text, np.nan)
+        try:
+            number = float(text)
+        except ValueError:
+            return np.nan
+        return number if np.isfinite(number) else np.nan
+
     @property
     def words(self) -> dict[float, str]:
         """The first text of each number."""
@@ -127,7 +137,8 @@ class Items:
     def units(self) -> tuple[str, ...]:
         """All units that any value may be in."""
         own = [variable.column.unit for variable in self.variables]
-        return tuple(dict.fromkeys([*own, *(unit for units in self.recorded for unit in units), *SPELLINGS]))
+        recorded = [unit for units in self.recorded for unit in units]
+        return tuple(dict.fromkeys([*own, *recorded, *(unit for _, unit in self.factors), *SPELLINGS]))
 
     @cached_property
     def conversion(self) -> Float[ndarray, "channels units two"]:
@@ -166,6 +177,11 @@ class Items:
         """How many codes each channel has; 0 where it is a number."""
         columns = [variable.column for variable in self.variables]
         return np.array([0 if column.kind == "continuous" else len(column.categories) or 2 for column in columns])
+
+    @cached_property
+    def named(self) -> Bool[ndarray, " channels"]:
+        """Which channels are read by their texts alone."""
+        return np.array([variable.column.kind == "categorical" for variable in self.variables])
 
     @cached_property
     def per_unit(self) -> Float[ndarray, " channels"]:

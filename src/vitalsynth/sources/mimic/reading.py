@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -140,6 +140,23 @@ def mimic4(
 
 
 @dataclass(frozen=True, eq=False)
+class _Measured:
+    """What was measured.
+
+    Args:
+        values: On the grid, or at the times of events.
+        lengths: Steps of each sequence.
+        first: Hours until its first measurement; infinite where there is none.
+        ends: Hours until each step ends, or its event; NaN where there is none.
+    """
+
+    values: Float[ndarray, "n length channels"]
+    lengths: Int[ndarray, " n"]
+    first: Float[ndarray, " n"]
+    ends: Float[ndarray, "n length"]
+
+
+@dataclass(frozen=True, eq=False)
 class _Asked:
     """What was asked for: the settings of `mimic3`."""
 
@@ -163,25 +180,47 @@ class _Asked:
             )
 
     def read(self, items: Items, schema: Schema, own_items: bool, lenient: bool) -> Sequences:
+        """Read all tables."""
         told: list[str] = []
-        cohort = read_cohort(self.folder, self.unit, self.include, self.repair, told)
-        if self.task == "in-hospital-mortality":
-            cohort = _keep(
-                cohort, cohort.hours >= MORTALITY_HOURS - 1e-6, f"of less than {MORTALITY_HOURS:g} hours", told
-            )
+        cohort = self._cohort(told)
         labels = list(phenotypes(cohort, self.folder, self.definitions, told)) if self.task == "phenotyping" else []
-        items = self._known(items, own_items, told)
-        tally = Tally()
-        values, lengths, first, gaps = self._measured(items, cohort, tally, lenient)
-        _tell_units(tally, self.repair, self.folder.path, told)
-        if unseen := set(items.ids.tolist()) - tally.items:
-            told.append(_ids(unseen, "items wanted that no row has")) if own_items else None
-        columns = [variable.column for variable in items.variables]
-        extra = [(GAP, gaps)] if not self.step else []
-        ends = np.nancumsum(gaps, axis=1) if not self.step else np.arange(1, values.shape[1] + 1) * self.step + 0 * gaps
-        extra += sample_channels(cohort, self.task, ends, first)
+        items, tally = self._known(items, own_items, told), Tally()
+        measured = self._measured(items, cohort, tally, lenient)
+        self._refuse_units(tally)
+        if own_items and (unseen := set(items.ids.tolist()) - tally.items):
+            told.append(_ids(unseen, "items wanted that no row has"))
+        there = np.isfinite(measured.first)
+        if not there.any():
+            raise ValueError(f"{self.folder.path}: nothing was measured in any of {len(cohort):,} sequences")
+        if not there.all():
+            told.append(f"{int((~there).sum()):,} sequences in which nothing was measured")
+        told += [f"{count:,} values {why}" for why, count in sorted(tally.left_out.items()) if count]
+        if told:
+            log.warning("%s: left out: %s", self.folder.path, "; ".join(told))
+        sequences = self._sequences(cohort, items, measured, labels, schema)
+        return sequences if there.all() else sequences.take(there)
+
+    def _cohort(self, told: list[str]) -> Cohort:
+        cohort = read_cohort(self.folder, self.unit, self.include, self.repair, told)
+        if self.task != "in-hospital-mortality":
+            return cohort
+        long = cohort.hours >= MORTALITY_HOURS - 1e-6
+        told.append(f"{int((~long).sum()):,} sequences of less than {MORTALITY_HOURS:g} hours")
+        if not long.any():
+            raise ValueError(f"{self.folder.path}: no sequence is left; left out: {'; '.join(told)}")
+        return cohort.take(long)
+
+    def _sequences(
+        self, cohort: Cohort, items: Items, measured: _Measured, labels: list[tuple[Column, ndarray]], schema: Schema
+    ) -> Sequences:
+        columns, values = [variable.column for variable in items.variables], measured.values
         statics = [*cohort.statics([name for name in self.statics if name not in BODY]), *labels]
         statics += [_first(columns, values, name) for name in self.statics if name in BODY]
+        extra = [] if self.step else [(GAP, np.diff(measured.ends, axis=1, prepend=0.0))]
+        extra += sample_channels(cohort, self.task, measured.ends, measured.first)
+        if extra:
+            values = np.concatenate([np.stack([cells for _, cells in extra], axis=2), values], axis=2)
+        static = np.stack([cells for _, cells in statics], axis=1) if statics else np.zeros((len(cohort), 0))
         schema = replace(
             schema,
             channels=(*(column for column, _ in extra), *columns),
@@ -189,19 +228,7 @@ class _Asked:
             step=self.step or 1.0,
             step_unit="h" if self.step else "",
         )
-        if extra:
-            values = np.concatenate([np.stack([cells for _, cells in extra], axis=2), values], axis=2)
-        static = np.stack([cells for _, cells in statics], axis=1) if statics else np.zeros((len(cohort), 0))
-        sequences = Sequences(values, schema, lengths, static, cohort.frame["subject_id"].to_numpy(np.int64))
-        measured = np.isfinite(first)
-        if empty := int((~measured).sum()):
-            told.append(f"{empty:,} sequences in which nothing was measured")
-        if not measured.any():
-            raise ValueError(f"{self.folder.path}: nothing was measured in any of {len(cohort):,} sequences")
-        told += [f"{count:,} values {why}" for why, count in sorted(tally.left_out.items()) if count]
-        if told:
-            log.warning("%s: left out: %s", self.folder.path, "; ".join(told))
-        return sequences.take(measured) if empty else sequences
+        return Sequences(values, schema, measured.lengths, static, cohort.frame["subject_id"].to_numpy(np.int64))
 
     def _known(self, items: Items, own: bool, told: list[str]) -> Items:
         """Look item ids up in D_ITEMS and D_LABITEMS, where those are there."""
@@ -220,66 +247,46 @@ class _Asked:
         told.append(what)
         return items.take(~unknown)
 
-    def _measured(
-        self, items: Items, cohort: Cohort, tally: Tally, lenient: bool
-    ) -> tuple[
-        Float[ndarray, "n length channels"], Int[ndarray, " n"], Float[ndarray, " n"], Float[ndarray, "n length2"]
-    ]:
-        """Return values, lengths, hours until the first measurement, and the gaps between steps."""
-        n, windows = len(cohort), Windows.of(cohort, self.hours)
-        first = np.full(n, np.inf)
-        duration = round(self.step * HOUR)
-        longest = np.minimum(cohort.hours, self.hours)
-        lengths = (
-            np.maximum(np.ceil(longest * HOUR / duration - 1e-9), 1).astype(np.int64)
-            if duration
-            else np.ones(n, np.int64)
-        )
-        grid = Grid(n, int(lengths.max()), items.variables) if duration else None
-        events: list[Rows] = []
-        for table in TABLES:
-            if table not in items.table:
-                continue
+    def _measured(self, items: Items, cohort: Cohort, tally: Tally, lenient: bool) -> _Measured:
+        """Stream the tables of events."""
+        windows = Windows.of(cohort, self.hours)
+        rows = (
+            rows
+            for table in TABLES
+            if table in items.table
             for rows in measurements(
                 self.folder.file(table), table, items, windows, tally, lenient=lenient, ranges=self.ranges
-            ):
-                np.minimum.at(first, rows.sequence, rows.seconds / HOUR)
-                if grid is None:
-                    events.append(rows)
-                else:
-                    grid.add(rows.sequence, steps(rows.seconds, duration), rows.channel, rows.seconds, rows.value)
-        if grid is not None:
-            return grid.finish(), lengths, first, np.zeros((n, 1))
-        return self._at_events(Rows.together(events), items, first)
+            )
+        )
+        return self._on_grid(rows, items, cohort) if self.step else self._at_events(rows, items, cohort)
+
+    def _on_grid(self, parts: Iterator[Rows], items: Items, cohort: Cohort) -> _Measured:
+        n, duration = len(cohort), round(self.step * HOUR)
+        seconds = np.minimum(cohort.hours, self.hours) * HOUR
+        lengths = np.maximum(np.ceil(seconds / duration - 1e-9), 1).astype(np.int64)
+        first, grid = np.full(n, np.inf), Grid(n, int(lengths.max()), items.variables)
+        for rows in parts:
+            np.minimum.at(first, rows.sequence, rows.seconds / HOUR)
+            grid.add(rows.sequence, steps(rows.seconds, duration), rows.channel, rows.seconds, rows.value)
+        ends = np.tile(np.arange(1, lengths.max() + 1) * self.step, (n, 1))
+        return _Measured(grid.finish(), lengths, first, ends)
 
     @staticmethod
-    def _at_events(
-        rows: Rows, items: Items, first: Float[ndarray, " n"]
-    ) -> tuple[
-        Float[ndarray, "n length channels"], Int[ndarray, " n"], Float[ndarray, " n"], Float[ndarray, "n length"]
-    ]:
-        step, count, hours = event_steps(rows.sequence, rows.seconds, len(first))
-        grid = Grid(len(first), hours.shape[1], items.variables)
+    def _at_events(parts: Iterator[Rows], items: Items, cohort: Cohort) -> _Measured:
+        rows, n = Rows.together(list(parts)), len(cohort)
+        step, count, ends = event_steps(rows.sequence, rows.seconds, n)
+        grid = Grid(n, ends.shape[1], items.variables)
         grid.add(rows.sequence, step, rows.channel, rows.seconds, rows.value)
-        return grid.finish(), np.maximum(count, 1), first, np.diff(hours, axis=1, prepend=0.0)
+        return _Measured(grid.finish(), np.maximum(count, 1), np.where(count > 0, ends[:, 0], np.inf), ends)
 
-
-def _keep(cohort: Cohort, keep: ndarray, what: str, told: list[str]) -> Cohort:
-    if count := int((~keep).sum()):
-        told.append(f"{count:,} sequences {what}")
-    if not keep.any():
-        raise ValueError(f"no sequence is left; left out: {'; '.join(told)}")
-    return cohort.take(keep)
-
-
-def _tell_units(tally: Tally, repair: bool, path: Path, told: list[str]) -> None:
-    if not tally.wrong:
-        return
-    most = ", ".join(f"{count:,} of {what}" for what, count in tally.wrong.most_common(5))
-    what = f"{sum(tally.wrong.values()):,} values in wrong units: {most}"
-    if not repair:
-        raise ValueError(f"{path}: {what}; repair=true converts them")
-    log.warning("%s: converted %s", path, what)
+    def _refuse_units(self, tally: Tally) -> None:
+        if not tally.wrong:
+            return
+        most = ", ".join(f"{count:,} of {what}" for what, count in tally.wrong.most_common(5))
+        what = f"{sum(tally.wrong.values()):,} values in wrong units: {most}"
+        if not self.repair:
+            raise ValueError(f"{self.folder.path}: {what}; repair=true converts them")
+        log.warning("%s: converted %s", self.folder.path, what)
 
 
 def _ids(ids: Iterable[int], what: str) -> str:
