@@ -590,7 +590,7 @@ def without_units(table):
         ("CHARTEVENTS", lambda t: t.drop(columns="charttime"), "no column 'charttime'; did you mean", False),
         ("CHARTEVENTS", put("valuenum", "high", lambda t: t.index == 5), "CHARTEVENTS.csv: cannot be read", False),
         ("CHARTEVENTS", put("itemid", "1", lambda t: t.index >= 0), "nothing was measured in any of", False),
-        ("ICUSTAYS", put("last_wardid", "0", lambda t: t.index >= 0), "no ICU stay is left of .* with a transfer", False),
+        ("ICUSTAYS", put("last_wardid", "0", lambda t: t.index >= 0), "no ICU stay is left of .* a transfer", False),
     ],
     ids=str,
 )  # fmt: skip
