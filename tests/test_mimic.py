@@ -373,6 +373,9 @@ def test_mimic4_is_read_and_written(demo, tmp_path):
     (tmp_path / "iii").mkdir()
     write(tmp_path / "iii", old)
     three = sources.mimic3(str(tmp_path / "iii"), include="all")
+    for folder, read, other in (("iii", sources.mimic4, "mimic3"), ("iv", sources.mimic3, "mimic4")):
+        with pytest.raises(ValueError, match=f"if the tables are of {other}, read {other}"):
+            read(str(tmp_path / folder))
     for name in ("Heart Rate", "Temperature", "Weight"):
         np.testing.assert_array_equal(s.channel(name), three.channel(name))
     np.testing.assert_array_equal(s.static_column("died"), three.static_column("died"))

@@ -186,11 +186,12 @@ class Cohort:
                 yield frames.infer(cells, name, categorical=True)
 
 
-def read_cohort(folder: Folder, unit: Unit, include: Include, repair: bool, told: list[str]) -> Cohort:
+def read_cohort(folder: Folder, newer: bool, unit: Unit, include: Include, repair: bool, told: list[str]) -> Cohort:
     """Read PATIENTS, ADMISSIONS and ICUSTAYS, and choose.
 
     Args:
         folder: Of the tables.
+        newer: Whether these are tables of MIMIC-IV.
         unit: What a sequence is.
         include: `benchmark` leaves out stays with a transfer, admissions with several stays, and minors; `all` nobody.
         repair: Whether repeated rows, and stays that end before they begin, are left out rather than refused.
@@ -203,6 +204,9 @@ def read_cohort(folder: Folder, unit: Unit, include: Include, repair: bool, told
     for name, key in KEYS.items():
         tables[name] = _unique(tables[name], key, folder.file(name), repair, told)
     patients, admissions, stays = tables.values()
+    birth, other = ("anchor_age", "mimic3") if newer else ("dob", "mimic4")
+    if birth not in patients:
+        raise ValueError(f"{folder.file('patients')}: no column {birth!r}; if the tables are of {other}, read {other}")
     everyone = len(stays)
     rows = stays.merge(admissions, on=["subject_id", "hadm_id"], suffixes=("", "_")).merge(patients, on="subject_id")
     if lost := everyone - len(rows):

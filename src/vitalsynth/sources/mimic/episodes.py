@@ -55,7 +55,7 @@ def mimic3_benchmark(
 ) -> Sequences:
     """MIMIC-III as the benchmark of Harutyunyan et al. 2019 prepared it: folders of episodes with a listfile.
 
-    Johnson et al. 2016; PhysioNet Credentialed Health Data License. Hourly, the last value of an hour, as the
+    Johnson et al. 2016; licence: PhysioNet Credentialed Health Data. Hourly, the last value of an hour, as the
     benchmark's discretizer has it; nothing is imputed. The label of in-hospital mortality is the static column died; of
     phenotyping, 25 of them; of decompensation and length of stay, a channel. Where root/ is there too, age, sex and
     ethnicity are read from it.

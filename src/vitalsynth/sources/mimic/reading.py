@@ -63,7 +63,7 @@ def mimic3(
 ) -> Sequences:
     """MIMIC-III, from its tables: ICU stays with the 17 variables of the benchmark of Harutyunyan et al. 2019.
 
-    Johnson et al. 2016; PhysioNet Credentialed Health Data License (the demo: ODbL 1.0). Reads PATIENTS, ADMISSIONS,
+    Johnson et al. 2016; licence: PhysioNet Credentialed Health Data (the demo: ODbL 1.0). Reads PATIENTS, ADMISSIONS,
     ICUSTAYS, CHARTEVENTS, LABEVENTS and OUTPUTEVENTS, .csv or .csv.gz, in bounded memory, rows in any order. In a step
     the last value stands, as in the benchmark; nothing is imputed. What is left out is counted and told.
 
@@ -91,9 +91,9 @@ def mimic3(
     wanted = read_items(items or PACKAGED, ranges)
     schema = Schema((GAP,), form=form, licence=MIMIC3_LICENCE)
     asked = _Asked(
-        Folder(where), unit, hours, step, task, include, chosen_statics(statics), definitions, ranges, repair
+        Folder(where), False, unit, hours, step, task, include, chosen_statics(statics), definitions, ranges, repair
     )
-    return asked.read(wanted, schema, own_items=bool(items), lenient=False)
+    return asked.read(wanted, schema, own_items=bool(items))
 
 
 def mimic4(
@@ -111,7 +111,7 @@ def mimic4(
 ) -> Sequences:
     """MIMIC-IV, from its tables: ICU stays with the variables of the MIMIC-III benchmark, by MetaVision's item ids.
 
-    Johnson et al. 2023; PhysioNet Credentialed Health Data License (the demo: ODbL 1.0). Reads hosp/ patients,
+    Johnson et al. 2023; licence: PhysioNet Credentialed Health Data (the demo: ODbL 1.0). Reads hosp/ patients,
     admissions, labevents and icu/ icustays, chartevents, outputevents, .csv or .csv.gz; all else is as in `mimic3`, but
     that lab values that name no admission count by their time.
 
@@ -134,9 +134,9 @@ def mimic4(
         wanted = wanted.take((wanted.ids >= METAVISION) | (wanted.table == "labevents")).only_measurable()
     schema = Schema((GAP,), form="mimic4", licence=MIMIC4_LICENCE)
     asked = _Asked(
-        Folder(where), unit, hours, step, task, include, chosen_statics(statics), definitions, ranges, repair
+        Folder(where), True, unit, hours, step, task, include, chosen_statics(statics), definitions, ranges, repair
     )
-    return asked.read(wanted, schema, own_items=bool(items), lenient=True)
+    return asked.read(wanted, schema, own_items=bool(items))
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +161,7 @@ class _Asked:
     """What was asked for: the settings of `mimic3`."""
 
     folder: Folder
+    newer: bool
     unit: Unit
     hours: float
     step: float
@@ -179,13 +180,13 @@ class _Asked:
                 f"step must be 0 (times of events), or from a second to hours={self.hours:g}; got {self.step}"
             )
 
-    def read(self, items: Items, schema: Schema, own_items: bool, lenient: bool) -> Sequences:
+    def read(self, items: Items, schema: Schema, own_items: bool) -> Sequences:
         """Read all tables."""
         told: list[str] = []
         cohort = self._cohort(told)
         labels = list(phenotypes(cohort, self.folder, self.definitions, told)) if self.task == "phenotyping" else []
         items, tally = self._known(items, own_items, told), Tally()
-        measured = self._measured(items, cohort, tally, lenient)
+        measured = self._measured(items, cohort, tally)
         self._refuse_units(tally)
         if own_items and (unseen := set(items.ids.tolist()) - tally.items):
             told.append(_ids(unseen, "items wanted that no row has"))
@@ -201,11 +202,12 @@ class _Asked:
         return sequences if there.all() else sequences.take(there)
 
     def _cohort(self, told: list[str]) -> Cohort:
-        cohort = read_cohort(self.folder, self.unit, self.include, self.repair, told)
+        cohort = read_cohort(self.folder, self.newer, self.unit, self.include, self.repair, told)
         if self.task != "in-hospital-mortality":
             return cohort
         long = cohort.hours >= MORTALITY_HOURS - 1e-6
-        told.append(f"{int((~long).sum()):,} sequences of less than {MORTALITY_HOURS:g} hours")
+        if not long.all():
+            told.append(f"{int((~long).sum()):,} sequences of less than {MORTALITY_HOURS:g} hours")
         if not long.any():
             raise ValueError(f"{self.folder.path}: no sequence is left; left out: {'; '.join(told)}")
         return cohort.take(long)
@@ -247,7 +249,7 @@ class _Asked:
         told.append(what)
         return items.take(~unknown)
 
-    def _measured(self, items: Items, cohort: Cohort, tally: Tally, lenient: bool) -> _Measured:
+    def _measured(self, items: Items, cohort: Cohort, tally: Tally) -> _Measured:
         """Stream the tables of events."""
         windows = Windows.of(cohort, self.hours)
         rows = (
@@ -255,7 +257,7 @@ class _Asked:
             for table in TABLES
             if table in items.table
             for rows in measurements(
-                self.folder.file(table), table, items, windows, tally, lenient=lenient, ranges=self.ranges
+                self.folder.file(table), table, items, windows, tally, lenient=self.newer, ranges=self.ranges
             )
         )
         return self._on_grid(rows, items, cohort) if self.step else self._at_events(rows, items, cohort)
