@@ -292,6 +292,11 @@ def test_phenotypes(small, tmp_path):
     assert 0 < s.static_column("Shock").sum() < len(s)
     back = sources.mimic3(str(written(s, tmp_path / "back")), **settings)
     assert_same(back, s)
+    s = sources.mimic3(str(folder), **settings, form="mimic3-benchmark", statics="died")
+    back = sources.mimic3_benchmark(str(written(s, tmp_path / "benchmark")), task="phenotyping")
+    for name in ("Shock", "Essential hypertension", "died"):
+        np.testing.assert_array_equal(back.static_column(name), s.static_column(name))
+    np.testing.assert_array_equal(back.values, s.values)
     with pytest.raises(ValueError, match=r"no definitions: .* needs definitions=FILE"):
         sources.mimic3(str(folder), task="phenotyping")
     with pytest.raises(ValueError, match=r"no table DIAGNOSES_ICD"):
@@ -436,6 +441,15 @@ def test_folders_made_by_hand(tmp_path, caplog):
     assert s.channel("Temperature")[0, 47] == 37.0 and (~np.isnan(s.values)).sum() == 5
     for what in ("1 values before their sequence begins", "1 values beyond the limits", "1 values that are no number"):
         assert what in caplog.text
+    place = tmp_path / "root" / "train" / "7"
+    place.mkdir(parents=True)
+    for episode, stay in ((1, "0.5"), (2, "")):
+        (place / f"episode{episode}_timeseries.csv").write_text("Hours,Heart Rate\n1.5,60\n")
+        about = f"Icustay,Ethnicity,Gender,Age,Length of Stay,Mortality\n1,4,2,300.1,{stay},1\n"
+        (place / f"episode{episode}.csv").write_text(about)
+    root = sources.mimic3_benchmark(str(tmp_path), task="root")
+    assert len(root) == 1 and root.lengths.tolist() == [12] and root.static.tolist() == [[1, 90, 1, 4]]
+    assert "1 episodes whose length of stay is not known" in caplog.text
     (folder / "listfile.csv").write_text("stay,y_true\n9_episode2_timeseries.csv,0\n9_episode2_timeseries.csv,0\n")
     with pytest.raises(ValueError, match=r"1 samples are there twice .* repair=true"):
         sources.mimic3_benchmark(str(tmp_path), split="test")

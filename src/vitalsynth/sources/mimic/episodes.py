@@ -126,7 +126,9 @@ def _samples(folder: Path, task: str, repair: bool) -> Frame:
         samples: Frame = pd.concat([samples, known], axis=1)
     if "Length of Stay" in samples and task != "in-hospital-mortality":
         samples["end"] = 24 * samples["Length of Stay"]
-    return samples
+    if unknown := int(samples["end"].isna().sum()):
+        log.warning("%s: left out: %s episodes whose length of stay is not known", folder, f"{unknown:,}")
+    return samples[samples["end"].notna()].reset_index(drop=True)
 
 
 def _of_root(root: Path, stay: str) -> Frame:

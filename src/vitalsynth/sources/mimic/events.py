@@ -112,8 +112,13 @@ class Windows:
     """Between which times rows belong to which sequence; found by a search in (subject, start).
 
     Args:
-        cohort: The sequences, ordered by subject and start.
-        hours: Later rows are not wanted.
+        subjects: Whom there are sequences of, in ascending order.
+        keys: Subject (its place in `subjects`) and start of each sequence in one number, in ascending order.
+        group: The place of the subject of each.
+        start: Seconds.
+        end: Seconds.
+        admission: Id; -1 where the sequence is not of one.
+        stay: Id; -1 where the sequence is not of one.
     """
 
     subjects: Int[ndarray, " s"]
@@ -126,6 +131,7 @@ class Windows:
 
     @classmethod
     def of(cls, cohort: Cohort, hours: float) -> Windows:
+        """Return the windows of a cohort, of each the first so many hours."""
         frame = cohort.frame
         subjects, group = np.unique(frame["subject_id"].to_numpy(np.int64), return_inverse=True)
         start, end = (frame[name].to_numpy(np.int64) for name in ("start", "end"))
