@@ -25,7 +25,7 @@ class Column:
         origin: A value from which the steps count.
         low: No value lies below (a saturation of 0 %); None if unbounded.
         high: No value lies above.
-        key: What it is called in the files it came from, where that is another name.
+        key: What the files it came from call it, where that is not its name: a code, or table and item id in MIMIC.
     """
 
     name: str

@@ -24,6 +24,7 @@ from .edf import EDFWriter
 from .eicu import EICUWriter, eicu
 from .images import digits, faces, fashion_mnist, mnist
 from .meds import MEDSWriter, meds
+from .mimic import EpisodeWriter, MIMIC3Writer, MIMIC4Writer, mimic3, mimic3_benchmark, mimic4
 from .physionet2012 import PhysioNet2012Writer, physionet2012
 from .physionet2019 import PhysioNet2019Writer, physionet2019
 from .ptbxl import PTBXLWriter, ptbxl
@@ -44,6 +45,9 @@ __all__ = [
     "fashion_mnist",
     "icu_demo",
     "meds",
+    "mimic3",
+    "mimic3_benchmark",
+    "mimic4",
     "mnist",
     "ornstein_uhlenbeck",
     "physionet2012",
@@ -68,6 +72,9 @@ FORMS: dict[str, type[Writer]] = {
     "ptbxl": PTBXLWriter,
     "wfdb": WFDBWriter,
     "yaib": YAIBWriter,
+    "mimic3": MIMIC3Writer,
+    "mimic3-benchmark": EpisodeWriter,
+    "mimic4": MIMIC4Writer,
 }
 """What writes sequences as folders laid out like those they were read from, by `Schema.form`."""
 
@@ -83,6 +90,9 @@ LAYOUTS: dict[str, Source] = {
     "data/**/*.parquet": meds,
     "vitalPeriodic.csv*": eicu,
     "ptbxl_database.csv": ptbxl,
+    "[Cc][Hh][Aa][Rr][Tt][Ee][Vv][Ee][Nn][Tt][Ss].csv*": mimic3,
+    "icu/chartevents.csv*": mimic4,
+    "*/listfile.csv": mimic3_benchmark,
     "*.hea": ecg,
 }
 """What reads a folder, by a pattern that something in it matches; the first that matches counts."""
