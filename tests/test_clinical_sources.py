@@ -6,7 +6,6 @@ import io
 import math
 import re
 import tarfile
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ import pytest
 from conftest import shared_data
 from vitalsynth import frames, sources
 from vitalsynth.preparation import Preparation
+from vitalsynth.sequences import Column
 from vitalsynth.sources.eicu import HEADERS
 from vitalsynth.sources.faults import Faults
 from vitalsynth.sources.physionet2012 import _check as check_2012
@@ -764,4 +764,4 @@ def test_faults_add_up_and_end_in_one_line(caplog):
         ValueError, match=re.escape("somewhere: 5 rows too many (first: a); 1 values in feet; repair=True")
     ):
         faults.settle()
-    assert math.isnan(Faults("x", True).physical(np.array([np.inf]), replace(sources.icu_demo().schema.channels[0]))[0])
+    assert math.isnan(Faults("x", True).physical(np.array([np.inf]), Column("hr"))[0])
