@@ -609,7 +609,6 @@ def without_units(table):
         ("CHARTEVENTS", put("itemid", "1", lambda t: t.index >= 0), "nothing was measured in any of", False),
         ("ICUSTAYS", put("last_wardid", "0", lambda t: t.index >= 0), "no ICU stay is left of .* a transfer", False),
     ],
-    ids=str,
 )  # fmt: skip
 def test_bad_tables_are_named_and_repaired_on_request(small, tmp_path, caplog, name, change, message, repaired):
     folder = changed(small, tmp_path, name, change)

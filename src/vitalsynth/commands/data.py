@@ -67,6 +67,7 @@ def _summary(name: str, sequences: Sequences) -> str:
         else f"{lengths.min()} to {lengths.max()} steps"
     )
     step = f" of {schema.step:g} {schema.step_unit}" if schema.step_unit else ""
+    step = step if schema.gap is None else " at times of their own"
     return f"{name}: {len(sequences):,} sequences of {len(np.unique(sequences.subject)):,} subjects, {steps}{step}"
 
 

@@ -97,12 +97,12 @@ class Sequences:
         keep_statics = [j for j, c in enumerate(self.schema.statics) if c.name not in names]
         schema = replace(
             self.schema,
+            rules=(),
             channels=tuple(self.schema.channels[j] for j in keep_channels),
             statics=tuple(self.schema.statics[j] for j in keep_statics),
             image=self.schema.image if len(keep_channels) == len(self.schema.channels) else None,
-            rules=_without(self.schema.rules, names),
             gap=None if self.schema.gap in names else self.schema.gap,
-        )
+        ).keeping(*self.schema.rules)
         return replace(
             self, schema=schema, values=self.values[:, :, keep_channels], static=self.static[:, keep_statics]
         )
@@ -172,12 +172,6 @@ class Sequences:
             sha.update(repr(part.shape).encode() + np.nan_to_num(part, nan=1e30).tobytes())
         sha.update("\n".join(map(str, self.subject)).encode())
         return sha.hexdigest()
-
-
-def _without(rules: tuple[str, ...], names: set[str]) -> tuple[str, ...]:
-    """Return rules without some channels; what holds for neighbours of neighbours stays."""
-    chains = [[name for name in map(str.strip, rule.split("<=")) if name not in names] for rule in rules]
-    return tuple(" <= ".join(chain) for chain in chains if len(chain) > 1)
 
 
 def _alike(columns: tuple[Column, ...], wanted: tuple[Column, ...]) -> tuple[Column, ...]:

@@ -169,6 +169,15 @@ class Schema:
                 raise ValueError(f"rule {rule!r}: {self.channels[j].name} is {self.channels[j].form}, not a number")
         return positions
 
+    def keeping(self, *rules: str) -> Schema:
+        """Return the same with more rules, as far as its channels are those they speak of.
+
+        What holds for a chain holds without some of its channels, too.
+        """
+        known = {column.name for column in self.channels}
+        chains = [[name for name in map(str.strip, rule.split("<=")) if name in known] for rule in rules]
+        return replace(self, rules=(*self.rules, *(" <= ".join(chain) for chain in chains if len(chain) > 1)))
+
     def limited(self, rules: Sequence[str] = (), limits: Mapping[str, str] | None = None) -> Schema:
         """Return the same with more rules, and with other bounds of channels, `{"hr": "0:300"}`.
 

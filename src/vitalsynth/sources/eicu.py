@@ -33,6 +33,10 @@ from .faults import Faults
 from .folders import default_folder
 
 FORM = "eicu"
+PRESSURES = (
+    "systemicdiastolic <= systemicmean <= systemicsystolic",
+    "noninvasivediastolic <= noninvasivemean <= noninvasivesystolic",
+)
 LICENCE = (
     "eICU-CRD 2.0: PhysioNet Credentialed Health Data License 1.5.0, not to be passed on; its demo: ODbL 1.0; "
     "cite Pollard et al. 2018 and Goldberger et al. 2000"
@@ -168,6 +172,7 @@ def eicu(
     faults.settle()
     measured = [columns.with_resolution(column, values[:, :, j]) for j, column in enumerate(channels)]
     schema = Schema(tuple(measured), statics, step, "h", STAY, "observationoffset", PERSON, form=FORM, licence=LICENCE)
+    schema = schema.keeping(*PRESSURES)
     lengths = np.clip(np.ceil(stays["unitdischargeoffset"] / 60 / step), 1, steps).to_numpy(np.int64)
     return Sequences(values, schema, lengths, static, stays[PERSON].to_numpy(str)).drop(unseen)
 

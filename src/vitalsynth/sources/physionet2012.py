@@ -148,6 +148,7 @@ def physionet2012(
     measured = [columns.with_resolution(column, values[:, :, j]) for j, column in enumerate(CHANNELS)]
     statics = [columns.with_resolution(c, static[:, j]) for j, c in enumerate((*DESCRIPTORS.values(), *taken))]
     schema = Schema(tuple(measured), tuple(statics), step, "h", id="RecordID", time="Time", form=FORM, licence=LICENCE)
+    schema = schema.keeping("DiasABP <= MAP <= SysABP", "NIDiasABP <= NIMAP <= NISysABP")
     return Sequences(values, schema, static=static, subject=stays).take(np.isin(stays, outcomes.index))
 
 

@@ -106,6 +106,7 @@ def physionet2019(folder: str | None = None, hours: int = 72, repair: bool = Fal
     schema = Schema(
         tuple(measured), tuple(statics), 1.0, "h", id="record", time="ICULOS", start=1.0, form=FORM, licence=LICENCE
     )
+    schema = schema.keeping("DBP <= MAP <= SBP")
     return Sequences(values, schema, lengths, static, np.array([name.removesuffix(".psv") for name, _ in files]))
 
 

@@ -115,7 +115,7 @@ def yaib(folder: str, repair: bool = False) -> Sequences:
     faults.settle()
     schema = Schema(
         tuple(channels), tuple(statics), 1.0, "h", ID, TIME, time_kind="timedelta", form=FORM, licence=LICENCE
-    )
+    ).keeping("dbp <= map <= sbp")
     return frames.from_frame(table.merge(of_stays, on=ID), schema=schema, origin=folder)
 
 

@@ -23,6 +23,8 @@ from .style import CATEGORIES, MISSING, REAL, SYNTHETIC, WIDTH, blank, clean, la
 def time_axis(sequences: Sequences) -> tuple[Float[ndarray, " length"], str]:
     """Return the time of every step and what to write below the axis."""
     schema = sequences.schema
+    if schema.gap is not None:
+        return np.arange(sequences.length, dtype=np.float64), "event"
     times = schema.start + schema.step * np.arange(sequences.length)
     return times.astype(np.float64), f"{clean(schema.time, 24)} ({clean(schema.step_unit, 12) or 'steps'})"
 
@@ -162,7 +164,7 @@ def autocorrelation(real: Sequences, synthetic: Sequences, name: str, most: int 
     """Draw how strongly a value goes with the one so many steps later, over all pairs of which both are measured."""
     column = real.schema.channels[real.schema.channel_index(name)]
     figure, (ax,) = blank(2.1)
-    unit = clean(real.schema.step_unit, 12)
+    unit = clean(real.schema.step_unit, 12) if real.schema.gap is None else "events"
     for s, label, colour in zip((real, synthetic), ("real", "synthetic"), (REAL, SYNTHETIC), strict=True):
         correlations = lagged_correlations(s.channel(name), most)
         lags = real.schema.step * np.arange(len(correlations))

@@ -29,7 +29,7 @@ from ..folders import default_folder
 from .cohort import AGE, DECOMPENSATION, DIED, ETHNICITY, HOUR, MORTALITY_HOURS, PHENOTYPES, REMAINING, SEX
 from .events import Rows, Tally, limited
 from .grid import Grid, steps
-from .items import Frame, Items, read_items
+from .items import PRESSURES, Frame, Items, read_items
 from .reading import MIMIC3_LICENCE
 from .writing import Times
 
@@ -101,7 +101,7 @@ def mimic3_benchmark(
         step_unit="h",
         form="mimic3-benchmark",
         licence=MIMIC3_LICENCE,
-    )
+    ).keeping(PRESSURES)
     static = np.stack([cells for _, cells in statics], axis=1) if statics else None
     return Sequences(values, schema, lengths, static, samples["subject"].to_numpy(np.int64))  # type: ignore[arg-type]
 

@@ -36,6 +36,8 @@ from ...sequences import Column, nearest
 
 PACKAGED = Path(str(resources.files("vitalsynth") / "data" / "mimic_items.csv"))
 TABLES = ("chartevents", "labevents", "outputevents")
+PRESSURES = "Diastolic blood pressure <= Mean blood pressure <= Systolic blood pressure"
+"""What orders the benchmark's variables."""
 AGGREGATES = ("last", "mean", "sum")
 NEEDED = ("itemid", "name")
 OF_ITEM = ("table", "recorded", "factor", "label")

@@ -30,7 +30,7 @@ from .cohort import (
 )
 from .events import Rows, Tally, Windows, measurements
 from .grid import Grid, event_steps, steps
-from .items import PACKAGED, TABLES, Items, read_items
+from .items import PACKAGED, PRESSURES, TABLES, Items, read_items
 
 log = logging.getLogger(__name__)
 
@@ -228,8 +228,9 @@ class _Asked:
             channels=(*(column for column, _ in extra), *columns),
             statics=tuple(column for column, _ in statics),
             step=self.step or 1.0,
-            step_unit="h" if self.step else "",
-        )
+            step_unit="h",
+            gap=None if self.step else GAP.name,
+        ).keeping(PRESSURES)
         return Sequences(values, schema, measured.lengths, static, cohort.frame["subject_id"].to_numpy(np.int64))
 
     def _known(self, items: Items, own: bool, told: list[str]) -> Items:
