@@ -49,7 +49,7 @@ def assert_repaired(source, clean, *arguments, caplog, counted, **settings):
     """Refused by default and named, repaired on request with a warning that says the same; then as if clean."""
     message = refusal(source, *arguments, **settings)
     assert counted in message
-    assert "repair=True (--source.repair)" in message
+    assert "repair=True (--source.repair true)" in message
     caplog.clear()
     repaired = source(*arguments, repair=True, **settings)
     assert counted in caplog.text
@@ -234,7 +234,7 @@ def test_fahrenheit_among_celsius_is_named_and_converted(challenge, caplog):
     edit(challenge / "set-a" / "132540.txt", hotter)
     message = refusal(sources.physionet2012, str(challenge))
     assert f"{count} values of Temp in °F instead of °C" in message
-    assert message.endswith("repair=True (--source.repair) converts them")
+    assert message.endswith("repair=True (--source.repair true) converts them")
     repaired = sources.physionet2012(str(challenge), repair=True)
     np.testing.assert_allclose(repaired.values, whole.values, rtol=1e-5)
 

@@ -73,7 +73,7 @@ class Faults:
         )
         mends = ", ".join(dict.fromkeys(mend for _, _, mend in self.found.values()))
         if not self.repair:
-            raise ValueError(f"{self.origin}: {counted}; repair=True (--source.repair) {mends}")
+            raise ValueError(f"{self.origin}: {counted}; repair=True (--source.repair true) {mends}")
         log.warning("%s: %s; repair %s", self.origin, counted, mends)
 
 
