@@ -199,7 +199,8 @@ def test_a_record_that_lacks_something_is_no_traceback(missing, command, run, ca
     assert said.count("\n") <= 1 and "Traceback" not in said
     assert code == 0 or said.startswith(f"vitalsynth {command}: ")
     shutil.rmtree(run.parent / "x", ignore_errors=True)
-    (run.parent / "x.csv").unlink(missing_ok=True)
+    for name in ("x.csv", "x.csv.card.md"):
+        (run.parent / name).unlink(missing_ok=True)
     assert_unharmed(run.parent)
 
 

@@ -22,14 +22,14 @@ recognised.
 OWN = "Learned from the user's own data: what may be done with those decides what may be done with this."
 
 
-def write(run: Run, step: int, cohort: Path, drawn: Mapping[str, Any]) -> None:
-    """Write a card beside a cohort, `cohort.csv.card.md`, as Markdown.
+def text(run: Run, step: int, cohort: Path, drawn: Mapping[str, Any]) -> str:
+    """Return the card of a cohort, as Markdown.
 
     Args:
         run: That the cohort was drawn from.
         step: Of which checkpoint.
         cohort: The file or folder.
-        drawn: How it was drawn: how many, conditions, what was imposed, the seed.
+        drawn: How it is drawn: how many, conditions, what is imposed, the seed.
     """
     licence = run.preparation.schema.licence
     parts = {
@@ -41,9 +41,13 @@ def write(run: Run, step: int, cohort: Path, drawn: Mapping[str, Any]) -> None:
         if licence
         else OWN,
     }
-    text = "\n\n".join(f"{heading}\n\n{text.strip()}" for heading, text in parts.items())
+    return "\n\n".join(f"{heading}\n\n{body.strip()}" for heading, body in parts.items()) + "\n"
+
+
+def write(cohort: Path, text: str) -> None:
+    """Write a card beside its cohort, as `cohort.csv.card.md`."""
     with atomic_path(cohort.with_name(f"{cohort.name}.card.md")) as temporary:
-        temporary.write_text(f"{text}\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

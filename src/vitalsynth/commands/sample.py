@@ -98,6 +98,7 @@ def sample(
         path = (
             runs.destinations(out, [each])[0] if out else _own_place(each, step, count, seed, given | changed | options)
         )
+        about = card.text(each, step, path, {"count": count, "seed": seed} | given | changed | options)
         if past:
             begun = _begun(each, past, given)
             chunks = sampling.continued(each, generator, begun, past_steps, count, seed)
@@ -107,7 +108,7 @@ def sample(
         chunks = map(physiology.enforce, chunks) if enforce else chunks
         _draw(each, path, count * (1 if begun is None else len(begun)), chunks, quiet, begun is not None)
         if path.suffix != ".png":
-            card.write(each, step, path, {"count": count, "seed": seed} | given | changed | options)
+            card.write(path, about)
         made.append(path)
     return made
 
