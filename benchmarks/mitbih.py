@@ -32,7 +32,7 @@ import vitalsynth
 from vitalsynth import sources
 from vitalsynth.seeds import derive
 from vitalsynth.sequences import listed
-from vitalsynth.sources.cuts import CLASSES
+from vitalsynth.sources.ecg.cuts import CLASSES
 from vitalsynth.sources.folders import default_folder
 
 DS1 = "101,106,108,109,112,114,115,116,118,119,122,124,201,203,205,207,208,209,215,220,223,230"

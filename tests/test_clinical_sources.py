@@ -17,9 +17,9 @@ from conftest import shared_data
 from vitalsynth import frames, sources
 from vitalsynth.preparation import Preparation
 from vitalsynth.sequences import Column
-from vitalsynth.sources.eicu import HEADERS
-from vitalsynth.sources.faults import Faults
-from vitalsynth.sources.physionet2012 import _check as check_2012
+from vitalsynth.sources.icu.eicu import HEADERS
+from vitalsynth.sources.icu.faults import Faults
+from vitalsynth.sources.icu.physionet2012 import _check as check_2012
 
 
 def written(sequences, folder, chunk=30):

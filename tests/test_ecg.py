@@ -11,8 +11,8 @@ from scipy.signal import welch
 
 from conftest import shared_data
 from vitalsynth import frames, sources
-from vitalsynth.sources.cuts import AAMI
-from vitalsynth.sources.ecg import MITDB, _labels
+from vitalsynth.sources.ecg.cuts import AAMI
+from vitalsynth.sources.ecg.records import MITDB, _labels
 
 
 @pytest.fixture(scope="module")

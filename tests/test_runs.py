@@ -354,7 +354,10 @@ def test_scores_and_samples_come_along_where_they_belong(family, tmp_path):
     run = merge([str(tmp_path / "a"), str(tmp_path / "b")], out=str(tmp_path / "m"), quiet=True)
     judged = [row["step"] for row in run.evaluations() if row["metric"] == "MMD²"]
     assert judged == [5, 10, 15, 20]
-    assert [file.name for file in run.samples()] == [f"{step:08d}-3-seed0.parquet" for step in (5, 10, 15, 20)]
+    cohorts = [f"{step:08d}-3-seed0.parquet" for step in (5, 10, 15, 20)]
+    assert [file.name for file in run.samples()] == [
+        name for cohort in cohorts for name in (cohort, f"{cohort}.card.md")
+    ]
     report([str(run.path)], data=DATA, count=10)
     assert "TSTR" in (run.path / "report.html").read_text()
 

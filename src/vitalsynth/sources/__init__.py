@@ -19,19 +19,24 @@ from ..components import locate, trust
 from ..frames import Writer
 from ..sequences import Schema, Sequences, nearest
 from .clinical import ecg5000, icu_demo
-from .ecg import WFDBWriter, ecg
-from .edf import EDFWriter
-from .eicu import EICUWriter, eicu
+from .ecg import EDFWriter, PTBXLWriter, WFDBWriter, ecg, ptbxl
+from .icu import (
+    EICUWriter,
+    MEDSWriter,
+    PhysioNet2012Writer,
+    PhysioNet2019Writer,
+    YAIBWriter,
+    eicu,
+    meds,
+    physionet2012,
+    physionet2019,
+    yaib,
+)
 from .images import digits, faces, fashion_mnist, mnist
-from .meds import MEDSWriter, meds
 from .mimic import EpisodeWriter, MIMIC3Writer, MIMIC4Writer, mimic3, mimic3_benchmark, mimic4
-from .physionet2012 import PhysioNet2012Writer, physionet2012
-from .physionet2019 import PhysioNet2019Writer, physionet2019
-from .ptbxl import PTBXLWriter, ptbxl
 from .series import energy, etth1, series
 from .tables import table
 from .toy import ar1, ornstein_uhlenbeck, sines
-from .yaib import YAIBWriter, yaib
 
 __all__ = [
     "ar1",

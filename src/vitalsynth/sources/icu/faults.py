@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from ..sequences import Column
+from ...sequences import Column
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
-from ..sequences import Column, Schema, nearest
+from ...sequences import Column, Schema, nearest
 
 log = logging.getLogger(__name__)
 
@@ -317,7 +317,7 @@ def write_record(folder: Path, name: str, values: Float[ndarray, "m channels"], 
     )
 
 
-class Faults:
+class FaultyRecords:
     """What is wrong with records, gathered so that all are named and counted at once.
 
     Args:

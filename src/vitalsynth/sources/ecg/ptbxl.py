@@ -19,11 +19,11 @@ import pandas as pd
 from jaxtyping import Float
 from numpy import ndarray
 
-from ..frames import Writer
-from ..sequences import Column, Schema, Sequences, listed
+from ...frames import Writer
+from ...sequences import Column, Schema, Sequences, listed
+from ..folders import default_folder
 from .cuts import alike
-from .folders import default_folder
-from .waveforms import Faults, Header, needs_wfdb, rate_of, write_record
+from .waveforms import FaultyRecords, Header, needs_wfdb, rate_of, write_record
 
 LEADS = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
 SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
@@ -70,7 +70,7 @@ def ptbxl(
     table = _table(where, folds, NAMES[rate])
     statements = _csv(where / "scp_statements.csv", ("diagnostic", "diagnostic_class"), index=0)
     meaning = statements["diagnostic_class"].where(statements["diagnostic"] == 1).to_dict()
-    faults = Faults(where, len(table), repair)
+    faults = FaultyRecords(where, len(table), repair)
     wanted = listed(leads) or list(LEADS)
     signals, statics, columns, subjects = [], [], [], []
     for ecg_id, row in table.to_dict("index").items():

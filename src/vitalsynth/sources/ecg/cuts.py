@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
-from ..sequences import Column
+from ...sequences import Column
 from .waveforms import Annotations, Band, Header, brought_to
 
 CLASSES = ("N", "S", "V", "F", "Q")

@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 from jaxtyping import Float
 from numpy import ndarray
 
-from .. import frames
-from ..frames import Writer, columns
-from ..sequences import Column, Schema, Sequences
+from ... import frames
+from ...frames import Writer, columns
+from ...sequences import Column, Schema, Sequences
 from .faults import Faults
 
 FORM = "yaib"

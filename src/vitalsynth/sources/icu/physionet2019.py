@@ -15,11 +15,11 @@ import pandas as pd
 from jaxtyping import Float
 from numpy import ndarray
 
-from .. import storage
-from ..frames import Writer, columns
-from ..sequences import Column, Schema, Sequences
+from ... import storage
+from ...frames import Writer, columns
+from ...sequences import Column, Schema, Sequences
+from ..folders import default_folder
 from .faults import Faults
-from .folders import default_folder
 from .texts import Files, as_rows, read_files
 
 FORM = "physionet2019"

@@ -16,11 +16,11 @@ import pandas as pd
 from jaxtyping import Int, Shaped
 from numpy import ndarray
 
-from ..frames import Writer, written
-from ..sequences import Column, Schema, Sequences, listed, nearest
+from ...frames import Writer, written
+from ...sequences import Column, Schema, Sequences, listed, nearest
+from ..folders import default_folder
 from .cuts import AAMI, CHANGE, CLASSES, Cut, Piece
-from .folders import default_folder
-from .waveforms import Faults, Header, needs_wfdb, rate_of, write_record
+from .waveforms import FaultyRecords, Header, needs_wfdb, rate_of, write_record
 
 _RUNS = ((100, 109), (111, 119), (121, 124), (200, 203), (205, 205), (207, 210), (212, 215), (217, 217), (219, 223),
          (228, 228), (230, 234))  # fmt: skip
@@ -87,7 +87,7 @@ def ecg(
     where = Path(folder) if folder else default_folder("mitdb")
     asked = _labels(labels, take)
     names = _names(where, records)
-    faults = Faults(where, len(names), repair)
+    faults = FaultyRecords(where, len(names), repair)
     headers: dict[str, Header] = {}
     for name in names:
         with faults.of(name):

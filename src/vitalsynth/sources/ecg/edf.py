@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from ..frames import Writer
-from ..sequences import Column, Schema, Sequences
-from .ecg import peak, rhythms, symbols
+from ...frames import Writer
+from ...sequences import Column, Schema, Sequences
+from .records import peak, rhythms, symbols
 from .waveforms import MOST, digital, needs_wfdb, rate_of
 
 BEGINNING = datetime(1985, 1, 1)  # the first date that EDF can hold

@@ -24,10 +24,10 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from .. import frames, storage
-from ..frames import Writer, columns
-from ..frames.grid import FIRST_DATE
-from ..sequences import Column, Schema, Sequences, nearest
+from ... import frames, storage
+from ...frames import Writer, columns
+from ...frames.grid import FIRST_DATE
+from ...sequences import Column, Schema, Sequences, nearest
 from .bins import Bins
 from .faults import Faults
 

@@ -25,12 +25,12 @@ import pyarrow.csv as pc
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from .. import frames
-from ..frames import Writer, columns
-from ..sequences import Column, Schema, Sequences, listed
+from ... import frames
+from ...frames import Writer, columns
+from ...sequences import Column, Schema, Sequences, listed
+from ..folders import default_folder
 from .bins import Bins
 from .faults import Faults
-from .folders import default_folder
 
 FORM = "eicu"
 PRESSURES = (

@@ -20,12 +20,12 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from .. import storage
-from ..frames import Writer, columns
-from ..sequences import Column, Schema, Sequences
+from ... import storage
+from ...frames import Writer, columns
+from ...sequences import Column, Schema, Sequences
+from ..folders import default_folder
 from .bins import Bins
 from .faults import Faults, log
-from .folders import default_folder
 from .texts import Rows, as_rows, read_files
 
 FORM = "physionet2012"
