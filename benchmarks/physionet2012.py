@@ -95,7 +95,9 @@ def fidelity(reference, test, other):
     apart = lambda measure: float(np.nanmean(np.abs(measure(test, often) - measure(other, often))))  # noqa: E731
     points = 100 * np.abs(rates(test) - rates(other))[often]
     marginals = [
-        wasserstein_distance(of(test, j), of(other, j)) / of(test, j).std() for j in often if len(of(other, j))
+        wasserstein_distance(of(test, j), of(other, j)) / of(test, j).std()
+        for j in often
+        if len(of(other, j)) and of(test, j).std() > 0  # ventilation is noted where it is on
     ]
     return {
         "rates": float(points.max()),
@@ -154,10 +156,18 @@ class Recurrent(nn.Module):
         return self.last(torch.cat([out.mean(dim=1), out[:, -1], s], dim=1))[:, 0]
 
 
+def _level_and_scale(rows):
+    """Return mean and deviation of each column, 0 and 1 where nothing is known or nothing varies."""
+    known = ~np.isnan(rows).all(axis=0)
+    level, scale = np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
+    level[known], scale[known] = np.nanmean(rows[:, known], axis=0), np.nanstd(rows[:, known], axis=0)
+    return level, np.where(scale > 0, scale, 1.0)
+
+
 def recurrent(train_part, test, seed):
     """Train a GRU, stop by a sixth of the stays, average three of them."""
-    level, scale = np.nanmean(train_part.values, axis=(0, 1)), np.nanstd(train_part.values, axis=(0, 1))
-    middle, spread = np.nanmean(_statics(train_part), axis=0), np.nanstd(_statics(train_part), axis=0)
+    level, scale = _level_and_scale(train_part.values.reshape(-1, train_part.values.shape[2]))
+    middle, spread = _level_and_scale(_statics(train_part))
 
     def encode(stays):
         z = np.clip((stays.values - level) / scale, -5, 5)
