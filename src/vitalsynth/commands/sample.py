@@ -11,8 +11,7 @@ from typing import Any
 from .. import frames, runs, sampling, sources
 from ..runs import Run
 from ..sampling import Pattern, parse_pairs
-from ..sequences import Sequences, listed
-from ..sequences import rules as physiology
+from ..sequences import Sequences, listed, rules
 from ..sources import images
 from ..sources.tables import table_like
 from ..storage import refuse_existing
@@ -87,7 +86,7 @@ def sample(
         "past_steps": past_steps,
         "enforce": enforce,
     }
-    options = {name: value for name, value in options.items() if value}
+    asked = given | changed | {name: value for name, value in options.items() if value}
     found = runs.find(run)
     if out:
         for place in runs.destinations(out, found):
@@ -95,17 +94,15 @@ def sample(
     made = []
     for each in found:
         generator, step = sampling.load_generator(each, checkpoint, device, changed)
-        path = (
-            runs.destinations(out, [each])[0] if out else _own_place(each, step, count, seed, given | changed | options)
-        )
-        about = card.text(each, step, path, {"count": count, "seed": seed} | given | changed | options)
+        path = runs.destinations(out, [each])[0] if out else _own_place(each, step, count, seed, asked)
+        about = card.text(each, step, path, {"count": count, "seed": seed} | asked)
         if past:
             begun = _begun(each, past, given)
             chunks = sampling.continued(each, generator, begun, past_steps, count, seed)
         else:
             begun, imposed = None, _pattern(each, listed(never), pattern)
             chunks = sampling.sample(each, generator, count, given, seed, imposed, balance)
-        chunks = map(physiology.enforce, chunks) if enforce else chunks
+        chunks = map(rules.enforce, chunks) if enforce else chunks
         _draw(each, path, count * (1 if begun is None else len(begun)), chunks, quiet, begun is not None)
         if path.suffix != ".png":
             card.write(path, about)

@@ -79,11 +79,11 @@ class Times:
 
     @cached_property
     def end_of_step(self) -> Int[ndarray, "n length"]:
-        gaps = self.label("hours_since_last")
-        if gaps is not None:
-            return np.round(np.cumsum(np.nan_to_num(gaps), axis=1) * HOUR).astype(np.int64)
+        schema = self.sequences.schema
+        if schema.gap is not None:
+            return np.round(np.nancumsum(self.sequences.channel(schema.gap), axis=1) * HOUR).astype(np.int64)
         n, length, _ = self.sequences.values.shape
-        return np.tile(np.round(np.arange(1, length + 1) * self.sequences.schema.step * HOUR).astype(np.int64), (n, 1))
+        return np.tile(np.round(np.arange(1, length + 1) * schema.step * HOUR).astype(np.int64), (n, 1))
 
     @cached_property
     def start_of_step(self) -> Int[ndarray, "n length"]:
@@ -95,7 +95,7 @@ class Times:
 
         A step without label is measured at its end: there the first measurement comes too late for a sample.
         """
-        if self.label("hours_since_last") is not None:
+        if self.sequences.schema.gap is not None:
             return self.end_of_step
         end = np.minimum(self.end_of_step, self.stay[:, None])
         middle = self.start_of_step + np.maximum((end - self.start_of_step) // 2, 1)
