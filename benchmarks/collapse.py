@@ -31,7 +31,7 @@ def measure(data, preset, seed, minutes, path):
     except Diverged:
         return {"diverged": True, "coverage": 0.0, "floor": 1.0}
     found = coverage(*parts, drawn(run, enough(parts), seed))
-    return cost | {"coverage": found["coverage"], "floor": found["floor"]}
+    return cost | {"coverage": found["coverage"], "floor": found["coverage_floor"]}
 
 
 def table(found):

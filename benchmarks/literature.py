@@ -18,13 +18,16 @@ BATCH = 128
 def discriminative_score(train, test, synthetic, iterations=2000, seed=0):
     """Return the score of synthetic against test sequences, and of training against test sequences (the floor)."""
     real, known, made = _scaled(train, test, train, synthetic)
-    return {"score": _told_apart(real, made, iterations, seed), "floor": _told_apart(real, known, iterations, seed)}
+    return {
+        "score": _told_apart(real, made, iterations, seed),
+        "score_floor": _told_apart(real, known, iterations, seed),
+    }
 
 
 def predictive_score(train, test, synthetic, iterations=5000, seed=0):
     """Return the error on test sequences after training on synthetic ones, and on real ones (the floor)."""
     real, known, made = _scaled(train, test, train, synthetic)
-    return {"mae": _foretold(made, real, iterations, seed), "floor": _foretold(known, real, iterations, seed)}
+    return {"mae": _foretold(made, real, iterations, seed), "mae_floor": _foretold(known, real, iterations, seed)}
 
 
 class _Recurrent(nn.Module):

@@ -237,7 +237,7 @@ def table(found):
         print(f"{preset}, {len(mine)} seeds, {minutes:.0f} CPU-minutes\n\n| figure | synthetic | real |\n|---|---|---|")
         for name, keys in {"two-sample AUROC": ("two_sample", "auroc"), "coverage": ("coverage", "coverage")}.items():
             values = [row[keys[0]][keys[1]] for row in mine]
-            _line(name, values, [row[keys[0]]["floor"] for row in mine])
+            _line(name, values, [row[keys[0]][f"{keys[1]}_floor"] for row in mine])
         for name in ("rates", "association", "marginals", "correlations", "autocorrelations"):
             _line(name, *([row["fidelity"][of][name] for row in mine] for of in ("synthetic", "floor")))
         for name in CLASSIFIERS:

@@ -136,11 +136,11 @@ def judge(parts, synthetic, label, literature):
 
 
 COLUMNS = {
-    "two-sample AUROC (floor)": ("two_sample", "auroc", "floor"),
-    "coverage (floor)": ("coverage", "coverage", "floor"),
-    "TSTR AUROC (real)": ("tstr", "auroc", "auroc_real"),
-    "discriminative (floor)": ("discriminative", "score", "floor"),
-    "predictive (floor)": ("predictive", "mae", "floor"),
+    "two-sample AUROC (floor)": ("two_sample", "auroc"),
+    "coverage (floor)": ("coverage", "coverage"),
+    "TSTR AUROC (real)": ("tstr", "auroc"),
+    "discriminative (floor)": ("discriminative", "score"),
+    "predictive (floor)": ("predictive", "mae"),
 }
 
 
@@ -154,16 +154,16 @@ def table(found):
             if mine:
                 minutes = np.median([row.get("training_cpu_minutes", 0) for row in mine])
                 cells = [
-                    _cell([row["figures"].get(figure, {}) for row in mine], *keys) for figure, *keys in COLUMNS.values()
+                    _cell([row["figures"].get(figure, {}) for row in mine], key) for figure, key in COLUMNS.values()
                 ]
                 print(f"| {data} | {learner} | {len(mine)} | {minutes:.1f} | {' | '.join(cells)} |")
 
 
-def _cell(figures, key, floor):
+def _cell(figures, key):
     values = [each[key] for each in figures if key in each]
     if not values:
         return ""
-    floors = np.median([each[floor] for each in figures if key in each])
+    floors = np.median([each[f"{key}_floor"] for each in figures if key in each])
     return f"{np.median(values):.3f} [{min(values):.3f}, {max(values):.3f}] ({floors:.3f})"
 
 

@@ -150,7 +150,7 @@ def table(found):
 def _cell(good, figure, key):
     if not good:
         return ""
-    values, floors = ([row["figures"][figure][name] for row in good] for name in (key, "floor"))
+    values, floors = ([row["figures"][figure][name] for row in good] for name in (key, f"{key}_floor"))
     places = 4 if key == "mmd2" else 3
     middle, low, high, floor = (
         f"{number:.{places}f}" for number in (np.median(values), min(values), max(values), np.median(floors))

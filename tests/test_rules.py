@@ -101,8 +101,9 @@ def test_real_data_break_rules_too_and_a_scorecard_says_so():
     stays = sources.icu_demo()
     train, test = stays.take(slice(0, 200)), stays.take(slice(200, 700))
     wild = replace(test, values=np.roll(test.values, -1, axis=2))
-    found = violations(train, test, wild)["dbp <= map <= sbp"]
-    assert 0 < found["floor_low"] < found["floor"] < found["floor_high"] < 0.01 < 0.5 < found["share_low"]
+    found, rule = violations(train, test, wild), "dbp <= map <= sbp"
+    ends = [found[rule + end] for end in ("_floor_low", "_floor", "_floor_high", "_low")]
+    assert 0 < ends[0] < ends[1] < ends[2] < 0.01 < 0.5 < ends[3]
     rows = {row["metric"]: row for row in scorecard.evaluate(train, test, wild)}
     assert scorecard.verdict(rows["broken: dbp <= map <= sbp"]) == "more often than real data"
     assert scorecard.verdict(rows[f"broken: {BOUNDS}"]) == "more often than real data"  # saturations beyond 100 %

@@ -2,11 +2,12 @@
 
 Every metric is `metric(train, test, synthetic, **settings) -> dict[str, float]`, always the three sets in this order:
 what the generator learned from, real sequences of subjects it never saw, and what it made. A figure stands beside its
-**floor**, the same figure for real data in the place of the synthetic.
+**floor**, the same figure for real data in the place of the synthetic (`metric` says how).
 """
 
 from .fidelity import coverage, kid, mmd, two_sample
+from .plausibility import violations
 from .scorecard import evaluate, table, verdict
 from .utility import tstr
 
-__all__ = ["coverage", "evaluate", "kid", "mmd", "table", "tstr", "two_sample", "verdict"]
+__all__ = ["coverage", "evaluate", "kid", "mmd", "table", "tstr", "two_sample", "verdict", "violations"]

@@ -24,6 +24,7 @@ from ..sequences import Sequences
 from .features import KERNELS, View, features
 from .judge import Judge
 from .measures import Unanswerable, auroc, resamples, with_interval
+from .metric import Figure, beside, says
 
 MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Bandwidths as multiples of the median distance: one alone is blind to most differences in many dimensions."""
@@ -114,6 +115,15 @@ def shuffled_mmd(
         return total(first, first) / (n * (n - 1)) + total(second, second) / (m * (m - 1)) - 2 * between
 
 
+@says(
+    Figure(
+        *("mmd2", "MMD²", "near floor"),
+        "A distance between the distributions of synthetic and real sequences, compared step by step: 0 is none, and "
+        "below 0 is chance ({n:.0f} test and {n:.0f} synthetic sequences).",
+    ),
+    part="fidelity",
+    doing="comparing distributions (MMD)",
+)
 def mmd(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = 1000, seed: int = 0) -> dict[str, float]:
     """Return the unbiased MMD^2 between test and synthetic sequences, and between test and training ones (the floor).
 
@@ -137,8 +147,7 @@ def mmd(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = 1000
     flat = [view.flat(part) for part in parts]
     median = median_distance(np.concatenate(flat[:2]))
     kernel = partial(rbf_mixture, bandwidths=[median * multiple for multiple in MULTIPLES])
-    value, about = _beside_chance(parts, flat, kernel, seed)
-    return {"mmd2": value, **about, "bandwidth": median}
+    return {**_beside_chance("mmd2", parts, flat, kernel, seed), "bandwidth": median}
 
 
 def kid(
@@ -168,22 +177,19 @@ def kid(
     parts = equal_parts([train, test, synthetic], cap, seed)
     seen = [embed(part).astype(np.float64) for part in parts]
     scale = float(np.sqrt(np.square(seen[0]).mean())) or 1.0
-    value, about = _beside_chance(parts, [features / scale for features in seen], cubic, seed)
-    return {"kid": value, **about}
+    return _beside_chance("kid", parts, [features / scale for features in seen], cubic, seed)
 
 
 def _beside_chance(
-    parts: Sequence[Sequences], x: Sequence[Float[ndarray, "n features"]], kernel: Kernel, seed: int
-) -> tuple[float, dict[str, float]]:
+    key: str, parts: Sequence[Sequences], x: Sequence[Float[ndarray, "n features"]], kernel: Kernel, seed: int
+) -> dict[str, float]:
     """Return the discrepancy of test and synthetic features, and with what interval beside what floor."""
     draws = [resamples(parts[k].subject, seed + k, DIVISIONS) for k in (1, 2)]
     drawn = unbiased_mmd(x[1], x[2], kernel, (draws[0], draws[1]))
     subject = np.concatenate([parts[1].subject, parts[0].subject])
     chance = shuffled_mmd(x[1], x[0], subject, kernel, DIVISIONS, seed + 3)
-    (low, high), (floor_low, floor_high) = _central(drawn), _central(chance)
-    floor = float(unbiased_mmd(x[1], x[0], kernel)[0])
-    about = {"low": low, "high": high, "floor": floor, "floor_low": floor_low, "floor_high": floor_high}
-    return float(unbiased_mmd(x[1], x[2], kernel)[0]), {**about, "n": float(len(parts[1]))}
+    value, floor = (float(unbiased_mmd(x[1], other, kernel)[0]) for other in (x[2], x[0]))
+    return {**beside(key, (value, *_central(drawn)), (floor, *_central(chance))), "n": float(len(parts[1]))}
 
 
 def _central(drawn: Float[ndarray, " resamples"]) -> tuple[float, float]:
@@ -192,6 +198,15 @@ def _central(drawn: Float[ndarray, " resamples"]) -> tuple[float, float]:
     return (float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975))) if len(drawn) else (np.nan, np.nan)
 
 
+@says(
+    Figure(
+        *("coverage", "coverage", "higher"),
+        "The share of real sequences that have a synthetic one nearby, nearer than their own fifth real neighbour: a "
+        "generator that has collapsed covers little ({n:.0f} test and {n:.0f} synthetic sequences).",
+    ),
+    part="coverage",
+    doing="looking for real sequences that nothing synthetic is near (coverage)",
+)
 def coverage(
     train: Sequences, test: Sequences, synthetic: Sequences, neighbours: int = 5, cap: int = 1000, seed: int = 0
 ) -> dict[str, float]:
@@ -221,15 +236,23 @@ def coverage(
     within = cdist(real, real)
     radius = np.partition(within, neighbours, axis=1)[:, neighbours]  # the nearest is the sequence itself
     weights = resamples(parts[1].subject, seed + 1)
-    figures: dict[str, float] = {}
-    for name, others in (("coverage", made), ("floor", known)):
+
+    def share_near(others: ndarray) -> tuple[float, float, float]:
         covered = (cdist(real, others).min(axis=1) <= radius).astype(float)
-        value, low, high = with_interval(lambda w, c=covered: (w @ c) / w.sum(axis=1), weights)
-        prefix = "" if name == "coverage" else "floor_"
-        figures |= {name: value, f"{prefix}low": low, f"{prefix}high": high}
-    return {**figures, "n": float(len(real))}
+        return with_interval(lambda w: (w @ covered) / w.sum(axis=1), weights)
+
+    return {**beside("coverage", share_near(made), share_near(known)), "n": float(len(real))}
 
 
+@says(
+    Figure(
+        *("auroc", "two-sample AUROC", "near floor"),
+        "How often a classifier given one real and one synthetic sequence picks the synthetic one: 0.5 is a coin toss, "
+        "1 is always ({n:.0f} test and {n:.0f} synthetic sequences).",
+    ),
+    part="fidelity",
+    doing="telling synthetic from real",
+)
 def two_sample(
     train: Sequences, test: Sequences, synthetic: Sequences, cap: int = 1000, kernels: int = KERNELS, seed: int = 0
 ) -> dict[str, float]:
@@ -256,18 +279,10 @@ def two_sample(
     real = [np.unique(part.subject, return_inverse=True)[1] for part in (parts[0], parts[1])]
     shared = np.unique(np.concatenate([parts[0].subject, parts[1].subject]), return_inverse=True)[1]
     made = np.unique(parts[2].subject, return_inverse=True)[1] + real[1].max() + 1
-    value, low, high = _told_apart(x[1], x[2], np.concatenate([real[1], made]), seed)
     subject = np.concatenate([shared[len(x[0]) :], shared[: len(x[0])]])
-    floor, floor_low, floor_high = _told_apart(x[1], x[0], subject, seed)
-    return {
-        "auroc": value,
-        "low": low,
-        "high": high,
-        "floor": floor,
-        "floor_low": floor_low,
-        "floor_high": floor_high,
-        "n": float(len(parts[1])),
-    }
+    value = _told_apart(x[1], x[2], np.concatenate([real[1], made]), seed)
+    floor = _told_apart(x[1], x[0], subject, seed)
+    return {**beside("auroc", value, floor), "n": float(len(parts[1]))}
 
 
 def _told_apart(

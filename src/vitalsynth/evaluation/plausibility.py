@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,16 +11,25 @@ from numpy import ndarray
 
 from ..sequences import Sequences, rules
 from . import measures
+from .metric import Figure, beside, says
 
 BOUNDS = "any bound"
 
 
-def violations(train: Sequences, test: Sequences, synthetic: Sequences, seed: int = 0) -> dict[str, dict[str, float]]:
+@says(
+    Figure(
+        *("*", "broken: {key}", "lower"),
+        "The share of steps at which this is broken ({key}), of those at which it could be seen; real data have some, "
+        "too.",
+    ),
+    part="plausibility",
+    doing="looking for what physiology forbids",
+)
+def violations(train: Sequences, test: Sequences, synthetic: Sequences, seed: int = 0) -> dict[str, float]:
     """Return, for each rule of the schema and for all its bounds together, the share of steps at which it is broken.
 
-    By rule `share`, `share_low`, `share_high` (95 %, over subjects) of the synthetic sequences and `floor`,
-    `floor_low`, `floor_high` of the real test sequences: a nurse's typing error breaks rules too. A rule can be broken
-    where two of its channels were measured, a bound where its channel was.
+    The floor is that of the real test sequences: a nurse's typing error breaks rules too. A rule can be broken where
+    two of its channels were measured, a bound where its channel was. Intervals are over subjects.
 
     Args:
         train: Real; its schema says what the rules are.
@@ -27,16 +37,14 @@ def violations(train: Sequences, test: Sequences, synthetic: Sequences, seed: in
         synthetic: To be judged.
         seed: Of the bootstrap.
     """
-    del train
-    found = [_by_rule(part) for part in (synthetic, test)]
-    drawn = [measures.resamples(part.subject, seed) for part in (synthetic, test)]
-    out = {}
-    for rule in found[0]:
-        row: dict[str, float] = {}
-        for name, counts, weights in zip(("share", "floor"), (part[rule] for part in found), drawn, strict=True):
-            value, low, high = measures.with_interval(partial(_share, *counts), weights)
-            row |= {name: value, f"{name}_low": low, f"{name}_high": high}
-        out[rule] = row
+    sets = [replace(part, schema=train.schema) for part in (synthetic, test)]
+    counts = [_by_rule(part) for part in sets]
+    drawn = [measures.resamples(part.subject, seed) for part in sets]
+    out: dict[str, float] = {}
+    for rule in counts[0]:
+        both = zip(counts, drawn, strict=True)
+        value, floor = (measures.with_interval(partial(_share, *part[rule]), weights) for part, weights in both)
+        out |= beside(rule, value, floor)
     return out
 
 

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from rich.table import Table
 
 from ..sequences import Sequences
-from .fidelity import coverage, mmd, two_sample
+from . import metric
 from .measures import Unanswerable
-from .plausibility import BOUNDS, violations
-from .utility import class_names, label_column, missing_classes, tstr
-
-Row = dict[str, Any]
+from .metric import Metric, Row
+from .utility import label_column, missing_classes
 
 AUROC = "two-sample AUROC"
-UTILITY = {
-    "auroc": ("TSTR AUROC", "the chance that it ranks the right class above another"),
-    "accuracy": ("TSTR accuracy", "the share of sequences it classes rightly"),
-    "balanced_accuracy": ("TSTR balanced accuracy", "the share it classes rightly, every class counting the same"),
-    "average_precision": ("TSTR average precision", "how many of its alarms are right, over all thresholds"),
-}
+METRICS = ("two_sample", "mmd", "coverage", "violations", "tstr")
+"""What a scorecard asks, in this order, unless told otherwise."""
 
 
 def evaluate(
@@ -33,121 +25,52 @@ def evaluate(
     label: str | None = None,
     seed: int = 0,
     progress: Callable[[str], object] | None = None,
+    metrics: Iterable[str | Metric] = METRICS,
 ) -> list[Row]:
     """Judge synthetic sequences; return one row of plain JSON values per figure.
 
     A row has `metric`, `value` with `low` and `high` (95 %), `floor` with `floor_low` and `floor_high` (the same figure
     for real data: the training set in the place of the synthetic), `baseline` (a trivial answer, or None), `better`
-    (`near floor`, `higher` or `lower`) and `about`, a sentence. What the data cannot answer has the value None, and
-    `about` says why. At most 1,000 sequences of each set are compared, and 5,000 trained on; all test sequences are
-    tested on.
+    (`near floor`, `higher` or `lower`), `part` (fidelity, usefulness, ...) and `about`, a sentence. What the data
+    cannot answer has the value None, and `about` says why.
 
     Args:
         train: Real, what the generator learned from.
         test: Real, of subjects it never saw.
         synthetic: To be judged.
-        label: Static column for train on synthetic, test on real; None for fidelity only.
+        label: Static column for metrics that predict one; None leaves those out.
         seed: Of everything random.
         progress: Told what is computed next.
+        metrics: Names of metrics of `vitalsynth.evaluation`, import paths, or functions.
 
     Raises:
-        ValueError: if the sets differ in columns or length, or the label is unknown or a number.
+        ValueError: if the sets differ in columns or length, the label is unknown or a number, or a metric is unknown.
     """
     if label is not None:
         label_column(train, label)
-    say = progress or (lambda _: None)
-    say("telling synthetic from real")
-    rows = _answered(AUROC, "near floor", lambda: _two_sample_rows(train, test, synthetic, seed))
-    say("comparing distributions (MMD)")
-    rows += _answered("MMD²", "near floor", lambda: _mmd_rows(train, test, synthetic, seed))
-    say("looking for real sequences that nothing synthetic is near (coverage)")
-    rows += _answered("coverage", "higher", lambda: _coverage_rows(train, test, synthetic, seed))
-    say("looking for what physiology forbids")
-    rows += _violation_rows(train, test, replace(synthetic, schema=train.schema), seed)
-    if label is not None:
-        say(f"training on synthetic, testing on real: {label}")
-        rows += _answered("TSTR AUROC", "higher", lambda: _utility_rows(train, test, synthetic, label, seed))
-    return rows
-
-
-def _answered(metric: str, better: str, rows: Callable[[], list[Row]]) -> list[Row]:
-    try:
-        return rows()
-    except Unanswerable as reason:
-        return [_row(metric, {}, better, f"Not computed: {reason}.")]
-
-
-def _row(metric: str, figures: dict[str, float], better: str, about: str, baseline: float | None = None) -> Row:
-    names = ("value", "low", "high", "floor", "floor_low", "floor_high")
-    numbers = {name: _finite(figures.get(name)) for name in names}
-    return {"metric": metric, **numbers, "baseline": _finite(baseline), "better": better, "about": about}
-
-
-def _finite(number: float | None) -> float | None:
-    return None if number is None or not math.isfinite(number) else float(number)
-
-
-def _two_sample_rows(train: Sequences, test: Sequences, synthetic: Sequences, seed: int) -> list[Row]:
-    got = two_sample(train, test, synthetic, seed=seed)
-    about = (
-        "How often a classifier given one real and one synthetic sequence picks the synthetic one: 0.5 is a coin toss, "
-        f"1 is always ({got['n']:.0f} test and {got['n']:.0f} synthetic sequences)."
-    )
-    return [_row(AUROC, {**got, "value": got["auroc"]}, "near floor", about)]
-
-
-def _mmd_rows(train: Sequences, test: Sequences, synthetic: Sequences, seed: int) -> list[Row]:
-    got = mmd(train, test, synthetic, seed=seed)
-    about = (
-        "A distance between the distributions of synthetic and real sequences, compared step by step: 0 is none, "
-        f"and below 0 is chance ({got['n']:.0f} test and {got['n']:.0f} synthetic sequences)."
-    )
-    return [_row("MMD²", {**got, "value": got["mmd2"]}, "near floor", about)]
-
-
-def _coverage_rows(train: Sequences, test: Sequences, synthetic: Sequences, seed: int) -> list[Row]:
-    got = coverage(train, test, synthetic, seed=seed)
-    about = (
-        "The share of real sequences that have a synthetic one nearby, nearer than their own fifth real neighbour: a "
-        f"generator that has collapsed covers little ({got['n']:.0f} test and {got['n']:.0f} synthetic sequences)."
-    )
-    return [_row("coverage", {**got, "value": got["coverage"]}, "higher", about, baseline=0.0)]
-
-
-def _violation_rows(train: Sequences, test: Sequences, synthetic: Sequences, seed: int) -> list[Row]:
-    rows = []
-    for rule, got in violations(train, test, synthetic, seed).items():
-        what = "a value lies outside of its bounds" if rule == BOUNDS else f"{rule} does not hold"
-        about = f"The share of steps at which {what}, of those at which it could be seen; real data have some, too."
-        names = {"value": "share", "low": "share_low", "high": "share_high"}
-        figures = {key: got[name] for key, name in names.items()} | {key: got[key] for key in got if "floor" in key}
-        rows.append(_row(f"broken: {rule}", figures, "lower", about))
-    return rows
-
-
-def _utility_rows(train: Sequences, test: Sequences, synthetic: Sequences, label: str, seed: int) -> list[Row]:
-    got = tstr(train, test, synthetic, label, seed=seed)
-    missing = missing_classes(synthetic, label)
-    lacking = (
-        f" No synthetic sequence has {label} {' or '.join(missing)}, so that is never predicted." if missing else ""
-    )
-    of = (
-        f" (class {class_names(label_column(train, label))[1]})"
-        if len(class_names(label_column(train, label))) == 2
-        else ""
-    )
-    rows = []
-    for name, (metric, meaning) in UTILITY.items():
-        if name not in got:
+    chosen = [metric.find(each) if isinstance(each, str) else each for each in metrics]
+    out: list[Row] = []
+    for each in chosen:
+        if metric.takes(each, "label") and label is None:
             continue
-        ends = {"value": "", "low": "_low", "high": "_high"}
-        ends |= {"floor": "_real", "floor_low": "_real_low", "floor_high": "_real_high"}
-        about = (
-            f"A classifier of {label!r} trained on {got['trained_on']:.0f} synthetic sequences and tested on "
-            f"{got['tested_on']:.0f} real ones of other subjects: {meaning}{of if name == 'average_precision' else ''}."
-        )
-        figures = {key: got[name + end] for key, end in ends.items()}
-        rows.append(_row(metric, figures, "higher", about + lacking, got[f"{name}_trivial"]))
+        if progress is not None:
+            progress(metric.said(each).doing)
+        out += _answers(each, train, test, synthetic, label, seed)
+    return out
+
+
+def _answers(
+    asked: Metric, train: Sequences, test: Sequences, synthetic: Sequences, label: str | None, seed: int
+) -> list[Row]:
+    given: dict[str, Any] = {"label": label, "seed": seed}
+    settings = {name: value for name, value in given.items() if metric.takes(asked, name)}
+    try:
+        rows = metric.rows(asked, asked(train, test, synthetic, **settings), label)
+    except Unanswerable as reason:
+        return [metric.unanswered(asked, str(reason))]
+    if "label" in settings and (missing := missing_classes(synthetic, str(label))):
+        lacking = f" No synthetic sequence has {label} {' or '.join(missing)}, so that is never predicted."
+        return [{**row, "about": row["about"] + lacking} for row in rows]
     return rows
 
 

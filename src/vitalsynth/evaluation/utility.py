@@ -18,6 +18,12 @@ from . import measures
 from .features import KERNELS, View, features
 from .judge import Judge
 from .measures import Unanswerable
+from .metric import Figure, says
+
+JUDGED = (
+    "A classifier of {label!r} trained on {trained_on:.0f} synthetic sequences and tested on {tested_on:.0f} real "
+    "ones of other subjects: "
+)
 
 
 def label_column(sequences: Sequences, label: str) -> Column:
@@ -53,6 +59,20 @@ def missing_classes(synthetic: Sequences, label: str) -> list[str]:
     return [name for code, name in enumerate(names) if code not in seen]
 
 
+@says(
+    Figure("auroc", "TSTR AUROC", "higher", JUDGED + "the chance that it ranks the right class above another."),
+    Figure("accuracy", "TSTR accuracy", "higher", JUDGED + "the share of sequences it classes rightly."),
+    Figure(
+        *("balanced_accuracy", "TSTR balanced accuracy", "higher"),
+        JUDGED + "the share it classes rightly, every class counting the same.",
+    ),
+    Figure(
+        *("average_precision", "TSTR average precision", "higher"),
+        JUDGED + "how many of its alarms, for the second class, are right, over all thresholds.",
+    ),
+    part="usefulness",
+    doing="training on synthetic, testing on real",
+)
 def tstr(
     train: Sequences,
     test: Sequences,
@@ -64,11 +84,11 @@ def tstr(
 ) -> dict[str, float]:
     """Return how well a label is predicted for real test sequences after training on synthetic ones.
 
-    For each of `auroc` (macro one-versus-rest for many classes), `accuracy`, `balanced_accuracy` and, for two classes,
-    `average_precision` of class 1: `X`, `X_low`, `X_high` for TSTR, `X_real`, `X_real_low`, `X_real_high` for TRTR and
-    `X_trivial`. Both judges are trained on the same number of sequences; intervals are over the test subjects. A class
-    that the synthetic ones lack is never predicted, and costs what that costs. For the balanced accuracy the judge's
-    probabilities are divided by how frequent each class was in its training, or it would never predict a rare one.
+    Figures: `auroc` (macro one-versus-rest for many classes), `accuracy`, `balanced_accuracy` and, for two classes,
+    `average_precision` of class 1; the floor is TRTR. Both judges are trained on the same number of sequences;
+    intervals are over the test subjects. A class that the synthetic ones lack is never predicted, and costs what that
+    costs. For the balanced accuracy the judge's probabilities are divided by how frequent each class was in its
+    training, or it would never predict a rare one.
 
     Args:
         train: Real, trains TRTR.
@@ -98,7 +118,7 @@ def tstr(
     judged = see(test)
     weights = measures.resamples(test.subject, seed + 1)
     out = {"trained_on": float(count), "tested_on": float(len(test))}
-    for suffix, source, labels in (("", synthetic, made), ("_real", train, own)):
+    for suffix, source, labels in (("", synthetic, made), ("_floor", train, own)):
         chosen = np.sort(rng.permutation(len(source))[:count])
         part = source.take(chosen)
         judge = Judge.fit(see(part), labels[chosen], part.subject, classes, seed)
