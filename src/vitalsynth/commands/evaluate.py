@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from .. import checkpoints, runs, sampling, sources
-from ..evaluation import scorecard
+from ..evaluation import comparison, scorecard
+from ..evaluation.neighbours import neighbours
+from ..reporting import cards
 from ..runs import Run
 from ..sequences import Sequences, listed
 from ..sources.tables import table_like
@@ -29,6 +34,8 @@ def evaluate(
     held_out: float = 0.2,
     count: int = 0,
     checkpoint: str = "",
+    metrics: str | list[str] = "",
+    report: str = "",
     seed: int = 0,
     device: str = "auto",
     source: dict[str, Any] | None = None,
@@ -37,7 +44,7 @@ def evaluate(
     """Judge synthetic sequences against real ones that training never saw, every score beside its floor.
 
     The floor is the same score for real against held-out real: nothing can honestly be better. Scores of a run are also
-    added to its evaluation.jsonl.
+    added to its evaluation.jsonl. Several runs or files are set beside each other, best first.
 
     Args:
         what: Folders of runs (globs are expanded), or files of synthetic sequences, which need --data.
@@ -49,6 +56,9 @@ def evaluate(
         held_out: Share of the subjects of --data to judge against; a run knows its own.
         count: Synthetic sequences to draw from a run; as many as were trained on, at most 10,000, by default.
         checkpoint: Steps of the checkpoints of a run to judge, comma separated, or all; the newest by default.
+        metrics: What to ask, comma separated: names of metrics of vitalsynth.evaluation, or import paths of your own,
+            my_lab.judges.beats; those of the scorecard by default.
+        report: Write the scorecards, and a comparison if there are several, to this file: .html, .md, .tex or .json.
         seed: Of sampling, splits and judges.
         device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
         source: Settings of the source of --data, as --source.NAME on the command line.
@@ -58,41 +68,109 @@ def evaluate(
         A row a score.
 
     Raises:
-        ValueError: if there is nothing to judge against, or a column is unknown.
+        ValueError: if there is nothing to judge against, or a column or a metric is unknown.
     """
-    rows: list[dict[str, Any]] = []
+    cards.check(report)
+    asked = listed(metrics) or list(scorecard.METRICS)
+    judged: dict[str, _Judged] = {}
+    for entrant in _entrants(what, data, listed(drop), source or {}, held_out, count, checkpoint, seed, device):
+        rows = _judge(entrant, label or entrant.label, asked, seed, quiet)
+        if entrant.run is not None:
+            entrant.run.add_evaluations(rows)
+        judged[_unlike(entrant.name, judged)] = _Judged(entrant, rows)
+    if len(judged) > 1:
+        Console(quiet=quiet).print(comparison.table({name: each.rows for name, each in judged.items()}))
+    if report:
+        _report(report, judged, seed)
+    return [row for each in judged.values() for row in each.rows]
+
+
+@dataclass(frozen=True, eq=False)
+class _Entrant:
+    """A cohort to be judged: what it is called, the real data, itself, and the run it was drawn from, if any."""
+
+    name: str
+    about: dict[str, Any]
+    train: Sequences
+    test: Sequences
+    synthetic: Sequences
+    label: str = ""
+    run: Run | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    entrant: _Entrant
+    rows: list[dict[str, Any]]
+
+
+def _entrants(
+    what: list[str],
+    data: str | Sequences,
+    drop: list[str],
+    settings: dict[str, Any],
+    held_out: float,
+    count: int,
+    checkpoint: str,
+    seed: int,
+    device: str,
+) -> Iterator[_Entrant]:
+    """Yield each cohort when it is its turn, so that one at a time is drawn."""
+    of_run = isinstance(data, str) and bool(data) and (Path(data) / "run.json").exists()
     for pattern in what:
         if Path(pattern).is_file():
-            real = _real(pattern, data, listed(drop), source or {}, held_out, seed)
-            rows += _judge(
-                {"of": pattern}, *real, table_like(pattern, real[0].schema, real[0].length), label, seed, quiet
-            )
+            train, test = _real(pattern, data, drop, settings, held_out, seed)
+            made = table_like(pattern, train.schema, train.length)
+            label = default_label(Run(data)) if of_run else ""
+            yield _Entrant(Path(pattern).name, {"of": pattern}, train, test, made, label)
             continue
         for run in runs.find(pattern):
-            train, test = run.data(data)
+            train, test = run.data("" if of_run else data)
             if run.record["data"]["cut"] is None:
                 raise ValueError(f"{run.path} held nobody out (--held_out 0), so there is nothing to judge it against")
             for step in _steps(run, checkpoint):
                 generator, step = sampling.load_generator(run, step, device)
-                drawn = sampling.sample(run, generator, count or min(len(train), MOST), seed=seed)
+                drawn = sampling.collect(sampling.sample(run, generator, count or min(len(train), MOST), seed=seed))
                 about = {"of": run.name, "step": step}
-                judged = _judge(about, train, test, sampling.collect(drawn), label or default_label(run), seed, quiet)
-                run.add_evaluations(judged)
-                rows += judged
-    return rows
+                name = f"{run.name} at step {step:,}"
+                yield _Entrant(name, about, train, test, drawn, default_label(run), run)
 
 
-def _judge(
-    about: dict[str, Any], train: Sequences, test: Sequences, synthetic: Sequences, label: str, seed: int, quiet: bool
-) -> list[dict[str, Any]]:
-    what = about["of"] + (f" at step {about['step']:,}" if "step" in about else "")
-    with Console(stderr=True, quiet=quiet).status(f"judging {what}") as status:
-        say = lambda stage: status.update(f"judging {what}: {stage}")  # noqa: E731
-        scores = scorecard.evaluate(train, test, synthetic, label or None, seed, say)
-    Console(quiet=quiet).print(scorecard.table(scores, what))
-    common = {**about, "label": label or None, "seed": seed, "time": round(time.time())}
+def _unlike(name: str, others: Container[str]) -> str:
+    """Return the name, with a number if it is taken."""
+    return next(each for k in count_from(1) if (each := name if k == 1 else f"{name} ({k})") not in others)
+
+
+def _judge(entrant: _Entrant, label: str, metrics: list[str], seed: int, quiet: bool) -> list[dict[str, Any]]:
+    train, test, synthetic = entrant.train, entrant.test, entrant.synthetic
+    with Console(stderr=True, quiet=quiet).status(f"judging {entrant.name}") as status:
+        say = lambda stage: status.update(f"judging {entrant.name}: {stage}")  # noqa: E731
+        scores = scorecard.evaluate(train, test, synthetic, label or None, seed, say, metrics)
+    Console(quiet=quiet).print(scorecard.table(scores, entrant.name))
+    common = {**entrant.about, "label": label or None, "seed": seed, "time": round(time.time())}
     sizes = {"trained_on": len(train), "held_out": len(test), "synthetic": len(synthetic)}
     return [{**common, **sizes, **score} for score in scores]
+
+
+def _report(path: str, judged: dict[str, _Judged], seed: int) -> None:
+    """Write the scorecards, with pictures of who is nearest."""
+    entrants = {name: each.entrant for name, each in judged.items()}
+    first = next(iter(entrants.values()))
+    notes = []
+    if any(each.test.digest() != first.test.digest() for each in entrants.values()):
+        notes.append(
+            "They were not judged against the same held-out sequences, so that differences between them are those of "
+            "the sequences, too; runs trained with the same --seed and --held_out hold out the same."
+        )
+    nearest = {name: neighbours(each.train, each.test, each.synthetic, seed=seed) for name, each in entrants.items()}
+    cards.write(
+        path,
+        {name: each.rows for name, each in judged.items()},
+        title="Scorecard" if len(judged) == 1 else f"{len(judged)} cohorts compared",
+        about=f"{len(first.train):,} sequences learned from, {len(first.test):,} held out by subject",
+        notes=notes,
+        nearest=nearest,
+    )
 
 
 def _steps(run: Run, checkpoint: str) -> list[int | None]:

@@ -241,7 +241,8 @@ def coverage(
         covered = (cdist(real, others).min(axis=1) <= radius).astype(float)
         return with_interval(lambda w: (w @ covered) / w.sum(axis=1), weights)
 
-    return {**beside("coverage", share_near(made), share_near(known)), "n": float(len(real))}
+    none = {"coverage_trivial": 0.0}
+    return {**beside("coverage", share_near(made), share_near(known)), **none, "n": float(len(real))}
 
 
 @says(

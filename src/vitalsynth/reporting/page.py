@@ -16,6 +16,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from ..evaluation import comparison
 from ..evaluation.scorecard import number, verdict
 from ..sequences import Schema, Sequences
 from ..sequences.pictures import reading
@@ -76,7 +77,7 @@ def write(
     log: pd.DataFrame | None,
     real: Sequences,
     synthetic: Sequences,
-    scores: Sequence[Mapping[str, Any]],
+    scores: Sequence[dict[str, Any]],
     notes: Sequence[str] = (),
 ) -> None:
     """Write a report on synthetic sequences as one self-contained HTML file, whole or not at all.
@@ -100,7 +101,7 @@ def write(
     names = len(real.schema.channels), len(real.schema.statics)
     counts += f", {names[0]} channel{'s' * (names[0] != 1)}, {names[1]} static column{'s' * (names[1] != 1)}"
     page = (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
             title=title,
@@ -117,7 +118,8 @@ def write(
         temporary.write_text(page, encoding="utf-8", errors="replace")
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return where the templates of pages are found."""
     loader = PackageLoader("vitalsynth", "reporting")
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
 
@@ -151,9 +153,8 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _score(row: Mapping[str, Any]) -> dict[str, str]:
-    said = verdict(dict(row))
-    tone = {"no difference from real data found": "good", "differs from real data": "bad"}.get(said, "")
+def _score(row: dict[str, Any]) -> dict[str, str]:
+    said = verdict(row)
     interval = lambda low, high: "" if low is None or high is None else f"[{number(low)}, {number(high)}]"  # noqa: E731
     return {
         "metric": str(row["metric"]),
@@ -163,7 +164,7 @@ def _score(row: Mapping[str, Any]) -> dict[str, str]:
         "floor_interval": interval(row["floor_low"], row["floor_high"]),
         "baseline": number(row["baseline"]),
         "verdict": said[:1].upper() + said[1:],
-        "tone": tone,
+        "tone": comparison.tone(row),
         "about": str(row["about"]),
     }
 

@@ -17,6 +17,7 @@ from .channels import (
 )
 from .images import mosaic, pixel_span, pooled_pixels
 from .learning import learning, terms
+from .nearest import nearest, nearest_distances
 from .style import MISSING, REAL, STYLE, SYNTHETIC
 
 __all__ = [
@@ -33,6 +34,8 @@ __all__ = [
     "marginal",
     "measured",
     "mosaic",
+    "nearest",
+    "nearest_distances",
     "pixel_span",
     "pooled_pixels",
     "running",

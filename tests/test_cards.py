@@ -1,0 +1,107 @@
+"""Scorecards of several cohorts: who comes first, in what forms, and who is nearest to whom."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vitalsynth import sources
+from vitalsynth.cli import main
+from vitalsynth.evaluation import comparison, metric
+from vitalsynth.evaluation.neighbours import neighbours
+from vitalsynth.reporting import cards
+
+
+def row(name="two-sample AUROC", value=0.9, low=0.85, high=0.95, floor=0.5, better="near floor", **more):
+    ends = {"value": value, "low": low, "high": high, "floor": floor, "floor_low": floor - 0.05}
+    ends |= {"floor_high": floor + 0.05, "baseline": more.pop("baseline", None)}
+    return metric.row(name, ends, better, "What <it> is.", more.pop("part", "fidelity"))
+
+
+GOOD, POOR = row(value=0.53, low=0.48, high=0.58), row()
+USEFUL = row("TSTR AUROC", 0.7, 0.65, 0.75, 0.8, "higher", part="usefulness", baseline=0.5)
+COPIED = row("copies", 0.4, 0.35, 0.45, 0.0, "lower", part="copying")
+
+
+def test_a_part_is_as_good_as_its_worst_figure():
+    told = comparison.indicators([GOOD, row("MMD²", 0.2, 0.15, 0.25, 0.0), USEFUL])
+    assert (told["fidelity"].tone, told["fidelity"].figures) == ("bad", 2)
+    assert "MMD²" in told["fidelity"].words
+    assert told["usefulness"].tone == "fair"
+    unknown = comparison.indicators([metric.row("x", {}, "higher", "Not computed: too few.", "coverage")])["coverage"]
+    assert (unknown.tone, unknown.words, unknown.figures) == ("unknown", "Not computed: too few", 0)
+
+
+@pytest.mark.parametrize(
+    ("figure", "tone"),
+    [
+        (GOOD, "good"),
+        (POOR, "bad"),
+        (USEFUL, "fair"),
+        ({**USEFUL, "high": 0.81}, "good"),
+        ({**USEFUL, "low": 0.45}, "bad"),
+        (row("MAE", 3.0, 2.5, 3.5, 2.0, "lower", baseline=5.0), "fair"),
+        (row("MAE", 2.2, 1.9, 2.5, 2.0, "lower", baseline=5.0), "good"),
+        (COPIED, "bad"),
+        ({**GOOD, "low": None}, "unknown"),
+    ],
+)
+def test_the_tone_of_a_figure(figure, tone):
+    assert comparison.tone(figure) == tone
+
+
+def test_copies_come_last_however_good_they_look():
+    assert comparison.ranked({"poor": [POOR], "copy": [GOOD, COPIED], "good": [GOOD]}) == ["good", "poor", "copy"]
+
+
+def test_every_form_says_the_same(tmp_path):
+    given = {"<b>_%": [GOOD, USEFUL], "poor": [POOR]}
+    for end in cards.FORMS:
+        cards.write(tmp_path / f"card{end}", given, title="Two", about="4 & 2", notes=["Note."], nearest={})
+    page, text, latex, plain = ((tmp_path / f"card{end}").read_text() for end in (".html", ".md", ".tex", ".json"))
+    assert "<b>_%" not in page and "&lt;b&gt;_%" in page and "What &lt;it&gt; is." in page
+    for said in (page, text, latex):
+        assert said.index("_%" if said is not latex else r"\_\%") < said.index("poor")  # best first
+        assert "0.530" in said and "[0.480, 0.580]" in said
+    assert "| two-sample AUROC | 0.500 [0.450, 0.550] | 0.530 [0.480, 0.580] | 0.900 [0.850, 0.950] |" in text
+    assert r"$<$b$>$\_\% & poor \\" in latex
+    record = json.loads(plain)
+    assert [each["name"] for each in record["cohorts"]] == ["<b>_%", "poor"]
+    assert record["cohorts"][0]["parts"]["usefulness"]["tone"] == "fair"
+    with pytest.raises(ValueError, match=r"\.html, \.md, \.tex, \.json"):
+        cards.write(tmp_path / "card.pdf", given, title="", about="", nearest={})
+    assert not (tmp_path / "card.pdf").exists()
+
+
+def test_neighbours_by_hand():
+    s = sources.sines(count=300, length=12, channels=2, seed=1)
+    train, test, other = (s.take(slice(100 * j, 100 * (j + 1))) for j in range(3))
+    honest, copied = neighbours(train, test, other), neighbours(train, test, train)
+    assert 0.3 < honest.closer < 0.7
+    assert copied.closer == 1 and np.allclose(copied.to_train, 0, atol=1e-6)
+    np.testing.assert_array_equal(train.subject[copied.in_train], copied.synthetic.subject)
+    away = replace(other, values=other.values + 2 * train.values.std(axis=(0, 1)))
+    assert neighbours(train, test, away).closer == 0
+    # A shift of every value by c standard deviations is c away from what it was.
+    shifted = replace(train, values=train.values + 0.01 * train.values.std(axis=(0, 1)))
+    np.testing.assert_allclose(neighbours(train, test, shifted).to_train, 0.01, rtol=1e-3)
+
+
+def test_evaluate_compares_and_writes_a_card(tmp_path, capsys):
+    """Two runs and a file; a wrong form is refused before anything is judged."""
+    common = ["--condition", "died", "--steps", "2", "--held_out", "0.2", "--quiet"]
+    for name, preset in (("a", "strong"), ("b", "rcgan")):
+        assert main(["train", "icu-demo", "--preset", preset, "--out", str(tmp_path / name), *common]) == 0
+    assert main(["sample", str(tmp_path / "a"), "--count", "300", "--out", str(tmp_path / "c.csv"), "--quiet"]) == 0
+    asked = ["evaluate", *(str(tmp_path / name) for name in ("a", "b", "c.csv")), "--data", str(tmp_path / "a")]
+    capsys.readouterr()
+    assert main([*asked, "--metrics", "mmd,coverage", "--report", str(tmp_path / "card.pdf")]) == 2
+    assert "card.pdf: a scorecard is written as" in capsys.readouterr().err
+    assert main([*asked, "--metrics", "mmd,coverage", "--report", str(tmp_path / "card.html")]) == 0
+    assert "3 cohorts, best first" in capsys.readouterr().out
+    page = (tmp_path / "card.html").read_text()
+    assert page.count("Nearest real sequences: ") == 6  # in the heads and the navigation
+    assert "c.csv" in page and "b at step 2" in page and "TSTR" not in page
+    assert main([*asked, "--metrics", "mmdd"]) == 2
+    assert "did you mean 'mmd'" in capsys.readouterr().err
