@@ -15,6 +15,8 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
+from vitalsynth import sources  # noqa: E402
+
 torch.set_num_threads(1)
 settings.register_profile(
     "default", deadline=None, max_examples=100, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -36,6 +38,21 @@ def shared_data(*parts: str) -> Path:
             pytest.fail(f"{path} is missing, and CI must have it")
         pytest.skip(f"{path} is not on this machine; set VITALSYNTH_DATA to a folder that has it")
     return path
+
+
+def written(sequences, folder, chunk=30):
+    """Write in the data's own form, in chunks as sampling does."""
+    with sources.writer(folder, sequences.schema) as out:
+        for first in range(0, len(sequences), chunk):
+            out.write(sequences.take(slice(first, first + chunk)))
+    return folder
+
+
+def assert_same(ours, theirs, rtol=0.0, atol=0.0):
+    assert ours.schema == theirs.schema
+    np.testing.assert_allclose(ours.values, theirs.values, rtol=rtol, atol=atol)
+    np.testing.assert_allclose(ours.static, theirs.static, rtol=rtol)
+    np.testing.assert_array_equal(ours.lengths, theirs.lengths)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import io
 import math
 import re
 import tarfile
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,28 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from conftest import shared_data
+from conftest import assert_same, shared_data, written
 from vitalsynth import frames, sources
 from vitalsynth.preparation import Preparation
 from vitalsynth.sequences import Column
+from vitalsynth.sources.faults import Faults
 from vitalsynth.sources.icu.eicu import HEADERS
-from vitalsynth.sources.icu.faults import Faults
 from vitalsynth.sources.icu.physionet2012 import _check as check_2012
 
-
-def written(sequences, folder, chunk=30):
-    """Write in the data's own form, in chunks as sampling does."""
-    with sources.writer(folder, sequences.schema) as out:
-        for first in range(0, len(sequences), chunk):
-            out.write(sequences.take(slice(first, first + chunk)))
-    return folder
-
-
-def assert_alike(ours, theirs, rtol=1e-6):
-    assert ours.schema == theirs.schema
-    np.testing.assert_allclose(ours.values, theirs.values, rtol=rtol)
-    np.testing.assert_allclose(ours.static, theirs.static, rtol=rtol)
-    np.testing.assert_array_equal(ours.lengths, theirs.lengths)
+assert_alike = partial(assert_same, rtol=1e-6)
 
 
 def refusal(source, *arguments, **settings):
@@ -577,7 +565,7 @@ def test_wrong_settings_of_meds(tmp_path, events, settings, message):
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        ("code,name\nHR,hr\n", "no column 'unit'; code, name, unit, kind are needed"),
+        ("code,name\nHR,hr\n", "no column 'unit'"),
         ("code,name,unit,kind\nHR,hr,,numeric\n", "kind is 'numeric'; allowed are continuous, event, static"),
         ("code,name,unit,kind\nHR,a,,continuous\nAge,a,,static\n", "'a' is continuous and static"),
         ("code,name,unit,kind\nAge,age,,static\n", "no code becomes a channel"),
@@ -761,7 +749,7 @@ def test_faults_add_up_and_end_in_one_line(caplog):
     faults.note(3, "rows too many", "b")
     faults.note(1, "values in feet", mend="converts them")
     with pytest.raises(
-        ValueError, match=re.escape("somewhere: 5 rows too many (first: a); 1 values in feet; repair=True")
+        ValueError, match=re.escape("somewhere: 5 rows too many (first: a; b); 1 values in feet; repair=True")
     ):
         faults.settle()
     assert math.isnan(Faults("x", True).physical(np.array([np.inf]), Column("hr"))[0])

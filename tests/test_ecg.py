@@ -226,12 +226,12 @@ DAMAGE = {
 def test_a_damaged_record_is_named_and_refused_or_left_out(two, damage, caplog):
     apply, message = DAMAGE[damage]
     apply(two)
-    with pytest.raises(ValueError, match=rf"1 of 2 records are wrong \({message}") as caught:
+    with pytest.raises(ValueError, match=rf"1 of 2 records are wrong \(first: {message}") as caught:
         sources.ecg(str(two), leads="MLII")
     assert "\n" not in str(caught.value)
     s = sources.ecg(str(two), leads="MLII", repair=True)
     assert set(s.subject) == {"106"}
-    assert re.search(rf"1 of 2 records are wrong \({message}", caplog.text)
+    assert re.search(rf"1 of 2 records are wrong \(first: {message}", caplog.text)
 
 
 def test_impossible_annotations_are_counted_and_left_out_on_request(two, caplog):
@@ -262,7 +262,7 @@ def test_impossible_annotations_are_counted_and_left_out_on_request(two, caplog)
         ({"take": "windows", "overlap": 10.0}, "seconds must be more than overlap"),
         ({"take": "windows", "overlap": -1.0}, "overlap at least 0"),
         ({"take": "windows", "seconds": 4000.0}, "2 records hold no windows of that length"),
-        ({"annotations": "qrs"}, r"2 of 2 records are wrong \(100: no annotations 100.qrs; 106: no annotations"),
+        ({"annotations": "qrs"}, r"2 of 2 records are wrong \(first: 100: no annotations 100.qrs; 106: no annotations"),
     ],
 )
 def test_wrong_settings_are_named(two, settings, message):

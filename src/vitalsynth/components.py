@@ -20,7 +20,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .sequences import nearest
+from .sequences import nearest, one_line
 
 Record = dict[str, Any]
 
@@ -148,7 +148,7 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], record: Record) -> N
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        detail = " ".join(str(error).split())[:200]
+        detail = one_line(error)[:200]
         raise ValueError(
             f"the saved weights do not fit {record['class_path']}; did its code change? ({detail})"
         ) from None

@@ -22,7 +22,7 @@ import jsonargparse
 import yaml
 
 from .. import components, presets, runs, sources
-from ..sequences import Sequences, nearest
+from ..sequences import Sequences, nearest, one_line
 from ..training import Diverged
 from .branch import branch, inherited
 from .train import Stopped
@@ -250,13 +250,6 @@ def _factories(hint: Any) -> Iterator[Any]:
     else:
         for part in get_args(hint):
             yield from _factories(part)
-
-
-def one_line(error: object) -> str:
-    """Return a message without line breaks; an operating system's error with its file."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split())
 
 
 def _source(function: Function, arguments: list[str]) -> Function | None:

@@ -31,7 +31,7 @@ from .. import sampling, storage
 from ..generators import Generator
 from ..preparation import Preparation
 from ..runs import Run
-from ..sequences import Column
+from ..sequences import Column, one_line
 
 Format = Literal["onnx", "torch"]
 
@@ -76,7 +76,7 @@ def export(run: Run, out: str | Path, format: Format = "onnx", checkpoint: int |
             _write(Physical(generator, preparation).eval(), preparation.conditions(2), target)
         except Exception as error:  # whatever a user's own network does that cannot be exported
             kind = run.settings_at(step)["networks"]["generator"]["class_path"]
-            raise ValueError(f"{kind} cannot be exported as {format}: {' '.join(str(error).split())[:300]}") from error
+            raise ValueError(f"{kind} cannot be exported as {format}: {one_line(error)[:300]}") from error
         storage.sync_file(target)
     return Path(out)
 

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Shaped
 from numpy import ndarray
 
-from ..sequences import Column, Schema, Sequences
+from ..sequences import Column, Schema, Sequences, one_line
 from ..storage import atomic_folder, atomic_path
 from .long import from_frame, prefixed, subject_column, to_frame
 
@@ -93,7 +93,7 @@ def _readable(path: str | Path) -> Iterator[None]:
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise ValueError(f"{path}: is no Parquet file, or damaged ({' '.join(str(error).split())})") from None
+        raise ValueError(f"{path}: is no Parquet file, or damaged ({one_line(error)})") from None
 
 
 def _to_arrow(frame: pd.DataFrame, sequences: Sequences, subject: str | None) -> pa.Table:

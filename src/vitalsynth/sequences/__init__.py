@@ -10,7 +10,7 @@ from . import rules
 from .cohort import Sequences
 from .encoded import Block, Encoded, Fixed, Shape, halved
 from .schema import Column, Kind, Label, Schema
-from .words import listed, nearest
+from .words import listed, nearest, one_line
 
 __all__ = [
     "Block",
@@ -25,5 +25,6 @@ __all__ = [
     "halved",
     "listed",
     "nearest",
+    "one_line",
     "rules",
 ]

@@ -18,3 +18,10 @@ def listed(text: str | list[str]) -> list[str]:
     """Read a comma-separated list."""
     parts = text.split(",") if isinstance(text, str) else text
     return [part.strip() for part in parts if part.strip()]
+
+
+def one_line(error: object) -> str:
+    """Return a message without line breaks; an operating system's error with its file."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split())

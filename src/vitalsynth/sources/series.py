@@ -7,7 +7,6 @@ the subject: what is held out shares not one row with what is trained on.
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy import ndarray
 from .. import frames
 from ..sequences import Schema, Sequences, listed, nearest
 from .folders import default_folder
+from .tables import read_csv
 
 
 def series(path: str, length: int = 24, stride: int = 1, block: int = 4, drop: str = "") -> Sequences:
@@ -34,12 +34,7 @@ def series(path: str, length: int = 24, stride: int = 1, block: int = 4, drop: s
         drop: Columns to leave out, comma separated.
     """
     where = Path(path)
-    if not where.is_file():
-        raise ValueError(f"{path}: no such file")
-    try:
-        frame = pd.read_csv(where, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path}: cannot be read as CSV ({' '.join(str(error).split())})") from None
+    frame = read_csv(where)
     left_out = listed(drop)
     if unknown := [name for name in left_out if name not in frame]:
         raise ValueError(f"{path}: no column {unknown[0]!r} to drop; {nearest(unknown[0], map(str, frame.columns))}")

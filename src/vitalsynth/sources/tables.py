@@ -18,7 +18,7 @@ from numpy import ndarray
 
 from .. import frames
 from ..frames import columns
-from ..sequences import Column, Schema, Sequences, listed, nearest
+from ..sequences import Column, Schema, Sequences, listed, nearest, one_line
 
 SUBJECTS = ("subject", "subject_id", "id", "record_id", "stay_id")
 NAMES = ("variables", "channels")
@@ -105,6 +105,25 @@ def table_like(path: str, schema: Schema, length: int) -> Sequences:
     return replace(read, values=values)
 
 
+def read_csv(path: Path, needed: Iterable[str] = (), **options: Any) -> Any:
+    """Read a CSV that fits into memory, by pandas and with its options.
+
+    Raises:
+        ValueError: if it is missing, damaged or no CSV, or lacks a column that is needed.
+    """
+    try:
+        frame = pd.read_csv(path, encoding="utf-8-sig", **options)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path}: is truncated or damaged ({one_line(error)}); fetch it again") from None
+    except (ValueError, OSError) as error:  # ValueError: whatever pandas says of text that is no CSV
+        raise ValueError(f"{path}: cannot be read as CSV ({one_line(error)})") from None
+    if missing := [name for name in needed if name not in frame]:
+        raise ValueError(f"{path}: no column {missing[0]!r}; {nearest(missing[0], frame.columns)}")
+    return frame
+
+
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
         opened = gzip.open if path.suffix == ".gz" else open
@@ -118,7 +137,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path}: the file is empty; a header and at least one row are needed") from None
     except (pd.errors.ParserError, UnicodeDecodeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path}: cannot be read as CSV ({' '.join(str(error).split())})") from None
+        raise ValueError(f"{path}: cannot be read as CSV ({one_line(error)})") from None
 
 
 def _check_rows(path: Path, rows: Iterable[list[str]], header: list[str]) -> None:

@@ -21,9 +21,11 @@ from numpy import ndarray
 
 from ...frames import Writer
 from ...sequences import Column, Schema, Sequences, listed
+from ..faults import Faults
 from ..folders import default_folder
+from ..tables import read_csv
 from .cuts import alike
-from .waveforms import FaultyRecords, Header, needs_wfdb, rate_of, write_record
+from .waveforms import Header, needs_wfdb, rate_of, write_record
 
 LEADS = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
 SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
@@ -70,11 +72,11 @@ def ptbxl(
     table = _table(where, folds, NAMES[rate])
     statements = _csv(where / "scp_statements.csv", ("diagnostic", "diagnostic_class"), index=0)
     meaning = statements["diagnostic_class"].where(statements["diagnostic"] == 1).to_dict()
-    faults = FaultyRecords(where, len(table), repair)
+    faults = Faults(where, repair)
     wanted = listed(leads) or list(LEADS)
     signals, statics, columns, subjects = [], [], [], []
     for ecg_id, row in table.to_dict("index").items():
-        with faults.of(str(ecg_id)):
+        with faults.noting(f"of {len(table)} records are wrong", str(ecg_id)):
             static = _static(row, meaning)
             header = Header.read(where / str(row[NAMES[rate]]))
             if header.rate != rate:
@@ -117,13 +119,7 @@ def _table(where: Path, folds: str, filename: str) -> pd.DataFrame:
 def _csv(path: Path, needed: Sequence[str], index: str | int) -> pd.DataFrame:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give the folder of PTB-XL as --source.folder, or set VITALSYNTH_DATA")
-    try:
-        frame = pd.read_csv(path, index_col=index)
-    except (ValueError, pd.errors.ParserError) as error:
-        raise ValueError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
-    if missing := [name for name in needed if name not in frame]:
-        raise ValueError(f"{path}: has no column {missing[0]!r}")
-    return frame
+    return read_csv(path, needed, index_col=index)
 
 
 def _static(row: Mapping[str, Any], meaning: Mapping[str, str | float]) -> Float[ndarray, " statics"]:

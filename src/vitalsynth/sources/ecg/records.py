@@ -18,9 +18,10 @@ from numpy import ndarray
 
 from ...frames import Writer, written
 from ...sequences import Column, Schema, Sequences, listed, nearest
+from ..faults import Faults
 from ..folders import default_folder
 from .cuts import AAMI, CHANGE, CLASSES, Cut, Piece
-from .waveforms import FaultyRecords, Header, needs_wfdb, rate_of, write_record
+from .waveforms import Header, needs_wfdb, rate_of, write_record
 
 _RUNS = ((100, 109), (111, 119), (121, 124), (200, 203), (205, 205), (207, 210), (212, 215), (217, 217), (219, 223),
          (228, 228), (230, 234))  # fmt: skip
@@ -87,10 +88,10 @@ def ecg(
     where = Path(folder) if folder else default_folder("mitdb")
     asked = _labels(labels, take)
     names = _names(where, records)
-    faults = FaultyRecords(where, len(names), repair)
+    faults, damaged = Faults(where, repair), f"of {len(names)} records are wrong"
     headers: dict[str, Header] = {}
     for name in names:
-        with faults.of(name):
+        with faults.noting(damaged, name):
             headers[name] = Header.read(where / name)
     faults.settle()
     is_mitdb = MITDB.issuperset(names) and {header.rate for header in headers.values()} == {MITDB_RATE}
@@ -99,9 +100,9 @@ def ecg(
     cut = cut.beats(before, after) if take == "beats" else cut.windows(seconds, overlap)
     pieces: list[Piece] = []
     for name, header in headers.items():
-        with faults.of(name):
+        with faults.noting(damaged, name):
             piece, wrong = cut(header, annotations, needs_annotations=take == "beats" or bool(labels))
-            faults.note(name, wrong)
+            faults.note(bool(wrong), damaged, f"{name}: {', '.join(wrong)}")
             pieces.append(replace(piece, subject=owner.get(name, name)))
     faults.settle()
     kept = [piece for piece in pieces if len(piece.values) and (paced or not piece.paced)]

@@ -8,10 +8,8 @@ Moody, WFDB Applications Guide, header(5), signal(5), annot(5).
 from __future__ import annotations
 
 import importlib.util
-import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -21,15 +19,12 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
-from ...sequences import Column, Schema, nearest
-
-log = logging.getLogger(__name__)
+from ...sequences import Column, Schema, nearest, one_line
 
 MILLIVOLTS = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "µV": 1e-3}
 BITS = {"8": 8, "16": 16, "24": 24, "32": 32, "61": 16, "80": 8, "160": 16, "212": 12}
 """Of a sample, by format; other formats are compressed or padded, and left to wfdb."""
 MOST = 2**15 - 1  # of 16 bits; -32768 says that nothing was measured
-MOST_NAMED = 5  # records in a message
 UNREADABLE = (ValueError, IndexError, KeyError, TypeError, AttributeError, OSError)  # what wfdb raises on bad files
 
 
@@ -146,7 +141,7 @@ def _column(content: Any, j: int) -> Column:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return one_line(error)[:200]
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,46 +310,3 @@ def write_record(folder: Path, name: str, values: Float[ndarray, "m channels"], 
         baseline=[0] * len(schema.channels),
         write_dir=str(folder),
     )
-
-
-class FaultyRecords:
-    """What is wrong with records, gathered so that all are named and counted at once.
-
-    Args:
-        where: The folder, for messages.
-        total: How many records were asked for.
-        repair: Go on without what is wrong, with a warning.
-    """
-
-    def __init__(self, where: Path, total: int, repair: bool) -> None:
-        self.where, self.total, self.repair = where, total, repair
-        self.found: dict[str, list[str]] = {}
-
-    @contextmanager
-    def of(self, name: str) -> Iterator[None]:
-        """Note a ValueError of the block, which leaves the record out."""
-        try:
-            yield
-        except ValueError as error:
-            self.note(name, [str(error)])
-
-    def note(self, name: str, faults: list[str]) -> None:
-        """Note faults of a record."""
-        if faults:
-            self.found.setdefault(name, []).extend(faults)
-
-    def settle(self) -> None:
-        """Say what was found, and forget it.
-
-        Raises:
-            ValueError: if something was, and nothing is to be repaired.
-        """
-        found, self.found = self.found, {}
-        if not found:
-            return
-        named = "; ".join(f"{name}: {', '.join(faults)}" for name, faults in list(found.items())[:MOST_NAMED])
-        more = f"; and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
-        text = f"{self.where}: {len(found)} of {self.total} records are wrong ({named}{more})"
-        if not self.repair:
-            raise ValueError(f"{text}; name others, or let repair=true leave out what is wrong")
-        log.warning("%s; what is wrong is left out", text)

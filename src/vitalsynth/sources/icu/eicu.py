@@ -27,10 +27,10 @@ from numpy import ndarray
 
 from ... import frames
 from ...frames import Writer, columns
-from ...sequences import Column, Schema, Sequences, listed
+from ...sequences import Column, Schema, Sequences, listed, one_line
+from ..faults import Faults
 from ..folders import default_folder
-from .bins import Bins
-from .faults import Faults
+from ..grid import Grid, steps
 
 FORM = "eicu"
 PRESSURES = (
@@ -159,12 +159,13 @@ def eicu(
     asked = {name: LABS.get(name, "") for name in listed(labs)} or LABS
     tests = [Column(name, unit=unit, low=None if name == "Base Excess" else 0.0) for name, unit in asked.items()]
     channels = [*PERIODIC, *APERIODIC, *tests]
-    steps = math.ceil(hours / step)
-    grid = _Grid(np.asarray(stays.index), Bins((len(stays), steps, len(channels))), hours, step, channels, faults)
-    grid.add_vitals(_table(where, "vitalPeriodic"), PERIODIC, "vitalperiodicid")
-    grid.add_vitals(_table(where, "vitalAperiodic"), APERIODIC, "vitalaperiodicid")
-    grid.add_labs(_table(where, "lab"), tests)
-    values = grid.bins.values()
+    length = math.ceil(hours / step)
+    grid = Grid(len(stays), length, ["mean"] * len(channels))
+    rows = _Rows(np.asarray(stays.index), grid, hours, step, channels, faults)
+    rows.add_vitals(_table(where, "vitalPeriodic"), PERIODIC, "vitalperiodicid")
+    rows.add_vitals(_table(where, "vitalAperiodic"), APERIODIC, "vitalaperiodicid")
+    rows.add_labs(_table(where, "lab"), tests)
+    values = grid.values().astype(np.float32)
     unseen = [column.name for j, column in enumerate(channels) if np.isnan(values[:, :, j]).all()]
     if labs and (never := [name for name in asked if name in unseen]):
         faults.note(len(never), "labs that no stay has in these hours", never[0])
@@ -173,7 +174,7 @@ def eicu(
     measured = [columns.with_resolution(column, values[:, :, j]) for j, column in enumerate(channels)]
     schema = Schema(tuple(measured), statics, step, "h", STAY, "observationoffset", PERSON, form=FORM, licence=LICENCE)
     schema = schema.keeping(*PRESSURES)
-    lengths = np.clip(np.ceil(stays["unitdischargeoffset"] / 60 / step), 1, steps).to_numpy(np.int64)
+    lengths = np.clip(np.ceil(stays["unitdischargeoffset"] / 60 / step), 1, length).to_numpy(np.int64)
     return Sequences(values, schema, lengths, static, stays[PERSON].to_numpy(str)).drop(unseen)
 
 
@@ -199,7 +200,7 @@ def _blocks(path: Path, kinds: dict[str, pa.DataType]) -> Iterator[Any]:
             for batch in file:
                 yield batch.to_pandas()
     except (pa.ArrowException, OSError, KeyError) as error:
-        message = " ".join(str(error).split())
+        message = one_line(error)
         raise ValueError(f"{path}: cannot be read as eICU's table ({message}); fetch it again") from None
 
 
@@ -211,15 +212,13 @@ def _stays(path: Path, faults: Faults) -> Any:
     if not blocks:
         raise ValueError(f"{path}: has no rows; a row a stay is needed")
     table: Any = pd.concat(blocks, ignore_index=True)
-    wrong = np.zeros(len(table), dtype=bool)
-    for what, bad in (
-        ("stays that are there twice", table[STAY].duplicated()),
-        ("stays that end before they begin", table["unitdischargeoffset"] < 0),
-        ("stays without an end", table["unitdischargeoffset"].isna()),
-        (f"stays without {PERSON}", table[PERSON].isna() | (table[PERSON] == "")),
-    ):
-        faults.note(bad.sum(), what, f"{STAY} {table[STAY][bad].iloc[0]}" if bad.any() else "")
-        wrong |= bad.to_numpy()
+    checks = (
+        ("stays that are there twice", table[STAY].duplicated().to_numpy()),
+        ("stays that end before they begin", (table["unitdischargeoffset"] < 0).to_numpy()),
+        ("stays without an end", table["unitdischargeoffset"].isna().to_numpy()),
+        (f"stays without {PERSON}", (table[PERSON].isna() | (table[PERSON] == "")).to_numpy()),
+    )
+    wrong = faults.wrong(checks, lambda row: f"{STAY} {table[STAY].iloc[row]}")
     if wrong.all():
         raise ValueError(f"{path}: has no stay that can be read")
     return table[~wrong].set_index(STAY).sort_index()
@@ -238,12 +237,12 @@ def _statics(stays: Any, faults: Faults) -> tuple[tuple[Column, ...], Float[ndar
 
 
 @dataclass(frozen=True, eq=False)
-class _Grid:
+class _Rows:
     """Puts rows of tables on the grid.
 
     Args:
         stays: Ids, rising.
-        bins: The grid.
+        grid: To fill.
         hours: Longest length.
         step: Hours of a step.
         channels: What each channel is.
@@ -251,7 +250,7 @@ class _Grid:
     """
 
     stays: Int[ndarray, " n"]
-    bins: Bins
+    grid: Grid
     hours: float
     step: float
     channels: list[Column]
@@ -267,7 +266,7 @@ class _Grid:
             rows, stay, index = self._placed(rows, "observationoffset", path)
             keys.append(rows[key].to_numpy())
             for j, column in enumerate(measured):
-                self.bins.add(stay, index, first + j, self.faults.physical(rows[column.name].to_numpy(), column))
+                self.grid.add(stay, index, first + j, self.faults.physical(rows[column.name].to_numpy(), column))
         _refuse_repeated(keys, key, path)
 
     def add_labs(self, path: Path, tests: list[Column]) -> None:
@@ -282,7 +281,7 @@ class _Grid:
             for j, column in enumerate(tests):
                 mine = (rows["labname"] == column.name).to_numpy()
                 numbers = self.faults.physical(rows["labresult"].to_numpy()[mine], column)
-                self.bins.add(stay[mine], index[mine], first + j, numbers)
+                self.grid.add(stay[mine], index[mine], first + j, numbers)
         _refuse_repeated(keys, "labid", path)
 
     def _placed(self, rows: Any, offset: str, path: Path) -> tuple[Any, Int[ndarray, " k"], Int[ndarray, " k"]]:
@@ -294,8 +293,7 @@ class _Grid:
         minute = rows[offset].to_numpy()
         self.faults.note(np.isnan(minute).sum(), f"rows of {path.name} without a time")
         inside = ~unknown.to_numpy() & (minute >= 0) & (minute < self.hours * 60)
-        index = np.floor(minute[inside] / 60 / self.step + 1e-9).astype(np.int64)
-        return rows[inside], stay[inside], index
+        return rows[inside], stay[inside], steps(minute[inside] / 60, self.step)
 
 
 def _refuse_repeated(keys: list[ndarray], key: str, path: Path) -> None:

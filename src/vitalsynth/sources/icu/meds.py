@@ -27,9 +27,10 @@ from numpy import ndarray
 from ... import frames, storage
 from ...frames import Writer, columns
 from ...frames.grid import FIRST_DATE
-from ...sequences import Column, Schema, Sequences, nearest
-from .bins import Bins
-from .faults import Faults
+from ...sequences import Column, Schema, Sequences, nearest, one_line
+from ..faults import Faults
+from ..grid import Grid, steps
+from ..tables import read_csv
 
 FORM = "meds"
 LICENCE = "that of the data set the events were taken from"
@@ -124,13 +125,13 @@ def _read(shard: Path) -> pa.Table:
     try:
         table = pq.read_table(shard)
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{shard}: is no Parquet file, or damaged ({' '.join(str(error).split())})") from None
+        raise ValueError(f"{shard}: is no Parquet file, or damaged ({one_line(error)})") from None
     if missing := [name for name in EVENT.names if name not in table.column_names]:
         raise ValueError(f"{shard}: no column {missing[0]!r}; MEDS has {', '.join(EVENT.names)}")
     try:
         return table.select(EVENT.names).cast(EVENT)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise ValueError(f"{shard}: has other types than MEDS ({' '.join(str(error).split())})") from None
+        raise ValueError(f"{shard}: has other types than MEDS ({one_line(error)})") from None
 
 
 @dataclass(frozen=True)
@@ -195,14 +196,7 @@ def _refuse_parted(table: pa.Table, shard: Path, seen: dict[int, Path]) -> None:
 
 def _asked(path: Path, use: _Use, faults: Faults) -> list[_Item]:
     """Read the user's table of items."""
-    try:
-        table: Any = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except OSError:
-        raise ValueError(f"{path}: no such file") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read as CSV ({' '.join(str(error).split())})") from None
-    if missing := [name for name in ITEMS if name not in table]:
-        raise ValueError(f"{path}: no column {missing[0]!r}; {', '.join(ITEMS)} are needed")
+    table = read_csv(path, ITEMS, dtype=str, keep_default_na=False)
     if len(wrong := table[~table["kind"].isin(KINDS)]):
         raise ValueError(f"{path}: kind is {wrong['kind'].iloc[0]!r}; allowed are {', '.join(KINDS)}")
     known = {*use.timed, *use.untimed}
@@ -276,18 +270,18 @@ class _Plan:
         begins = begins.assign(sequence=np.arange(len(begins)), begin=begins["time"])
         placed: Any = pd.merge_asof(events.sort_values("time"), begins.sort_values("time"), on="time", by="subject")
         offset = (placed["time"] - placed["begin"]) / pd.Timedelta(hours=1)  # NaN before the first start
-        placed = placed.assign(index=np.floor(offset / self.step + 1e-9))[offset < self.hours]
-        index, sequence = placed["index"].to_numpy(np.int64), placed["sequence"].to_numpy(np.int64)
+        placed, hour = placed[offset < self.hours], offset[offset < self.hours].to_numpy()
+        index, sequence = steps(hour, self.step), placed["sequence"].to_numpy(np.int64)
         lengths = np.ones(len(begins), dtype=np.int64)
         np.maximum.at(lengths, sequence, index + 1)
-        bins = Bins((len(begins), math.ceil(self.hours / self.step), len(self.channels)))
+        grid = Grid(len(begins), math.ceil(self.hours / self.step), ["mean"] * len(self.channels))
         for j, item in enumerate(self.channels):
             mine = placed["code"].isin(item.codes).to_numpy()
             numbers = placed["value"].to_numpy()[mine]
             happened = np.ones(len(numbers))
             measured = happened if item.kind == "event" else faults.physical(numbers, Column(item.name, unit=item.unit))
-            bins.add(sequence[mine], index[mine], j, measured)
-        values = bins.values()
+            grid.add(sequence[mine], index[mine], j, measured)
+        values = grid.values().astype(np.float32)
         events_of = [j for j, item in enumerate(self.channels) if item.kind == "event"]
         values[:, :, events_of] = ~np.isnan(values[:, :, events_of])
         static = [self._static(item, rows, begins["subject"], faults) for item in self.statics]

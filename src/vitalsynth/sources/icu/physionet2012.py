@@ -23,9 +23,10 @@ from numpy import ndarray
 from ... import storage
 from ...frames import Writer, columns
 from ...sequences import Column, Schema, Sequences
+from ..faults import FIRST, Faults, log
 from ..folders import default_folder
-from .bins import Bins
-from .faults import Faults, log
+from ..grid import Grid, steps
+from ..tables import read_csv
 from .texts import Rows, as_rows, read_files
 
 FORM = "physionet2012"
@@ -174,16 +175,10 @@ def _place(folder: Path, letter: str) -> Path:
 def _outcomes(path: Path, faults: Faults) -> pd.DataFrame:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; it says who died, fetch it beside the set")
-    try:
-        read = pd.read_csv(path, dtype=np.float64)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read as CSV of numbers ({' '.join(str(error).split())})") from None
-    if missing := [name for name in OUTCOMES if name not in read]:
-        raise ValueError(f"{path}: no column {missing[0]!r}; the challenge's has {', '.join(OUTCOMES)}")
-    read = read.astype({"RecordID": np.int64}).set_index("RecordID")
+    read = read_csv(path, OUTCOMES, dtype=np.float64).astype({"RecordID": np.int64}).set_index("RecordID")
     twice = np.asarray(read.index.duplicated())
     first = read.index[twice].tolist()[:1]
-    faults.note(twice.sum(), "stays with two outcomes", *first, mend="takes the first of each")
+    faults.note(twice.sum(), "stays with two outcomes", *first, mend=FIRST)
     return read.mask(read == -1).loc[~twice]
 
 
@@ -218,19 +213,15 @@ class _Measurements:
         parameter = np.array(places, dtype=np.int64)[codes]
         number = rows.numbers("Value", faults)
         other = (parameter == PARAMETERS.index("RecordID")) & (number != stays[rows.file])
-        wrong = np.zeros(len(codes), dtype=bool)
-        for what, bad in (
+        checks = (
             ("rows that repeat another", rows.cells.assign(file=rows.file).duplicated().to_numpy()),
             ("rows whose time is not written HH:MM", np.isnan(minute)),
             ("rows with a negative time", minute < 0),
             (f"rows later than {HOURS}:00", minute > HOURS * 60),
             ("rows of an unknown parameter", parameter < 0),
             ("files that have the RecordID of another", other),
-        ):
-            first = int(bad.argmax()) if bad.any() else None
-            example = "" if first is None else f"{stays[rows.file[first]]}.txt, {','.join(rows.cells.iloc[first])}"
-            faults.note(bad.sum(), what, example)
-            wrong |= bad
+        )
+        wrong = faults.wrong(checks, lambda row: f"{stays[rows.file[row]]}.txt, {','.join(rows.cells.iloc[row])}")
         read = cls(rows.file, minute, parameter, np.where(number == -1, np.nan, number))
         return read.take(~wrong)
 
@@ -258,14 +249,13 @@ class _Measurements:
 
     def binned(self, count: int, step: float, urine: str, faults: Faults) -> Float[ndarray, "n length channels"]:
         rows = self.take(~self.descriptive())
-        steps = math.ceil(HOURS / step)
-        index = np.minimum(np.floor(rows.minute / 60 / step + 1e-9), steps - 1).astype(np.int64)
-        names = list(UNITS)
-        bins = Bins((count, steps, len(names)), [names.index("Urine")] if urine == "sum" else [])
+        length, names = math.ceil(HOURS / step), list(UNITS)
+        index = np.minimum(steps(rows.minute / 60, step), length - 1)
+        grid = Grid(count, length, [urine if name == "Urine" else "mean" for name in names])
         for j, column in enumerate(CHANNELS):
             mine = rows.parameter == j
-            bins.add(rows.stay[mine], index[mine], j, faults.physical(rows.number[mine], column))
-        values = bins.values()
+            grid.add(rows.stay[mine], index[mine], j, faults.physical(rows.number[mine], column))
+        values = grid.values().astype(np.float32)
         ventilated = values[:, :, names.index("MechVent")]
         np.ceil(ventilated, out=ventilated)  # on for a part of a step is on
         return values

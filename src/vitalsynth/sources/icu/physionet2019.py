@@ -18,8 +18,8 @@ from numpy import ndarray
 from ... import storage
 from ...frames import Writer, columns
 from ...sequences import Column, Schema, Sequences
+from ..faults import Faults
 from ..folders import default_folder
-from .faults import Faults
 from .texts import Files, as_rows, read_files
 
 FORM = "physionet2019"
@@ -124,15 +124,12 @@ def _read(files: Files, hours: int, faults: Faults) -> tuple[ndarray, ndarray, n
     rows = as_rows(files, "|".join(HEADER), "|", faults)
     hour, file = rows.numbers("ICULOS", faults), rows.file
     repeated = pd.DataFrame({"file": file, "hour": hour}).duplicated().to_numpy()
-    wrong = np.zeros(len(file), dtype=bool)
-    for what, bad in (
+    checks = (
         ("rows whose ICULOS is no whole number", hour != np.round(hour)),
         ("rows with a negative time", hour < 1),
         ("rows that repeat an hour", repeated),
-    ):
-        example = f"{files[file[bad.argmax()]][0]}, ICULOS {hour[bad.argmax()]:g}" if bad.any() else ""
-        faults.note(bad.sum(), what, example)
-        wrong |= bad
+    )
+    wrong = faults.wrong(checks, lambda row: f"{files[file[row]][0]}, ICULOS {hour[row]:g}")
     rows, hour, file = rows.take(~wrong), hour[~wrong], file[~wrong]
     step = hour.astype(np.int64) - 1
     lengths = np.ones(len(files), dtype=np.int64)

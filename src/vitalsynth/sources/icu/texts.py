@@ -21,7 +21,7 @@ import pyarrow.csv as pc
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from .faults import Faults
+from ..faults import FIRST, Faults
 
 MOST_BYTES = 2**24
 """Of one file; a stay of a week in text is a hundredth of it."""
@@ -89,7 +89,7 @@ def read_files(places: list[Path], name: str, faults: Faults) -> Files:
             if path.name in found:
                 twice.append(path.name)
             found.setdefault(path.name, content)
-    faults.note(len(twice), "files that are there twice", twice[0] if twice else "", "takes the first of each")
+    faults.note(len(twice), "files that are there twice", twice[0] if twice else "", FIRST)
     if not found:
         raise ValueError(f"{faults.origin}: holds no file whose name is like {name}")
     return sorted(found.items())

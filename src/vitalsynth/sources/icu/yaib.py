@@ -10,7 +10,7 @@ one of the stay.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from numpy import ndarray
 from ... import frames
 from ...frames import Writer, columns
 from ...sequences import Column, Schema, Sequences
-from .faults import Faults
+from ..faults import Faults
 
 FORM = "yaib"
 LICENCE = (
@@ -159,12 +159,8 @@ def _matched(dyn: pd.DataFrame, sta: pd.DataFrame, outc: pd.DataFrame, faults: F
     )
 
 
-def _without(table: pd.DataFrame, checks: Iterable[tuple[str, Any]], faults: Faults) -> pd.DataFrame:
-    wrong = np.zeros(len(table), dtype=bool)
-    for what, bad in checks:
-        first = f"{ID} {table[ID].iloc[int(bad.argmax())]}" if bad.any() else ""
-        faults.note(bad.sum(), what, first)
-        wrong |= bad
+def _without(table: pd.DataFrame, checks: Sequence[tuple[str, Any]], faults: Faults) -> pd.DataFrame:
+    wrong = faults.wrong(checks, lambda row: f"{ID} {table[ID].iloc[row]}")
     return table.loc[~wrong].reset_index(drop=True)
 
 

@@ -3,7 +3,6 @@
     items    which item id is which variable, in which unit, within which limits
     cohort   who is read, from when to when; static columns and the labels of the benchmark's tasks
     events   CHARTEVENTS, LABEVENTS and OUTPUTEVENTS, streamed
-    grid     where measurements are put, the last of a step
     reading  `mimic3` and `mimic4`
     writing  tables of MIMIC-III and MIMIC-IV out of a cohort
     episodes `mimic3_benchmark`, and what writes such folders

@@ -5,8 +5,6 @@ Times are whole seconds since 1970, as the shifted dates of MIMIC reach beyond w
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +17,9 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from ... import frames
-from ...sequences import Column, listed, nearest
+from ...sequences import Column, listed, nearest, one_line
+from ..faults import FIRST, Faults, counted, named
+from ..tables import read_csv
 from .items import Cells, Frame
 
 Unit = Literal["icustay", "admission", "patient"]
@@ -117,19 +117,7 @@ class Folder:
             ValueError: if it cannot be read, or lacks a column.
         """
         path = self.file(table)
-        try:
-            frame: Frame = pd.read_csv(
-                path,
-                encoding="utf-8-sig",
-                low_memory=False,
-                dtype={"ICD9_CODE": str, "icd9_code": str, "icd_code": str},
-            )
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: cannot be read as CSV ({' '.join(str(error).split())})") from None
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(
-                f"{path}: is truncated or damaged ({' '.join(str(error).split())}); fetch it again"
-            ) from None
+        frame = read_csv(path, low_memory=False, dtype={"ICD9_CODE": str, "icd9_code": str, "icd_code": str})
         frame = frame.rename(columns=str.lower).rename(columns=NEWER_NAMES)
         if missing := [name for name in needed if name not in frame]:
             raise ValueError(f"{path}: no column {missing[0]!r}; {nearest(missing[0], frame.columns)}")
@@ -186,7 +174,7 @@ class Cohort:
                 yield frames.infer(cells, name, categorical=True)
 
 
-def read_cohort(folder: Folder, newer: bool, unit: Unit, include: Include, repair: bool, told: list[str]) -> Cohort:
+def read_cohort(folder: Folder, newer: bool, unit: Unit, include: Include, faults: Faults) -> Cohort:
     """Read PATIENTS, ADMISSIONS and ICUSTAYS, and choose.
 
     Args:
@@ -194,71 +182,60 @@ def read_cohort(folder: Folder, newer: bool, unit: Unit, include: Include, repai
         newer: Whether these are tables of MIMIC-IV.
         unit: What a sequence is.
         include: `benchmark` leaves out stays with a transfer, admissions with several stays, and minors; `all` nobody.
-        repair: Whether repeated rows, and stays that end before they begin, are left out rather than refused.
-        told: What was left out is added to it.
+        faults: Repeated rows, stays that end before they begin, and who is left out are noted there.
 
     Raises:
         ValueError: if a table is not as it should be.
     """
     tables = {name: folder.read(name, needed) for name, needed in TABLE_COLUMNS.items()}
     for name, key in KEYS.items():
-        tables[name] = _unique(tables[name], key, folder.file(name), repair, told)
+        tables[name] = _unique(tables[name], key, folder.file(name), faults)
     patients, admissions, stays = tables.values()
     birth, other = ("anchor_age", "mimic3") if newer else ("dob", "mimic4")
     if birth not in patients:
         raise ValueError(f"{folder.file('patients')}: no column {birth!r}; if the tables are of {other}, read {other}")
     everyone = len(stays)
     rows = stays.merge(admissions, on=["subject_id", "hadm_id"], suffixes=("", "_")).merge(patients, on="subject_id")
-    if lost := everyone - len(rows):
-        told.append(f"{lost:,} ICU stays whose admission or patient is in no table")
-    rows = _forward(rows, unit, folder.file("icustays"), repair, told)
+    faults.leave_out(everyone - len(rows), "ICU stays whose admission or patient is in no table")
+    rows = _forward(rows, unit, faults)
     rows["sex"], rows["ethnicity"] = rows["gender"], _grouped(rows["ethnicity"])
     rows["age"], rows["died"], rows["care_unit"] = _age(rows), _died(rows), rows["first_careunit"]
     if include == "benchmark":
-        rows = _included(rows, told)
+        rows = _included(rows, faults)
     chosen = _unit(rows, unit).sort_values(["subject_id", "start"]).reset_index(drop=True)
     if not len(chosen):
-        raise ValueError(f"{folder.path}: no ICU stay is left of {everyone:,}; left out: {'; '.join(told) or 'none'}")
+        why = counted({**faults.found, **faults.left_out}) or "none"
+        raise ValueError(f"{folder.path}: no ICU stay is left of {everyone:,}; left out: {why}")
     return Cohort(chosen, unit)
 
 
-def _unique(table: Frame, key: str, path: Path, repair: bool, told: list[str]) -> Frame:
+def _unique(table: Frame, key: str, path: Path, faults: Faults) -> Frame:
     twice = table[key].duplicated(keep=False)
     if not twice.any():
         return table
     ids = sorted(set(table[key][twice]))
-    what = f"{len(ids):,} {key}s there twice or more ({', '.join(map(str, ids[:3]))}{', ...' if len(ids) > 3 else ''})"
-    if not repair:
-        raise ValueError(f"{path}: {what}; repair=true keeps the first of each")
-    told.append(f"repeated rows of {what}")
+    faults.note(len(ids), f"{key}s that are in {path.name} twice or more", named(ids), FIRST)
     return table.sort_values(list(table.columns), kind="stable").drop_duplicates(key)
 
 
-def _forward(rows: Frame, unit: Unit, path: Path, repair: bool, told: list[str]) -> Frame:
+def _forward(rows: Frame, unit: Unit, faults: Faults) -> Frame:
     """Leave out stays without a time, and those that end before they begin, or begin before their patient's birth.
 
     Where the unit is larger, their admission is looked at.
     """
     known = (rows[["intime", "outtime", "admittime", "dischtime"]] != NEVER).all(axis=1)
-    if missing := int((~known).sum()):
-        told.append(f"{missing:,} ICU stays without a time of begin or end")
+    faults.leave_out((~known).sum(), "ICU stays without a time of begin or end")
     rows = rows[known]
     begin, end = ("intime", "outtime") if unit == "icustay" else ("admittime", "dischtime")
     backward = rows[end] <= rows[begin]
     if "dob" in rows:
         backward |= rows[begin] < rows["dob"]
-    if not backward.any():
-        return rows.copy()
     ids = sorted(rows["icustay_id"][backward])
-    what = f"{len(ids):,} ICU stays of negative time (end before they begin, or begin before birth: {ids[0]}"
-    what += ", ...)" if len(ids) > 1 else ")"
-    if not repair:
-        raise ValueError(f"{path}: {what}; repair=true leaves them out")
-    told.append(what)
+    faults.note(len(ids), "ICU stays of negative time, that end before they begin or begin before birth", named(ids))
     return rows[~backward].copy()
 
 
-def _included(rows: Frame, told: list[str]) -> Frame:
+def _included(rows: Frame, faults: Faults) -> Frame:
     """Apply the benchmark's rules in its order."""
     places = rows.reindex(columns=["first_careunit", "last_careunit", "first_wardid", "last_wardid"]).astype(str)
     moved = (places["first_careunit"] != places["last_careunit"]) | (places["first_wardid"] != places["last_wardid"])
@@ -270,8 +247,7 @@ def _included(rows: Frame, told: list[str]) -> Frame:
         (several, "of admissions with several"),
         (minor, f"of patients below {ADULT} years"),
     ):
-        if count := int((which & ~gone).sum()):
-            told.append(f"{count:,} ICU stays {what}")
+        faults.leave_out((which & ~gone).sum(), f"ICU stays {what}")
         gone |= which
     return rows[~gone]
 
@@ -353,7 +329,7 @@ def sample_channels(
 
 
 def phenotypes(
-    cohort: Cohort, folder: Folder, definitions: str, told: list[str]
+    cohort: Cohort, folder: Folder, definitions: str, faults: Faults
 ) -> Iterator[tuple[Column, Float[ndarray, " n"]]]:
     """Yield a static column for each group of diagnoses that the benchmark uses.
 
@@ -361,7 +337,7 @@ def phenotypes(
         cohort: Who.
         folder: Holds DIAGNOSES_ICD.
         definitions: The benchmark's `hcup_ccs_2015_definitions.yaml`: by group its codes, and whether it is used.
-        told: Codes of another version of the ICD are added to it.
+        faults: Codes of another version of the ICD are noted there.
 
     Raises:
         ValueError: if the definitions or the table are missing or not as they should be.
@@ -370,8 +346,7 @@ def phenotypes(
     diagnoses = folder.read("diagnoses_icd", ("subject_id", "hadm_id", "icd9_code"))
     if "icd_version" in diagnoses:
         ninth = diagnoses["icd_version"] == 9
-        if others := int((~ninth).sum()):
-            told.append(f"{others:,} diagnoses that are not coded in ICD-9")
+        faults.leave_out((~ninth).sum(), "diagnoses that are not coded in ICD-9")
         diagnoses = diagnoses[ninth]
     key = "subject_id" if cohort.unit == "patient" else "hadm_id"
     codes = diagnoses["icd9_code"].astype(str).str.strip()
@@ -389,8 +364,7 @@ def _definitions(path: str) -> Mapping[str, list[str]]:
         used = {name: list(map(str, group["codes"])) for name, group in groups.items() if group["use_in_benchmark"]}
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path}: no definitions of phenotypes ({' '.join(str(error).split())}); "
-            "each group needs codes and use_in_benchmark"
+            f"{path}: no definitions of phenotypes ({one_line(error)}); each group needs codes and use_in_benchmark"
         ) from None
     if not used:
         raise ValueError(f"{path}: no group has use_in_benchmark: true; at least one is needed")

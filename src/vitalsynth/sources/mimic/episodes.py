@@ -12,9 +12,7 @@ a step in which nothing was measured stays empty, and scales are the affair of t
 from __future__ import annotations
 
 import csv
-import logging
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,16 +22,16 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ...frames import Writer, prefixed
-from ...sequences import Column, Schema, Sequences, nearest
+from ...sequences import Column, Schema, Sequences, one_line
+from ..faults import FIRST, Faults
 from ..folders import default_folder
+from ..grid import Grid, steps
+from ..tables import read_csv
 from .cohort import AGE, DECOMPENSATION, DIED, ETHNICITY, HOUR, MORTALITY_HOURS, PHENOTYPES, REMAINING, SEX
-from .events import Rows, Tally, limited
-from .grid import Grid, steps
+from .events import Rows, limited
 from .items import PRESSURES, Frame, Items, read_items
 from .reading import MIMIC3_LICENCE
 from .writing import Times
-
-log = logging.getLogger(__name__)
 
 EpisodeTask = Literal["in-hospital-mortality", "decompensation", "length-of-stay", "phenotyping", "root"]
 Split = Literal["train", "test", "all"]
@@ -76,24 +74,24 @@ def mimic3_benchmark(
         )
     if not (1 / HOUR <= step <= hours):
         raise ValueError(f"step must lie between a second and hours={hours:g}, got {step}")
-    items, tally = read_items(limited=ranges), Tally()
+    items, faults = read_items(limited=ranges), Faults(where, repair)
     parts = [part for part in ("train", "test") if split in (part, "all")]
-    samples: Frame = pd.concat([_samples(where / task / part, task, repair) for part in parts], ignore_index=True)
+    samples: Frame = pd.concat([_samples(where / task / part, task, faults) for part in parts], ignore_index=True)
+    faults.settle()
     ends = np.minimum(samples["end"].to_numpy(np.float64), hours)
     lengths = np.maximum(np.ceil(ends / step - EPS), 1).astype(np.int64)
-    grid = Grid(len(samples), int(lengths.max()), items.variables)
+    grid = Grid(len(samples), int(lengths.max()), items.aggregates)
     for n, file in enumerate(samples["file"]):
-        rows = _episode(Path(file), n, float(ends[n]), items, tally)
-        value = limited(items, rows.channel, rows.value, ranges, tally)
-        rows = replace(rows, value=value).take(~np.isnan(value))
-        grid.add(rows.sequence, steps(rows.seconds, round(step * HOUR)), rows.channel, rows.seconds, rows.value)
-    values, channels = grid.finish(), [variable.column for variable in items.variables]
+        rows = _episode(Path(file), n, float(ends[n]), items, faults)
+        value = limited(items, rows.channel, rows.value, ranges, faults)
+        at = steps(rows.seconds, round(step * HOUR), closed="right")
+        grid.add(rows.sequence, at, rows.channel, value, rows.seconds)
+    values, channels = grid.values(), [variable.column for variable in items.variables]
     if task in LABELS:
         labels = _label_channel(samples, values.shape[1], step)
         channels, values = [LABELS[task], *channels], np.concatenate([labels[..., None], values], axis=2)
     statics = list(_statics(samples))
-    if told := [f"{count:,} values {why}" for why, count in sorted(tally.left_out.items()) if count]:
-        log.warning("%s: left out: %s", where, "; ".join(told))
+    faults.tell()
     schema = Schema(
         tuple(channels),
         tuple(column for column, _ in statics),
@@ -106,7 +104,7 @@ def mimic3_benchmark(
     return Sequences(values, schema, lengths, static, samples["subject"].to_numpy(np.int64))  # type: ignore[arg-type]
 
 
-def _samples(folder: Path, task: str, repair: bool) -> Frame:
+def _samples(folder: Path, task: str, faults: Faults) -> Frame:
     """Return an episode a row: its file and subject, where it ends, its labels, and what root/ says of it."""
     if task == "root":
         found = sorted(folder.glob("*/episode*_timeseries.csv"))
@@ -114,7 +112,7 @@ def _samples(folder: Path, task: str, repair: bool) -> Frame:
             raise ValueError(f"{folder}: no <subject>/episode<i>_timeseries.csv in it")
         samples: Frame = pd.DataFrame({"file": map(str, found), "stay": [f"{f.parent.name}_{f.name}" for f in found]})
     else:
-        samples = _listed(folder, task, repair)
+        samples = _listed(folder, task, faults)
         samples["file"] = [str(folder / stay) for stay in samples["stay"]]
     subject = samples["stay"].str.extract(r"^(\d+)_episode\d+_timeseries\.csv$")[0]
     if (odd := subject.isna()).any():
@@ -126,38 +124,26 @@ def _samples(folder: Path, task: str, repair: bool) -> Frame:
         samples: Frame = pd.concat([samples, known], axis=1)
     if "Length of Stay" in samples and task != "in-hospital-mortality":
         samples["end"] = 24 * samples["Length of Stay"]
-    if unknown := int(samples["end"].isna().sum()):
-        log.warning("%s: left out: %s episodes whose length of stay is not known", folder, f"{unknown:,}")
+    faults.leave_out(samples["end"].isna().sum(), "episodes whose length of stay is not known")
     return samples[samples["end"].notna()].reset_index(drop=True)
 
 
 def _of_root(root: Path, stay: str) -> Frame:
     subject, _, rest = stay.partition("_")
     path = root / subject / rest.replace("_timeseries", "")
-    try:
-        return pd.read_csv(path, usecols=lambda name: name in EPISODE).reindex(columns=list(EPISODE)).head(1)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+    return read_csv(path, usecols=lambda name: name in EPISODE).reindex(columns=list(EPISODE)).head(1)
 
 
-def _listed(folder: Path, task: str, repair: bool) -> Frame:
+def _listed(folder: Path, task: str, faults: Faults) -> Frame:
     """Read a listfile: an episode a row; `labels` holds (period_length, y_true) where a task has a sample an hour."""
     path = folder / "listfile.csv"
-    try:
-        listfile: Frame = pd.read_csv(path)
-    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
     needed = ["stay"] + ["period_length"] * (task != "in-hospital-mortality") + ["y_true"] * (task != "phenotyping")
-    if missing := [name for name in needed if name not in listfile]:
-        raise ValueError(f"{path}: no column {missing[0]!r}; {nearest(missing[0], listfile.columns)}")
+    listfile: Frame = read_csv(path, needed)
     if not len(listfile):
         raise ValueError(f"{path}: lists no stay")
     twice = listfile.duplicated(["stay", "period_length"] if task in LABELS else ["stay"])
-    if twice.any() and not repair:
-        first = listfile["stay"][twice].iloc[0]
-        raise ValueError(
-            f"{path}: {int(twice.sum()):,} samples are there twice ({first}, ...); repair=true keeps one of each"
-        )
+    first = "".join(listfile["stay"][twice].head(1))
+    faults.note(twice.sum(), f"samples that are in {folder.name}/{path.name} twice", first, FIRST)
     listfile = listfile[~twice]
     if task == "in-hospital-mortality":
         return listfile[["stay"]].assign(end=MORTALITY_HOURS, died=listfile["y_true"]).reset_index(drop=True)
@@ -169,13 +155,13 @@ def _listed(folder: Path, task: str, repair: bool) -> Frame:
     return pd.DataFrame({"stay": labels.index, "end": grouped["end"].max().to_numpy(), "labels": list(labels)})
 
 
-def _episode(path: Path, n: int, end: float, items: Items, tally: Tally) -> Rows:
+def _episode(path: Path, n: int, end: float, items: Items, faults: Faults) -> Rows:
     """Read what was measured in an episode from its begin to its end."""
     names = [variable.column.name for variable in items.variables]
     try:
         header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
     except (OSError, ValueError, csv.Error) as error:
-        raise ValueError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+        raise ValueError(f"{path}: cannot be read ({one_line(error)})") from None
     if header[0] != "Hours" or not set(header[1:]) <= set(names):
         strange = sorted(set(header[1:]) - set(names)) or header[:1]
         raise ValueError(f"{path}: no header of Hours and the 17 variables (column {strange[0]!r})")
@@ -184,12 +170,12 @@ def _episode(path: Path, n: int, end: float, items: Items, tally: Tally) -> Rows
         with prefixed(f"{path}, row {number}"):
             hours, cells = float(row[0]), list(zip(header[1:], row[1:], strict=True))
         if hours <= -EPS:
-            tally.left_out["before their sequence begins"] += sum(cell != "" for _, cell in cells)
+            faults.leave_out(sum(cell != "" for _, cell in cells), "values before their sequence begins")
         elif hours < end + EPS:
             seconds, measured = max(round(hours * HOUR), 0), [(names.index(name), cell) for name, cell in cells if cell]
             found += [(seconds, j, items.variables[j].number(cell)) for j, cell in measured]
     seconds, channel, value = np.array(found, dtype=np.float64).reshape(-1, 3).T
-    tally.left_out["that are no number"] += int(np.isnan(value).sum())
+    faults.leave_out(np.isnan(value).sum(), "values that are no number")
     return Rows(np.full(len(found), n), seconds.astype(np.int64), channel.astype(np.int64), value)
 
 

@@ -8,9 +8,8 @@ within limits, after its unit was converted to the variable's.
 from __future__ import annotations
 
 import gzip
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ import pyarrow.csv
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from ...sequences import nearest
+from ...sequences import nearest, one_line
+from ..faults import Faults, named
 from .cohort import HOUR, Cohort
 from .items import Items
 
@@ -63,15 +63,6 @@ class Rows:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-@dataclass(eq=False)
-class Tally:
-    """What was counted while reading: rows left out by reason, wrong units, and items seen."""
-
-    left_out: Counter[str] = field(default_factory=Counter)
-    wrong: Counter[str] = field(default_factory=Counter)
-    items: set[int] = field(default_factory=set)
-
-
 def batches(path: Path, needed: tuple[str, ...] = NEEDED) -> Iterator[pa.RecordBatch]:
     """Yield the columns that count, under their names in MIMIC-III, a block at a time.
 
@@ -95,7 +86,7 @@ def batches(path: Path, needed: tuple[str, ...] = NEEDED) -> Iterator[pa.RecordB
                 yield batch.rename_columns(kept)
     except (pa.ArrowException, OSError) as error:
         what = "is truncated; fetch it again" if "runcated" in str(error) else "cannot be read"
-        raise ValueError(f"{path}: {what} ({' '.join(str(error).split())})") from None
+        raise ValueError(f"{path}: {what} ({one_line(error)})") from None
 
 
 def _header(path: Path) -> list[str]:
@@ -104,7 +95,7 @@ def _header(path: Path) -> list[str]:
         with opened(path, "rt", encoding="utf-8-sig") as file:
             return [name.strip().strip('"') for name in file.readline().split(",")]
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+        raise ValueError(f"{path}: cannot be read ({one_line(error)})") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +136,7 @@ class Windows:
         admission: Int[ndarray, " rows"],
         stay: Int[ndarray, " rows"],
         time: Int[ndarray, " rows"],
-        tally: Tally,
+        faults: Faults,
         lenient: bool,
     ) -> Int[ndarray, " rows"]:
         """Return the sequence of each row; -1 where there is none.
@@ -155,7 +146,7 @@ class Windows:
             admission: -1 where the row names none.
             stay: -1 where the row names none.
             time: In seconds.
-            tally: Counts what is near a sequence, but not of it.
+            faults: Counts what is near a sequence, but not of it.
             lenient: Whether a row may name no admission.
         """
         group = np.minimum(np.searchsorted(self.subjects, subject), len(self.subjects) - 1)
@@ -169,14 +160,14 @@ class Windows:
         following = np.minimum(found + 1, len(self.keys) - 1)
         of_next = (stay == self.stay[following]) & (stay >= 0) | (admission == self.admission[following]) & (stay < 0)
         early = ours & ~inside & (self.group[following] == group) & (time < self.start[following]) & of_next
-        tally.left_out["before their sequence begins"] += int((early & (admission >= 0)).sum())
-        tally.left_out["that name no admission"] += int(nameless.sum())
-        tally.left_out["that name another admission or stay"] += int((inside & ~nameless & ~good).sum())
+        faults.leave_out((early & (admission >= 0)).sum(), "values before their sequence begins")
+        faults.leave_out(nameless.sum(), "values that name no admission")
+        faults.leave_out((inside & ~nameless & ~good).sum(), "values that name another admission or stay")
         return np.where(good, found, -1)
 
 
 def measurements(
-    path: Path, table: str, items: Items, windows: Windows, tally: Tally, *, lenient: bool, ranges: bool
+    path: Path, table: str, items: Items, windows: Windows, faults: Faults, *, lenient: bool, ranges: bool, own: bool
 ) -> Iterator[Rows]:
     """Stream a table of events: yield what was measured of the items wanted, in the channels' units.
 
@@ -185,13 +176,15 @@ def measurements(
         table: Its name, as in the item table.
         items: What is wanted.
         windows: Of the sequences.
-        tally: What was left out is counted there.
+        faults: What was left out, and wrong units, are counted there.
         lenient: Whether a row may name no admission.
         ranges: Whether the limits apply.
+        own: Whether items are the user's, who is told which of them no row has.
 
     Raises:
         ValueError: if the file cannot be read.
     """
+    seen: set[int] = set()
     ours = items.take(items.table == table)
     wanted = pa.array(ours.ids.astype(np.int32))
     for batch in batches(path):
@@ -203,23 +196,29 @@ def measurements(
             for name in NUMBERS
         }
         item = np.searchsorted(ours.ids, numbers["itemid"])
-        tally.items.update(np.unique(numbers["itemid"]).tolist())
+        seen.update(np.unique(numbers["itemid"]).tolist())
         time = kept["charttime"].cast(pa.int64()).fill_null(-1).to_numpy()
-        tally.left_out["without a time"] += int((time < 0).sum())
-        sequence = windows.place(numbers["subject_id"], numbers["hadm_id"], numbers["icustay_id"], time, tally, lenient)
+        faults.leave_out((time < 0).sum(), "values without a time")
+        sequence = windows.place(
+            numbers["subject_id"], numbers["hadm_id"], numbers["icustay_id"], time, faults, lenient
+        )
         good = sequence >= 0
         if "error" in kept.schema.names:
             error = np.isin(kept["error"].to_numpy(zero_copy_only=False), ("1", "1.0"))
-            tally.left_out["marked as errors"] += int((error & good).sum())
+            faults.leave_out((error & good).sum(), "values marked as errors")
             good &= ~error
         kept, item, sequence = kept.filter(pa.array(good)), item[good], sequence[good]
-        value = _converted(ours, item, _values(ours, item, kept, tally), kept["valueuom"], tally)
-        value = limited(ours, ours.channel[item], value, ranges, tally)
+        value = _converted(ours, item, _values(ours, item, kept, faults), kept["valueuom"], faults)
+        value = limited(ours, ours.channel[item], value, ranges, faults)
         rows = Rows(sequence, time[good] - windows.start[sequence], ours.channel[item], value)
         yield rows.take(~np.isnan(value))
+    if own and (unseen := sorted(set(ours.ids.tolist()) - seen)):
+        faults.leave_out(len(unseen), f"items wanted that no row of {table} has", named(unseen))
 
 
-def _values(items: Items, item: Int[ndarray, " rows"], batch: pa.RecordBatch, tally: Tally) -> Float[ndarray, " rows"]:
+def _values(
+    items: Items, item: Int[ndarray, " rows"], batch: pa.RecordBatch, faults: Faults
+) -> Float[ndarray, " rows"]:
     """Return numbers as recorded: `valuenum`, else what the text stands for; NaN where it is empty, or no number."""
     channel = items.channel[item]
     value = np.full(len(batch), np.nan)
@@ -233,12 +232,12 @@ def _values(items: Items, item: Int[ndarray, " rows"], batch: pa.RecordBatch, ta
     numbers = [items.variables[pair // len(texts)].number(word) for pair, word in zip(pairs, words, strict=True)]
     value[rest] = np.array(numbers, dtype=np.float64)[position]
     strange = np.isnan(numbers) & np.array([word != "" for word in words], dtype=bool)
-    tally.left_out["that are no number"] += int(count[strange].sum())
+    faults.leave_out(count[strange].sum(), "values that are no number")
     return value
 
 
 def _converted(
-    items: Items, item: Int[ndarray, " rows"], value: Float[ndarray, " rows"], written: pa.Array, tally: Tally
+    items: Items, item: Int[ndarray, " rows"], value: Float[ndarray, " rows"], written: pa.Array, faults: Faults
 ) -> Float[ndarray, " rows"]:
     """Convert to the units of the channels; a value in a unit that its item is not written in is counted as wrong.
 
@@ -263,8 +262,9 @@ def _converted(
     wrong = ~items.accepted[item, unit] & ~np.isnan(own)
     pairs, count = np.unique(np.stack([item[wrong], unit[wrong]]), axis=1, return_counts=True)
     for k, u, times in zip(*pairs, count, strict=True):
-        name = items.variables[items.channel[k]].column.name
-        tally.wrong[f"{name} in {items.units[u]} (item {items.ids[k]})"] += int(times)
+        column = items.variables[items.channel[k]].column
+        what = f"values of {column.name} in {items.units[u]} instead of {column.unit}"
+        faults.note(times, what, f"item {items.ids[k]}", "converts them")
     return own
 
 
@@ -274,7 +274,7 @@ def _convert(items: Items, channel: ndarray, unit: ndarray, value: Float[ndarray
 
 
 def limited(
-    items: Items, channel: Int[ndarray, " rows"], value: Float[ndarray, " rows"], ranges: bool, tally: Tally
+    items: Items, channel: Int[ndarray, " rows"], value: Float[ndarray, " rows"], ranges: bool, faults: Faults
 ) -> Float[ndarray, " rows"]:
     """Apply the limits, and round to the steps of recording; NaN beyond the limits.
 
@@ -283,12 +283,12 @@ def limited(
     if ranges:
         low, valid_low, valid_high, high = items.limits[channel].T
         beyond = (value < low) | (value > high)
-        tally.left_out["beyond the limits"] += int(beyond.sum())
+        faults.leave_out(beyond.sum(), "values beyond the limits")
         within = np.fmin(np.fmax(value, valid_low), valid_high)
         value = np.where(beyond | np.isnan(value), np.nan, within)
     count = items.codes[channel]
     stray = (count > 0) & ((value < 0) | (value >= count) | (value % 1 != 0)) & ~np.isnan(value)
-    tally.left_out["that are no code of their variable"] += int(stray.sum())
+    faults.leave_out(stray.sum(), "values that are no code of their variable")
     per_unit = items.per_unit[channel]
     rounded = np.where(per_unit > 0, np.round(value * per_unit) / np.maximum(per_unit, 1e-9), value)
     return np.where(stray, np.nan, rounded)

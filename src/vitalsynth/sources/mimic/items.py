@@ -33,6 +33,7 @@ from numpy import ndarray
 
 from ... import frames
 from ...sequences import Column, nearest
+from ..tables import read_csv
 
 PACKAGED = Path(str(resources.files("vitalsynth") / "data" / "mimic_items.csv"))
 TABLES = ("chartevents", "labevents", "outputevents")
@@ -170,6 +171,11 @@ class Items:
         ]
         return np.array(rows, dtype=bool).reshape(len(self.ids), len(self.units))
 
+    @property
+    def aggregates(self) -> list[str]:
+        """What stands for several values in a step, by channel."""
+        return [variable.aggregate for variable in self.variables]
+
     @cached_property
     def limits(self) -> Float[ndarray, "channels four"]:
         return np.array([variable.limits for variable in self.variables])
@@ -207,13 +213,7 @@ def read_items(path: str | Path = PACKAGED, limited: bool = True) -> Items:
     Raises:
         ValueError: naming file, row and column, if it is not as the module's docstring says.
     """
-    where = Path(path)
-    if not where.is_file():
-        raise ValueError(f"{path}: no such file; an item table is a CSV with the columns itemid and name")
-    try:
-        frame: Frame = pd.read_csv(where, dtype=str, encoding="utf-8-sig", keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read as CSV ({' '.join(str(error).split())})") from None
+    frame: Frame = read_csv(Path(path), dtype=str, keep_default_na=False)
     with frames.prefixed(str(path)):
         return _items(frame.rename(columns=str.strip), limited)
 

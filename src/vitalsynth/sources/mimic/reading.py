@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,7 +12,9 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from ...sequences import Column, Schema, Sequences
+from ..faults import Faults, counted, named
 from ..folders import default_folder
+from ..grid import Grid, event_steps, steps
 from .cohort import (
     BODY,
     HOUR,
@@ -28,11 +29,8 @@ from .cohort import (
     read_cohort,
     sample_channels,
 )
-from .events import Rows, Tally, Windows, measurements
-from .grid import Grid, event_steps, steps
+from .events import Rows, Windows, measurements
 from .items import PACKAGED, PRESSURES, TABLES, Items, read_items
-
-log = logging.getLogger(__name__)
 
 MOST_HOURS = 100_000
 METAVISION = 220_000
@@ -182,34 +180,29 @@ class _Asked:
 
     def read(self, items: Items, schema: Schema, own_items: bool) -> Sequences:
         """Read all tables."""
-        told: list[str] = []
-        cohort = self._cohort(told)
-        labels = list(phenotypes(cohort, self.folder, self.definitions, told)) if self.task == "phenotyping" else []
-        items, tally = self._known(items, own_items, told), Tally()
-        measured = self._measured(items, cohort, tally)
-        self._refuse_units(tally)
-        if own_items and (unseen := set(items.ids.tolist()) - tally.items):
-            told.append(_ids(unseen, "items wanted that no row has"))
+        faults = Faults(self.folder.path, self.repair)
+        cohort = self._cohort(faults)
+        labels = list(phenotypes(cohort, self.folder, self.definitions, faults)) if self.task == "phenotyping" else []
+        items = self._known(items, own_items, faults)
+        measured = self._measured(items, cohort, own_items, faults)
+        faults.settle()
         there = np.isfinite(measured.first)
         if not there.any():
             raise ValueError(f"{self.folder.path}: nothing was measured in any of {len(cohort):,} sequences")
-        if not there.all():
-            told.append(f"{int((~there).sum()):,} sequences in which nothing was measured")
-        told += [f"{count:,} values {why}" for why, count in sorted(tally.left_out.items()) if count]
-        if told:
-            log.warning("%s: left out: %s", self.folder.path, "; ".join(told))
+        faults.leave_out((~there).sum(), "sequences in which nothing was measured")
+        faults.tell()
         sequences = self._sequences(cohort, items, measured, labels, schema)
         return sequences if there.all() else sequences.take(there)
 
-    def _cohort(self, told: list[str]) -> Cohort:
-        cohort = read_cohort(self.folder, self.newer, self.unit, self.include, self.repair, told)
+    def _cohort(self, faults: Faults) -> Cohort:
+        cohort = read_cohort(self.folder, self.newer, self.unit, self.include, faults)
+        faults.settle()
         if self.task != "in-hospital-mortality":
             return cohort
         long = cohort.hours >= MORTALITY_HOURS - 1e-6
-        if not long.all():
-            told.append(f"{int((~long).sum()):,} sequences of less than {MORTALITY_HOURS:g} hours")
+        faults.leave_out((~long).sum(), f"sequences of less than {MORTALITY_HOURS:g} hours")
         if not long.any():
-            raise ValueError(f"{self.folder.path}: no sequence is left; left out: {'; '.join(told)}")
+            raise ValueError(f"{self.folder.path}: no sequence is left; left out: {counted(faults.left_out)}")
         return cohort.take(long)
 
     def _sequences(
@@ -233,24 +226,19 @@ class _Asked:
         ).keeping(PRESSURES)
         return Sequences(values, schema, measured.lengths, static, cohort.frame["subject_id"].to_numpy(np.int64))
 
-    def _known(self, items: Items, own: bool, told: list[str]) -> Items:
+    def _known(self, items: Items, own: bool, faults: Faults) -> Items:
         """Look item ids up in D_ITEMS and D_LABITEMS, where those are there."""
         unknown = np.zeros(len(items.ids), dtype=bool)
         for dictionary, tables in (("d_items", ("chartevents", "outputevents")), ("d_labitems", ("labevents",))):
             if dictionary in self.folder.files:
                 known = self.folder.read(dictionary, ("itemid",))["itemid"]
                 unknown |= np.isin(items.table, tables) & ~np.isin(items.ids, known)
-        if not unknown.any():
-            return items
-        what = _ids(items.ids[unknown].tolist(), "unknown item ids in the item table")
-        if own and not self.repair:
-            raise ValueError(
-                f"{self.folder.path}: {what}; D_ITEMS and D_LABITEMS have none; repair=true leaves them out"
-            )
-        told.append(what)
+        note = faults.note if own else faults.leave_out
+        note(unknown.sum(), "item ids that D_ITEMS and D_LABITEMS do not have", named(items.ids[unknown].tolist()))
+        faults.settle()
         return items.take(~unknown)
 
-    def _measured(self, items: Items, cohort: Cohort, tally: Tally) -> _Measured:
+    def _measured(self, items: Items, cohort: Cohort, own: bool, faults: Faults) -> _Measured:
         """Stream the tables of events."""
         windows = Windows.of(cohort, self.hours)
         rows = (
@@ -258,7 +246,7 @@ class _Asked:
             for table in TABLES
             if table in items.table
             for rows in measurements(
-                self.folder.file(table), table, items, windows, tally, lenient=self.newer, ranges=self.ranges
+                self.folder.file(table), table, items, windows, faults, lenient=self.newer, ranges=self.ranges, own=own
             )
         )
         return self._on_grid(rows, items, cohort) if self.step else self._at_events(rows, items, cohort)
@@ -267,34 +255,21 @@ class _Asked:
         n, duration = len(cohort), round(self.step * HOUR)
         seconds = np.minimum(cohort.hours, self.hours) * HOUR
         lengths = np.maximum(np.ceil(seconds / duration - 1e-9), 1).astype(np.int64)
-        first, grid = np.full(n, np.inf), Grid(n, int(lengths.max()), items.variables)
+        first, grid = np.full(n, np.inf), Grid(n, int(lengths.max()), items.aggregates)
         for rows in parts:
             np.minimum.at(first, rows.sequence, rows.seconds / HOUR)
-            grid.add(rows.sequence, steps(rows.seconds, duration), rows.channel, rows.seconds, rows.value)
+            step = steps(rows.seconds, duration, closed="right")
+            grid.add(rows.sequence, step, rows.channel, rows.value, rows.seconds)
         ends = np.tile(np.arange(1, lengths.max() + 1) * self.step, (n, 1))
-        return _Measured(grid.finish(), lengths, first, ends)
+        return _Measured(grid.values(), lengths, first, ends)
 
     @staticmethod
     def _at_events(parts: Iterator[Rows], items: Items, cohort: Cohort) -> _Measured:
         rows, n = Rows.together(list(parts)), len(cohort)
         step, count, ends = event_steps(rows.sequence, rows.seconds, n)
-        grid = Grid(n, ends.shape[1], items.variables)
-        grid.add(rows.sequence, step, rows.channel, rows.seconds, rows.value)
-        return _Measured(grid.finish(), np.maximum(count, 1), np.where(count > 0, ends[:, 0], np.inf), ends)
-
-    def _refuse_units(self, tally: Tally) -> None:
-        if not tally.wrong:
-            return
-        most = ", ".join(f"{count:,} of {what}" for what, count in tally.wrong.most_common(5))
-        what = f"{sum(tally.wrong.values()):,} values in wrong units: {most}"
-        if not self.repair:
-            raise ValueError(f"{self.folder.path}: {what}; repair=true converts them")
-        log.warning("%s: converted %s", self.folder.path, what)
-
-
-def _ids(ids: Iterable[int], what: str) -> str:
-    ids = sorted(ids)
-    return f"{len(ids):,} {what} ({', '.join(map(str, ids[:5]))}{', ...' if len(ids) > 5 else ''})"
+        grid = Grid(n, ends.shape[1], items.aggregates)
+        grid.add(rows.sequence, step, rows.channel, rows.value, rows.seconds)
+        return _Measured(grid.values(), np.maximum(count, 1), np.where(count > 0, ends[:, 0], np.inf), ends)
 
 
 def _first(
