@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import json
 import math
 import re
 import tarfile
@@ -514,7 +515,20 @@ def test_meds_writes_what_the_standard_asks(tmp_path, events):
     assert set(pq.read_table(out / "metadata" / "codes.parquet")["code"].to_pylist()) == codes
     splits = pq.read_table(out / "metadata" / "subject_splits.parquet").to_pydict()
     assert set(splits["subject_id"]) == seen
-    assert (out / "metadata" / "dataset.json").is_file()
+    about = json.loads((out / "metadata" / "dataset.json").read_text())
+    assert re.fullmatch(r"0\.4\.\d+", about["meds_version"])
+    assert about["license"] == s.schema.licence
+
+
+def test_meds_may_leave_out_the_column_of_numbers(tmp_path, events):
+    folder = as_shards(events, tmp_path / "meds")
+    admission = events[events["code"] == "ICU_ADMISSION"].head(1).assign(subject_id=7).drop(columns="numeric_value")
+    admission.to_parquet(tmp_path / "meds" / "data" / "train" / "1.parquet", index=False)
+    s = sources.meds(folder, start="ICU_ADMISSION")
+    assert len(s) == events["subject_id"].nunique() + 1
+    alone = s.take(s.subject == 7)
+    assert alone.channel("ICU_ADMISSION")[0, 0] == 1
+    assert np.isnan(alone.channel("HR")).all()
 
 
 def test_a_subject_of_meds_has_a_sequence_a_start(tmp_path, events):

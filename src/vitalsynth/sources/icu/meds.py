@@ -43,7 +43,7 @@ EVENT = pa.schema(
 )
 CODES = pa.schema([("code", pa.string()), ("description", pa.string()), ("parent_codes", pa.list_(pa.string()))])
 SPLITS = pa.schema([("subject_id", pa.int64()), ("split", pa.string())])
-VERSION = "0.3.3"
+VERSION = "0.4.1"  # of the standard that is written; what was written to earlier ones is read, too
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,8 @@ def _read(shard: Path) -> pa.Table:
         table = pq.read_table(shard)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{shard}: is no Parquet file, or damaged ({one_line(error)})") from None
+    if "numeric_value" not in table.column_names:  # which may be left out since version 0.4
+        table = table.append_column(EVENT.field("numeric_value"), pa.nulls(len(table), pa.float32()))
     if missing := [name for name in EVENT.names if name not in table.column_names]:
         raise ValueError(f"{shard}: no column {missing[0]!r}; MEDS has {', '.join(EVENT.names)}")
     try:
@@ -400,4 +402,5 @@ class MEDSWriter(Writer):
         splits = {"subject_id": subjects, "split": np.full(self.count, "train")}
         pq.write_table(pa.table(splits, SPLITS), metadata / "subject_splits.parquet")
         about = {"dataset_name": "synthetic", "etl_name": "vitalsynth", "meds_version": VERSION}
+        about["license"] = self.schema.licence
         storage.write(metadata / "dataset.json", json.dumps(about).encode())

@@ -63,7 +63,8 @@ UNITS = {
     "Fibrinogen": "mg/dL",
     "Platelets": "1/nL",
 }
-"""As the challenge gives them; it says % of FiO2, but its values are fractions."""
+"""As the challenge documents them; it says % of FiO2, but its values are fractions. Of lactate and magnesium the
+values are those of mmol/L and mg/dL (medians 1.95 and 2.0), whatever it says."""
 
 LOW = {"BaseExcess": None, "Temp": None, "FiO2": None}
 HIGH = {"O2Sat": 100.0, "SaO2": 100.0}
