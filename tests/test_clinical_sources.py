@@ -19,9 +19,10 @@ from conftest import assert_same, shared_data, written
 from vitalsynth import frames, sources
 from vitalsynth.preparation import Preparation
 from vitalsynth.sequences import Column
-from vitalsynth.sources.faults import Faults
+from vitalsynth.sources.faults import Faults, first_of_each
 from vitalsynth.sources.icu.eicu import HEADERS
 from vitalsynth.sources.icu.physionet2012 import _check as check_2012
+from vitalsynth.sources.units import FEWEST, USUAL, conversion
 
 assert_alike = partial(assert_same, rtol=1e-6)
 
@@ -228,6 +229,55 @@ def test_fahrenheit_among_celsius_is_named_and_converted(challenge, caplog):
     np.testing.assert_allclose(repaired.values, whole.values, rtol=1e-5)
 
 
+IN_SI = {
+    "Glucose": ("mmol/L", 18.016),
+    "Creatinine": ("µmol/L", 1 / 88.42),
+    "Bilirubin": ("µmol/L", 1 / 17.104),
+    "Lactate": ("mg/dL", 1 / 9.008),
+    "SysABP": ("kPa", 7.50062),
+    "NIDiasABP": ("kPa", 7.50062),
+    "PaCO2": ("kPa", 7.50062),
+    "Height": ("inch", 2.54),
+    "Weight": ("lb", 0.453592),
+}
+
+
+@pytest.mark.parametrize("name", IN_SI)
+def test_a_variable_in_another_unit_is_named_and_converted(challenge, caplog, name):
+    whole = sources.physionet2012(str(challenge))
+    unit, factor = IN_SI[name]
+
+    def in_other_unit(row):
+        clock, parameter, value = row.split(",")
+        return f"{clock},{parameter},{float(value) / factor:.9g}" if parameter == name and value != "-1" else row
+
+    for stay in (challenge / "set-a").iterdir():
+        edit(stay, lambda rows: [rows[0], *map(in_other_unit, rows[1:])])
+    counted = f"sequences whose {name} is in {unit} instead of "
+    repaired = assert_repaired(sources.physionet2012, None, str(challenge), caplog=caplog, counted=counted)
+    np.testing.assert_allclose(repaired.values, whole.values, rtol=1e-5)
+    np.testing.assert_allclose(repaired.static, whole.static, rtol=1e-5)
+
+
+@pytest.mark.parametrize("usual", USUAL, ids=lambda usual: usual.names[0])
+def test_units_of_real_data_are_told_apart(usual):
+    dyn, sta = (pq.read_table(cohort("los", "eicu_demo", f"{name}.parquet")).to_pandas() for name in ("dyn", "sta"))
+    found = [name for name in usual.names if name in dyn or name in sta]
+    if found:
+        column = sta[found[0]] if found[0] in sta else dyn.groupby("stay_id")[found[0]].first()
+        sample = column.to_numpy(np.float64)
+    else:
+        sample = first_of_each(sources.physionet2019(str(shared_data("physionet2019"))).channel("EtCO2")).astype(float)
+    ours, theirs = (Column(usual.names[0], unit=unit) for unit in (usual.unit, usual.other))
+    assert conversion(sample, ours) == (usual.unit, 1)
+    assert conversion(sample / usual.factor, theirs) == (usual.other, 1)
+    assert conversion(sample / usual.factor, ours) == (usual.other, pytest.approx(usual.factor))
+    if "weight" not in usual.names:  # 79 could be pounds, as 174 can not be kilograms
+        assert conversion(sample, theirs) == (usual.unit, pytest.approx(1 / usual.factor))
+    few = sample[~np.isnan(sample)][: FEWEST - 1]
+    assert conversion(few / usual.factor, ours) == (usual.unit, 1)
+
+
 def test_stays_and_outcomes_must_match(challenge, stays, tmp_path, caplog):
     whole = sources.physionet2012(str(challenge))
     edit(challenge / "Outcomes-a.txt", lambda rows: [*rows, rows[1]])
@@ -403,6 +453,10 @@ def test_bad_cohorts_of_yaib_are_named_counted_and_repaired(tmp_path, three_file
     hot = as_files({**three_files, "dyn": dyn.assign(temp=dyn["temp"] * 1.8 + 32)}, tmp_path / "hot")
     converted = assert_repaired(sources.yaib, None, hot, caplog=caplog, counted="values of temp in °F instead of °C")
     np.testing.assert_allclose(converted.values, whole.values)
+    other = as_files({**three_files, "sta": sta.assign(height=sta["height"] / 2.54)}, tmp_path / "inches")
+    counted = "sequences whose height is in inch instead of cm (first: median 65)"
+    converted = assert_repaired(sources.yaib, None, other, caplog=caplog, counted=counted)
+    np.testing.assert_allclose(converted.static, whole.static)
     mixed = as_files({**three_files, "dyn": dyn.sample(frac=1, random_state=0)}, tmp_path / "mixed")
     shuffled = sources.yaib(mixed)
     order = np.argsort(shuffled.subject)
@@ -555,6 +609,13 @@ def test_bad_events_of_meds_are_named_counted_and_repaired(tmp_path, events, cap
     assert_repaired(
         sources.meds, whole, str(tmp_path / "whole"), str(tmp_path / "wrong.csv"), caplog=caplog, counted=counted
     )
+    value, invasive = events["numeric_value"], events["code"] == "SysABP"
+    kilopascal = as_shards(events.assign(numeric_value=value.mask(invasive, value / 7.50062)), tmp_path / "kPa")
+    (tmp_path / "invasive.csv").write_text("code,name,unit,kind\nSysABP,systolic,mmHg,continuous\n")
+    invasive = str(tmp_path / "invasive.csv")
+    counted = "sequences whose systolic is in kPa instead of mmHg"
+    converted = assert_repaired(sources.meds, None, kilopascal, invasive, caplog=caplog, counted=counted)
+    np.testing.assert_allclose(converted.values, sources.meds(str(tmp_path / "whole"), invasive).values, rtol=1e-5)
     shard = next((tmp_path / "whole" / "data").rglob("*.parquet"))
     (shard.parent / "1.parquet").write_bytes(shard.read_bytes())
     assert "30 subjects are in other files too" in refusal(sources.meds, str(tmp_path / "whole"))
@@ -702,6 +763,12 @@ def test_bad_tables_of_eicu_are_named_counted_and_repaired(tmp_path, tables, cap
     hot = {"vitalPeriodic": periodic.assign(temperature=periodic["temperature"] * 1.8 + 32)}
     place = as_tables({**tables, **hot}, tmp_path / "hot")
     assert_repaired(sources.eicu, None, place, caplog=caplog, counted="values of temperature in °F instead of °C")
+    lab = tables["lab"]
+    molar = lab["labresult"].where(lab["labname"] != "creatinine", lab["labresult"] * 88.42)
+    other = as_tables({**tables, "lab": lab.assign(labresult=molar)}, tmp_path / "molar")
+    counted = "sequences whose creatinine is in µmol/L instead of mg/dL"
+    converted = assert_repaired(sources.eicu, None, other, caplog=caplog, counted=counted)
+    np.testing.assert_allclose(converted.values, whole.values, rtol=1e-5)
     keyed = periodic.assign(vitalperiodicid=np.arange(len(periodic)))
     place = as_tables({**tables, "vitalPeriodic": pd.concat([keyed, keyed.head(3)])}, tmp_path / "again")
     assert "3 rows repeat the vitalperiodicid of another" in refusal(sources.eicu, place, repair=True)

@@ -572,6 +572,13 @@ def with_units(table):
     return table
 
 
+def in_kilopascal(table):
+    systolic = table["itemid"].isin(["51", "442", "455", "6701", "220050", "220179"]) & (table["valuenum"] != "")
+    pressure = (pd.to_numeric(table["valuenum"][systolic]) / 7.50062).round(6).astype(str)
+    table.loc[systolic, "valuenum"] = table.loc[systolic, "value"] = pressure
+    return table
+
+
 def without_units(table):
     return with_units(table).assign(valueuom="")
 
@@ -581,6 +588,8 @@ def without_units(table):
     [
         ("CHARTEVENTS", with_units, r"[\d,]+ values of Temperature in °F instead of °C \(first: item 67", True),
         ("CHARTEVENTS", without_units, r"[\d,]+ values of Temperature in °F instead of °C \(first: item 67", True),
+        ("CHARTEVENTS", in_kilopascal,
+         r"\d+ sequences whose Systolic blood pressure is in kPa instead of mmHg \(first: median 1", True),
         ("ICUSTAYS", lambda t: pd.concat([t, t.head(3)]),
          r"3 icustay_ids that are in ICUSTAYS.csv twice or more \(first: \d+, \d+, \d+\)", True),
         ("PATIENTS", lambda t: pd.concat([t, t.tail(1)]),

@@ -15,18 +15,14 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from ..frames import columns
 from ..sequences import Column
+from .units import CONVERSIONS, GIVEN_AWAY, conversion
 
 log = logging.getLogger(__name__)
 
-LEAVE_OUT, FIRST = "leaves them out", "takes the first of each"
+LEAVE_OUT, FIRST, CONVERT = "leaves them out", "takes the first of each", "converts them"
 MOST_NAMED = 5  # examples of each kind in a message
-
-OTHER_UNITS: dict[str, tuple[str, float, float, Callable[[ndarray], ndarray]]] = {
-    "°C": ("°F", 68.0, 113.0, lambda fahrenheit: (fahrenheit - 32) / 1.8),  # 20 to 45 °C: no living body is hotter
-    "fraction": ("%", 20.0, 100.0, lambda percent: percent / 100),
-}
-"""By a column's unit: the unit mistaken for it, from where to where it gives itself away, and how to convert."""
 
 
 @dataclass
@@ -90,15 +86,39 @@ class Faults:
 
     def physical(self, numbers: Float[ndarray, " rows"], column: Column) -> Float[ndarray, " rows"]:
         """Convert what is in another unit, and make NaN what no measurement can be; both are noted."""
-        if column.unit in OTHER_UNITS:
-            unit, low, high, convert = OTHER_UNITS[column.unit]
+        if column.unit in GIVEN_AWAY:
+            unit, low, high = GIVEN_AWAY[column.unit]
             other = (numbers >= low) & (numbers <= high)
             what = f"values of {column.name} in {unit} instead of {column.unit}"
-            self.note(other.sum(), what, _first(numbers, other), "converts them")
-            numbers = np.where(other, convert(numbers), numbers)
+            self.note(other.sum(), what, _first(numbers, other), CONVERT)
+            factor, offset = CONVERSIONS[unit, column.unit]
+            numbers = np.where(other, numbers * factor + offset, numbers)
         impossible, limits = _outside(numbers, column)
         self.note(impossible.sum(), f"values of {column.name} {limits}", _first(numbers, impossible))
         return np.where(impossible, np.nan, numbers)
+
+    def factor(self, sample: Float[ndarray, " n"], column: Column) -> float:
+        """Return what to multiply a column by that is in another unit as a whole, which is noted.
+
+        Args:
+            sample: A value of each sequence; NaN where there is none.
+            column: What they are said to be.
+        """
+        unit, factor = conversion(sample, column)
+        if factor != 1:
+            known = sample[~np.isnan(sample)]
+            what = f"sequences whose {column.name} is in {unit} instead of {column.unit}"
+            self.note(len(known), what, f"median {np.median(known):.3g}", CONVERT)
+        return factor
+
+    def measured(
+        self, values: Float[ndarray, "n ... columns"], described: Sequence[Column], unchecked: Sequence[str] = ()
+    ) -> tuple[Column, ...]:
+        """Convert, in place, columns that are in another unit as a whole, and return all with their resolution."""
+        for j, column in enumerate(described):
+            if column.name not in unchecked:
+                values[..., j] *= self.factor(first_of_each(values[..., j]), column)
+        return tuple(columns.with_resolution(column, values[..., j]) for j, column in enumerate(described))
 
     def settle(self) -> None:
         """Say what was found, and forget it; nothing happens if nothing is wrong.
@@ -119,6 +139,12 @@ class Faults:
         left_out, self.left_out = self.left_out, {}
         if left_out:
             log.warning("%s: left out: %s", self.origin, counted(left_out))
+
+
+def first_of_each(values: Float[ndarray, "n ..."]) -> Float[ndarray, " n"]:
+    """Return the first value that each sequence has."""
+    cells = values.reshape(len(values), -1)
+    return cells[np.arange(len(cells)), np.argmax(~np.isnan(cells), axis=1)]
 
 
 def named(ids: Sequence[object]) -> str:

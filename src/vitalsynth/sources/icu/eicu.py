@@ -170,9 +170,9 @@ def eicu(
     if labs and (never := [name for name in asked if name in unseen]):
         faults.note(len(never), "labs that no stay has in these hours", never[0])
     statics, static = _statics(stays, faults)
+    measured = faults.measured(values, channels)
     faults.settle()
-    measured = [columns.with_resolution(column, values[:, :, j]) for j, column in enumerate(channels)]
-    schema = Schema(tuple(measured), statics, step, "h", STAY, "observationoffset", PERSON, form=FORM, licence=LICENCE)
+    schema = Schema(measured, statics, step, "h", STAY, "observationoffset", PERSON, form=FORM, licence=LICENCE)
     schema = schema.keeping(*PRESSURES)
     lengths = np.clip(np.ceil(stays["unitdischargeoffset"] / 60 / step), 1, length).to_numpy(np.int64)
     return Sequences(values, schema, lengths, static, stays[PERSON].to_numpy(str)).drop(unseen)
@@ -225,11 +225,9 @@ def _stays(path: Path, faults: Faults) -> Any:
 
 
 def _statics(stays: Any, faults: Faults) -> tuple[tuple[Column, ...], Float[ndarray, "n statics"]]:
-    found: list[tuple[Column, ndarray]] = []
     stays = stays.assign(age=stays["age"].replace(OLDEST, "90")).reset_index()
-    for column in NUMBERS:
-        numbers = faults.physical(columns.read(stays[column.name], column), column)
-        found.append((columns.with_resolution(column, numbers), numbers))
+    numbers = np.stack([faults.physical(columns.read(stays[c.name], c), c) for c in NUMBERS], axis=1)
+    found = list(zip(faults.measured(numbers, NUMBERS), numbers.T, strict=True))
     groups = [name for name in GROUPS if stays[name].replace("", None).notna().any()]
     found += [columns.infer(stays[name], name) for name in groups]
     found += [(column, columns.read(stays[column.name], column)) for column in OUTCOMES]

@@ -28,7 +28,7 @@ from ... import frames, storage
 from ...frames import Writer, columns
 from ...frames.grid import FIRST_DATE
 from ...sequences import Column, Schema, Sequences, nearest, one_line
-from ..faults import Faults
+from ..faults import Faults, first_of_each
 from ..grid import Grid, steps
 from ..tables import read_csv
 
@@ -102,11 +102,11 @@ def meds(
         raise ValueError(f"{path}: no code becomes a channel; name some as continuous or event in items")
     plan = _Plan(chosen, use, start, hours, step)
     parts = [part for rows in _rows(shards, chosen, faults) if (part := plan.part(rows, faults)) is not None]
-    faults.settle()
     if not parts:
+        faults.settle()
         raise ValueError(f"{path}: no subject has an event of a channel")
     with frames.prefixed(path):
-        return plan.sequences(parts)
+        return plan.sequences(parts, faults)
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -309,25 +309,28 @@ class _Plan:
         found = mine.drop_duplicates("subject").set_index("subject")["found"].reindex(subject).to_numpy(np.float64)
         return np.nan_to_num(found) if self._is_presence(item) else found
 
-    def sequences(self, parts: list[_Part]) -> Sequences:
+    def sequences(self, parts: list[_Part], faults: Faults) -> Sequences:
         """Join the files, and say what the columns are."""
         lengths = np.concatenate([part.lengths for part in parts])
         values = np.concatenate([part.values[:, : lengths.max()] for part in parts])
         static = np.concatenate([part.static for part in parts])
-        channels = [self._column(item, values[:, :, j].ravel()) for j, item in enumerate(self.channels)]
-        statics = [self._column(item, static[:, j]) for j, item in enumerate(self.statics)]
+        channels = [self._column(item, values[:, :, j], faults) for j, item in enumerate(self.channels)]
+        statics = [self._column(item, static[:, j], faults) for j, item in enumerate(self.statics)]
+        faults.settle()
         id, subject = ("sequence", "subject_id") if self.start else ("subject_id", None)
         schema = Schema(
             tuple(channels), tuple(statics), self.step, "h", id, "time", subject, form=FORM, licence=LICENCE
         )
         return Sequences(values, schema, lengths, static, np.concatenate([part.subject for part in parts]))
 
-    def _column(self, item: _Item, numbers: Float[ndarray, " rows"]) -> Column:
+    def _column(self, item: _Item, numbers: Float[ndarray, "n ..."], faults: Faults) -> Column:
+        """Say what a column is; one that is in another unit is converted in place."""
         key = "" if item.codes[0] == item.name else item.codes[0]
         if item.kind == "event" or (item.kind == "static" and self._is_presence(item)):
             return Column(item.name, "binary", categories=PRESENCE, key=key)
         if item.kind == "continuous" or self._is_numeric(item):
-            return replace(columns.measurement(numbers, item.name), unit=item.unit, key=key)
+            numbers *= faults.factor(first_of_each(numbers), Column(item.name, unit=item.unit))
+            return replace(columns.measurement(numbers.ravel(), item.name), unit=item.unit, key=key)
         if len(item.codes) > columns.MOST_CATEGORIES:
             raise ValueError(
                 f"static {item.name!r} has {len(item.codes):,} codes; {columns.MOST_CATEGORIES} are allowed"

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from ... import storage
-from ...frames import Writer, columns
+from ...frames import Writer
 from ...sequences import Column, Schema, Sequences
 from ..faults import FIRST, Faults, log
 from ..folders import default_folder
@@ -143,12 +143,11 @@ def physionet2012(
     taken = [DIED, *SCORES] if scores else [DIED]
     results = _of_stays(outcomes, stays, faults)[[column.name for column in taken]]
     static = np.column_stack([rows.descriptors(len(stays), faults), results]).astype(np.float32)
+    measured, statics = faults.measured(values, CHANNELS), faults.measured(static, (*DESCRIPTORS.values(), *taken))
     faults.settle()
     if empty := int(np.isnan(values).all(axis=(1, 2)).sum()):
         log.warning("%s: %d of %d stays have no measurement at all; they are kept", where, empty, len(stays))
-    measured = [columns.with_resolution(column, values[:, :, j]) for j, column in enumerate(CHANNELS)]
-    statics = [columns.with_resolution(c, static[:, j]) for j, c in enumerate((*DESCRIPTORS.values(), *taken))]
-    schema = Schema(tuple(measured), tuple(statics), step, "h", id="RecordID", time="Time", form=FORM, licence=LICENCE)
+    schema = Schema(measured, statics, step, "h", id="RecordID", time="Time", form=FORM, licence=LICENCE)
     schema = schema.keeping("DiasABP <= MAP <= SysABP", "NIDiasABP <= NIMAP <= NISysABP")
     return Sequences(values, schema, static=static, subject=stays).take(np.isin(stays, outcomes.index))
 

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ... import storage
-from ...frames import Writer, columns
+from ...frames import Writer
 from ...sequences import Column, Schema, Sequences
 from ..faults import Faults
 from ..folders import default_folder
@@ -101,12 +101,10 @@ def physionet2019(folder: str | None = None, hours: int = 72, repair: bool = Fal
     faults = Faults(str(where), repair)
     files = _files(where, faults)
     values, lengths, static = _read(files, hours, faults)
+    measured = faults.measured(values, CHANNELS, unchecked=("Lactate",))  # documented in another unit than it is in
+    statics = faults.measured(static, STATICS)
     faults.settle()
-    measured = [columns.with_resolution(column, values[:, :, j]) for j, column in enumerate(CHANNELS)]
-    statics = [columns.with_resolution(column, static[:, j]) for j, column in enumerate(STATICS)]
-    schema = Schema(
-        tuple(measured), tuple(statics), 1.0, "h", id="record", time="ICULOS", start=1.0, form=FORM, licence=LICENCE
-    )
+    schema = Schema(measured, statics, 1.0, "h", id="record", time="ICULOS", start=1.0, form=FORM, licence=LICENCE)
     schema = schema.keeping("DBP <= MAP <= SBP")
     return Sequences(values, schema, lengths, static, np.array([name.removesuffix(".psv") for name, _ in files]))
 

@@ -172,7 +172,9 @@ def _column(table: pd.DataFrame, name: str, faults: Faults) -> Column:
     high = 100.0 if UNITS[name] == "%" else None
     column = Column(name, unit=UNITS[name], low=None if name in ("be", "temp") else 0.0, high=high)
     numbers = columns.read(cells, column)
-    table[name] = faults.physical(numbers, column)
+    numbers = faults.physical(numbers, column)
+    sample = pd.Series(numbers).groupby(table[ID]).first().to_numpy()
+    table[name] = numbers * faults.factor(sample, column)
     return columns.with_resolution(column, table[name].to_numpy())
 
 

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from ...sequences import nearest, one_line
-from ..faults import Faults, named
+from ..faults import CONVERT, Faults, named
 from .cohort import HOUR, Cohort
 from .items import Items
 
@@ -61,6 +61,31 @@ class Rows:
         parts = [*parts, cls(none, none, none, np.zeros(0))]
         names = ("sequence", "seconds", "channel", "value")
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """By what channels are judged to be in another unit than their items are usually written in, and converted.
+
+    Args:
+        sample: A value of each sequence, before limits; NaN where there is none.
+        factor: What to multiply values by.
+    """
+
+    sample: Float[ndarray, "n channels"]
+    factor: Float[ndarray, " channels"]
+
+    @classmethod
+    def of(cls, n: int, items: Items) -> Scale:
+        """Return what has seen nothing yet, and converts nothing."""
+        return cls(np.full((n, len(items.variables)), np.nan), np.ones(len(items.variables)))
+
+    def __call__(
+        self, sequence: Int[ndarray, " rows"], channel: Int[ndarray, " rows"], value: Float[ndarray, " rows"]
+    ) -> Float[ndarray, " rows"]:
+        known = ~np.isnan(value)
+        self.sample[sequence[known], channel[known]] = value[known]
+        return value * self.factor[channel]
 
 
 def batches(path: Path, needed: tuple[str, ...] = NEEDED) -> Iterator[pa.RecordBatch]:
@@ -167,7 +192,16 @@ class Windows:
 
 
 def measurements(
-    path: Path, table: str, items: Items, windows: Windows, faults: Faults, *, lenient: bool, ranges: bool, own: bool
+    path: Path,
+    table: str,
+    items: Items,
+    windows: Windows,
+    scale: Scale,
+    faults: Faults,
+    *,
+    lenient: bool,
+    ranges: bool,
+    own: bool,
 ) -> Iterator[Rows]:
     """Stream a table of events: yield what was measured of the items wanted, in the channels' units.
 
@@ -176,6 +210,7 @@ def measurements(
         table: Its name, as in the item table.
         items: What is wanted.
         windows: Of the sequences.
+        scale: Sees the values, and converts them.
         faults: What was left out, and wrong units, are counted there.
         lenient: Whether a row may name no admission.
         ranges: Whether the limits apply.
@@ -209,6 +244,7 @@ def measurements(
             good &= ~error
         kept, item, sequence = kept.filter(pa.array(good)), item[good], sequence[good]
         value = _converted(ours, item, _values(ours, item, kept, faults), kept["valueuom"], faults)
+        value = scale(sequence, ours.channel[item], value)
         value = limited(ours, ours.channel[item], value, ranges, faults)
         rows = Rows(sequence, time[good] - windows.start[sequence], ours.channel[item], value)
         yield rows.take(~np.isnan(value))
@@ -264,7 +300,7 @@ def _converted(
     for k, u, times in zip(*pairs, count, strict=True):
         column = items.variables[items.channel[k]].column
         what = f"values of {column.name} in {items.units[u]} instead of {column.unit}"
-        faults.note(times, what, f"item {items.ids[k]}", "converts them")
+        faults.note(times, what, f"item {items.ids[k]}", CONVERT)
     return own
 
 

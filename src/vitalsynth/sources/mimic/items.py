@@ -34,6 +34,7 @@ from numpy import ndarray
 from ... import frames
 from ...sequences import Column, nearest
 from ..tables import read_csv
+from ..units import CONVERSIONS
 
 PACKAGED = Path(str(resources.files("vitalsynth") / "data" / "mimic_items.csv"))
 TABLES = ("chartevents", "labevents", "outputevents")
@@ -45,15 +46,6 @@ OF_ITEM = ("table", "recorded", "factor", "label")
 OF_VARIABLE = ("unit", "kind", "low", "valid_low", "valid_high", "high", "resolution", "aggregate", "texts")
 LIMITS = ("low", "valid_low", "valid_high", "high")
 
-CONVERSIONS = {
-    ("°F", "°C"): (5 / 9, -160 / 9),
-    ("lb", "kg"): (0.453592, 0.0),
-    ("oz", "kg"): (0.453592 / 16, 0.0),
-    ("inch", "cm"): (2.54, 0.0),
-    ("%", "fraction"): (0.01, 0.0),
-    ("fraction", "%"): (100.0, 0.0),
-}
-"""Factor and offset from one unit to another."""
 SPELLINGS = {
     "°C": ("c", "deg c", "deg. c", "?c", "celsius"),
     "°F": ("f", "deg f", "deg. f", "?f", "fahrenheit"),
@@ -62,6 +54,7 @@ SPELLINGS = {
     "oz": ("oz.", "ounces"),
     "cm": ("cms",),
     "inch": ("in", "in.", "inches"),
+    "kPa": (),
 }
 """How else units are written in `valueuom`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from ...sequences import Column, Schema, Sequences
-from ..faults import Faults, counted, named
+from ..faults import Faults, counted, first_of_each, named
 from ..folders import default_folder
 from ..grid import Grid, event_steps, steps
 from .cohort import (
@@ -29,7 +30,7 @@ from .cohort import (
     read_cohort,
     sample_channels,
 )
-from .events import Rows, Windows, measurements
+from .events import Rows, Scale, Windows, measurements
 from .items import PACKAGED, PRESSURES, TABLES, Items, read_items
 
 MOST_HOURS = 100_000
@@ -184,8 +185,7 @@ class _Asked:
         cohort = self._cohort(faults)
         labels = list(phenotypes(cohort, self.folder, self.definitions, faults)) if self.task == "phenotyping" else []
         items = self._known(items, own_items, faults)
-        measured = self._measured(items, cohort, own_items, faults)
-        faults.settle()
+        measured = self._in_units(items, cohort, own_items, faults)
         there = np.isfinite(measured.first)
         if not there.any():
             raise ValueError(f"{self.folder.path}: nothing was measured in any of {len(cohort):,} sequences")
@@ -238,7 +238,21 @@ class _Asked:
         faults.settle()
         return items.take(~unknown)
 
-    def _measured(self, items: Items, cohort: Cohort, own: bool, faults: Faults) -> _Measured:
+    def _in_units(self, items: Items, cohort: Cohort, own: bool, faults: Faults) -> _Measured:
+        """Read what was measured; again, where a channel turns out to be in another unit, as limits are in its own."""
+        before, scale = deepcopy(faults.left_out), Scale.of(len(cohort), items)
+        measured = self._measured(items, cohort, own, scale, faults)
+        samples = zip(scale.sample.T, items.variables, strict=True)
+        factor = np.array([faults.factor(sample, variable.column) for sample, variable in samples])
+        faults.settle()
+        if (factor == 1).all():
+            return measured
+        faults.left_out = before
+        measured = self._measured(items, cohort, own, replace(scale, factor=factor), faults)
+        faults.found.clear()  # told already
+        return measured
+
+    def _measured(self, items: Items, cohort: Cohort, own: bool, scale: Scale, faults: Faults) -> _Measured:
         """Stream the tables of events."""
         windows = Windows.of(cohort, self.hours)
         rows = (
@@ -246,7 +260,15 @@ class _Asked:
             for table in TABLES
             if table in items.table
             for rows in measurements(
-                self.folder.file(table), table, items, windows, faults, lenient=self.newer, ranges=self.ranges, own=own
+                self.folder.file(table),
+                table,
+                items,
+                windows,
+                scale,
+                faults,
+                lenient=self.newer,
+                ranges=self.ranges,
+                own=own,
             )
         )
         return self._on_grid(rows, items, cohort) if self.step else self._at_events(rows, items, cohort)
@@ -282,6 +304,4 @@ def _first(
             f"the static column {name!r} is the first value of a channel {BODY[name]!r}, and there is none"
         )
     channel = names.index(BODY[name])
-    cells = values[:, :, channel]
-    first = np.argmax(~np.isnan(cells), axis=1)
-    return replace(columns[channel], name=name, key=""), cells[np.arange(len(cells)), first]
+    return replace(columns[channel], name=name, key=""), first_of_each(values[:, :, channel])
