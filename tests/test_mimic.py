@@ -5,6 +5,7 @@ import gzip
 import logging
 import re
 import shutil
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -276,7 +277,8 @@ def test_phenotypes(small, tmp_path):
     back = sources.mimic3(str(written(s, tmp_path / "back")), **settings)
     assert_same(back, s)
     s = sources.mimic3(str(folder), **settings, form="mimic3-benchmark", statics="died")
-    back = sources.mimic3_benchmark(str(written(s, tmp_path / "benchmark")), task="phenotyping")
+    back = sources.mimic3_benchmark(str(written(s, tmp_path / "benchmark")), task="phenotyping", split="all")
+    back = back.take(np.argsort(back.subject))
     for name in ("Shock", "Essential hypertension", "died"):
         np.testing.assert_array_equal(back.static_column(name), s.static_column(name))
     np.testing.assert_array_equal(back.values, s.values)
@@ -377,7 +379,7 @@ def test_mimic4_is_read_and_written(demo, tmp_path):
 def test_folders_of_the_benchmark(small, tmp_path, task):
     settings = {"task": "" if task == "root" else task, "hours": 72}
     s = sources.mimic3(str(small), form="mimic3-benchmark", statics="died,age,sex,ethnicity", **settings)
-    back = sources.mimic3_benchmark(str(written(s, tmp_path / "back")), task=task, hours=72)
+    back = sources.mimic3_benchmark(str(written(s, tmp_path / "back")), task=task, hours=72, split="all")
     if task == "in-hospital-mortality":
         s = sources.mimic3(str(small), form="mimic3-benchmark", statics="died,age,sex,ethnicity", task=task)
     order = np.argsort(back.subject)
@@ -391,13 +393,19 @@ def test_folders_of_the_benchmark(small, tmp_path, task):
 
 def test_readers_of_the_benchmark_take_what_is_written(small, tmp_path):
     s = sources.mimic3(str(small), form="mimic3-benchmark", task="in-hospital-mortality")
-    folder = written(s, tmp_path / "back") / "in-hospital-mortality" / "train"
-    listed = list(csv.reader((folder / "listfile.csv").open()))
-    assert listed[0] == ["stay", "y_true"] and len(listed) == len(s) + 1
+    folder = written(s.drop(["Height"]), tmp_path / "back") / "in-hospital-mortality"
+    listed = []
+    for split in ("train", "test"):
+        names, *rows = csv.reader((folder / split / "listfile.csv").open())
+        assert names == ["stay", "y_true"]
+        listed += [(split, *row) for row in rows]
+    assert len(listed) == len(s)
+    assert 0 < sum(split == "test" for split, *_ in listed) < len(s) / 4
     known = {text for variable in read_items().variables for text in variable.texts}
-    for (name, truth), died in zip(listed[1:], s.static_column("died"), strict=True):
-        assert int(truth) == died
-        header, *rows = csv.reader((folder / name).open())
+    died = s.static_column("died")
+    for split, name, truth in listed:
+        assert int(truth) == died[int(name.split("_")[0]) - 1]
+        header, *rows = csv.reader((folder / split / name).open())
         assert header[0] == "Hours" and len(header) == 18
         assert header[1:] == sorted(header[1:])
         hours = [float(row[0]) for row in rows]
@@ -405,6 +413,65 @@ def test_readers_of_the_benchmark_take_what_is_written(small, tmp_path):
         for row in rows:
             for cell in filter(None, row[1:]):
                 assert cell in known or np.isfinite(float(cell))
+
+
+GROUPS = {"78551": "Shock", "4019": "Essential hypertension"}
+
+
+def as_the_benchmark_samples(root, task, hours=48.0, eps=1e-6):
+    """Make the samples of a task out of root/, in plain Python, as the benchmark's create_<task>.py do."""
+    for split in ("train", "test"):
+        for patient in filter(lambda place: place.name.isdigit(), sorted((root / split).iterdir())):
+            (about,) = csv.DictReader((patient / "episode1.csv").open())
+            (stay,) = csv.DictReader((patient / "stays.csv").open())
+            assert stay["ICUSTAY_ID"] == about["Icustay"] and stay["SUBJECT_ID"] == patient.name
+            died, los = int(about["Mortality"]), 24 * float(about["Length of Stay"])
+            _, *rows = csv.reader((patient / "episode1_timeseries.csv").open())
+            times = [float(row[0]) for row in rows if -eps < float(row[0]) < los + eps]
+            name = f"{patient.name}_episode1_timeseries.csv"
+            lived = 1e18
+            if stay["DEATHTIME"]:
+                dates = [datetime.fromisoformat(stay[column]) for column in ("INTIME", "DEATHTIME")]
+                lived = (dates[1] - dates[0]).total_seconds() / 3600
+            if task == "in-hospital-mortality" and los >= hours - eps and min(times) < hours + eps:
+                yield split, name, died
+            elif task == "phenotyping":
+                rows = csv.DictReader((patient / "diagnoses.csv").open())
+                rows = [r for r in rows if r["ICUSTAY_ID"] == about["Icustay"] and int(r["USE_IN_BENCHMARK"])]
+                mine = {GROUPS[row["ICD9_CODE"]] for row in rows}
+                yield split, name, los, *(int(group in mine) for group in sorted(GROUPS.values()))
+            elif task in ("decompensation", "length-of-stay"):
+                end = min(los, lived) if task == "decompensation" else los
+                samples = [t for t in range(int(end + eps) + 1) if t > 4 and t > times[0]]
+                for t in samples:
+                    yield split, name, t, int(lived - t < 24) * died if task == "decompensation" else los - t
+
+
+@pytest.mark.parametrize("task", ["in-hospital-mortality", "decompensation", "length-of-stay", "phenotyping"])
+def test_scripts_of_the_benchmark_run_on_the_root_that_is_written(small, tmp_path, task):
+    settings = {"form": "mimic3-benchmark", "task": task, "statics": "died,age,sex"}
+    source = small
+    if task == "phenotyping":
+        (tmp_path / "hcup.yaml").write_text(DEFINITIONS)
+        source = tmp_path / "tables"
+        shutil.copytree(small, source)
+        stays = pd.read_csv(source / "ADMISSIONS.csv")[["subject_id", "hadm_id"]]
+        stays.assign(seq_num=1, icd9_code=np.resize(["78551", "4019", "V1201"], len(stays))).to_csv(
+            source / "DIAGNOSES_ICD.csv", index=False
+        )
+        settings["definitions"] = str(tmp_path / "hcup.yaml")
+    folder = written(sources.mimic3(str(source), **settings), tmp_path / "back")
+    listed = [
+        (split, name, *map(float, sample))
+        for split in ("train", "test")
+        for name, *sample in list(csv.reader((folder / task / split / "listfile.csv").open()))[1:]
+    ]
+    made = as_the_benchmark_samples(folder / "root", task)
+    theirs = sorted(sample for sample in made if task != "length-of-stay" or sample[2] <= 48)  # hours that were read
+    ours = sorted(listed)
+    assert len(ours) > 15 and {split for split, *_ in ours} == {"train", "test"}
+    assert [sample[:2] for sample in theirs] == [sample[:2] for sample in ours]
+    np.testing.assert_allclose([sample[2:] for sample in theirs], [sample[2:] for sample in ours], atol=2e-6)
 
 
 def test_folders_made_by_hand(tmp_path, caplog):

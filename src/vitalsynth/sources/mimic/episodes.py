@@ -2,6 +2,7 @@
 
     root/<split>/<subject>/episode<i>.csv               age, sex, ... of an episode
     root/<split>/<subject>/episode<i>_timeseries.csv    Hours, and the 17 variables
+    root/<split>/<subject>/stays.csv, diagnoses.csv     when the stay began, and the death; codes and their groups
     <task>/<split>/<subject>_episode<i>_timeseries.csv  what the task may see of it
     <task>/<split>/listfile.csv                         stay, (period_length,) y_true: the samples
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from numpy import ndarray
 
 from ...frames import Writer, prefixed
 from ...sequences import Column, Schema, Sequences, one_line
-from ..faults import FIRST, Faults
+from ..faults import FIRST, Faults, first_of_each
 from ..folders import default_folder
 from ..grid import Grid, steps
 from ..tables import read_csv
@@ -31,13 +32,21 @@ from .cohort import AGE, DECOMPENSATION, DIED, ETHNICITY, HOUR, MORTALITY_HOURS,
 from .events import Rows, limited
 from .items import PRESSURES, Frame, Items, read_items
 from .reading import MIMIC3_LICENCE
-from .writing import Times
+from .writing import Times, stay_tables
 
 EpisodeTask = Literal["in-hospital-mortality", "decompensation", "length-of-stay", "phenotyping", "root"]
 Split = Literal["train", "test", "all"]
 SEXES = {1: 0.0, 2: 1.0}
 """Genders of the benchmark, F and M; 0 and 3 are unknown."""
 EPISODE = ("Icustay", "Ethnicity", "Gender", "Age", "Height", "Weight", "Length of Stay", "Mortality")
+STAY = (
+    "SUBJECT_ID HADM_ID ICUSTAY_ID LAST_CAREUNIT DBSOURCE INTIME OUTTIME LOS ADMITTIME DISCHTIME DEATHTIME ETHNICITY "
+    "DIAGNOSIS GENDER DOB DOD AGE MORTALITY_INUNIT MORTALITY MORTALITY_INHOSPITAL"
+)
+DIAGNOSIS = "SUBJECT_ID HADM_ID SEQ_NUM ICD9_CODE SHORT_TITLE LONG_TITLE ICUSTAY_ID HCUP_CCS_2015 USE_IN_BENCHMARK"
+"""Columns of stays.csv and diagnoses.csv; those that a cohort has nothing for are empty."""
+TEST = (3, 10, 17)
+"""Which of every 20 subjects are written into test/: 15 %, as the benchmark has 5,070 of 33,798 patients there."""
 LABELS = {"decompensation": DECOMPENSATION, "length-of-stay": REMAINING}
 EPS = 1e-6
 
@@ -202,7 +211,7 @@ def _statics(samples: Frame) -> Iterator[tuple[Column, Float[ndarray, " n"]]]:
 
 
 class EpisodeWriter(Writer):
-    """Folders of the benchmark: root/train, and that of the task whose labels the cohort has.
+    """Folders of the benchmark, divided into train and test: root/, and that of the task whose labels the cohort has.
 
     Args:
         path: Folder to fill.
@@ -212,49 +221,60 @@ class EpisodeWriter(Writer):
     def __init__(self, path: Path, schema: Schema) -> None:
         super().__init__(path, schema)
         names = [column.name for column in schema.columns]
-        self.groups = [name for name in PHENOTYPES if name in names]
+        self.groups = sorted(name for name in PHENOTYPES if name in names)  # the order of its listfiles
         hourly = [task for task, column in LABELS.items() if column.name in names]
         self.task = hourly[0] if hourly else "phenotyping" if self.groups else "in-hospital-mortality"
-        self.folder = path / self.task / "train"
-        self.folder.mkdir(parents=True)
         self.words = {variable.column.name: variable.words for variable in read_items().variables}
-        self.listfile = (self.folder / "listfile.csv").open("w", encoding="utf-8")
+        self.listfiles: dict[str, IO[str]] = {}
         header = {"in-hospital-mortality": ["y_true"], "phenotyping": ["period_length", *self.groups]}
-        csv.writer(self.listfile, lineterminator="\n").writerow(
-            ["stay", *header.get(self.task, ["period_length", "y_true"])]
-        )
+        for split in ("train", "test"):
+            for place in ("root", self.task):
+                (path / place / split).mkdir(parents=True)
+            self.listfiles[split] = (path / self.task / split / "listfile.csv").open("w", encoding="utf-8")
+            names = ["stay", *header.get(self.task, ["period_length", "y_true"])]
+            csv.writer(self.listfiles[split], lineterminator="\n").writerow(names)
 
     def _append(self, sequences: Sequences) -> None:
         times = Times(sequences)
-        for n, subject in enumerate(sequences.subject + 1):
-            self._write(sequences, times, n, int(subject))
+        tables = stay_tables(sequences, times)
+        stays, diagnoses = _stays(tables), tables["diagnoses_icd"]
+        diagnoses = diagnoses.assign(hcup_ccs_2015=diagnoses["group"], use_in_benchmark=1).rename(columns=str.upper)
+        diagnoses = diagnoses.reindex(columns=DIAGNOSIS.split())
+        episodes = _episodes(sequences, times, stays)
+        for n, subject in enumerate((sequences.subject + 1).tolist()):
+            split = "test" if subject % 20 in TEST else "train"
+            place = self.path / "root" / split / str(subject)
+            place.mkdir()
+            stays.iloc[[n]].to_csv(place / "stays.csv", index=False)
+            diagnoses[diagnoses["SUBJECT_ID"] == subject].to_csv(place / "diagnoses.csv", index=False)
+            episodes.iloc[[n]].to_csv(place / "episode1.csv", index=False)
+            text, name = self._timeseries(sequences, times, n), f"{subject}_episode1_timeseries.csv"
+            for file in (place / "episode1_timeseries.csv", self.path / self.task / split / name):
+                file.write_text(text, encoding="utf-8")
+            samples = [[name, *sample] for sample in self._samples(sequences, times, n)]
+            csv.writer(self.listfiles[split], lineterminator="\n").writerows(samples)
 
-    def _write(self, sequences: Sequences, times: Times, n: int, subject: int) -> None:
-        text = self._timeseries(sequences, times, n)
-        place = self.path / "root" / "train" / str(subject)
-        place.mkdir(parents=True)
-        (place / "episode1_timeseries.csv").write_text(text, encoding="utf-8")
-        name = f"{subject}_episode1_timeseries.csv"
-        (self.folder / name).write_text(text, encoding="utf-8")
+    def _samples(self, sequences: Sequences, times: Times, n: int) -> Iterator[list[str]]:
+        """Yield what a listfile says of an episode, after its name."""
         static = dict(zip([column.name for column in self.schema.statics], sequences.static[n], strict=True))
-        self._episode(place / "episode1.csv", subject, static, times.stay[n] / HOUR)
-        rows = csv.writer(self.listfile, lineterminator="\n")
         if self.task == "in-hospital-mortality":
-            rows.writerow([name, _whole(static.get("died", np.nan))])
+            yield [_whole(static.get("died", np.nan))]
         elif self.task == "phenotyping":
-            rows.writerow([name, f"{times.stay[n] / HOUR:.6f}", *(_whole(static[group]) for group in self.groups)])
+            yield [f"{times.stay[n] / HOUR:.6f}", *(_whole(static[group]) for group in self.groups)]
         else:
             label = times.label(LABELS[self.task].name)
             assert label is not None
             for k in np.flatnonzero(~np.isnan(label[n])):
                 truth = _whole(label[n, k]) if self.task == "decompensation" else f"{label[n, k]:.6f}"
-                rows.writerow([name, f"{times.end_of_step[n, k] / HOUR:.6f}", truth])
+                yield [f"{times.end_of_step[n, k] / HOUR:.6f}", truth]
 
     def _timeseries(self, sequences: Sequences, times: Times, n: int) -> str:
-        columns = [(j, c) for j, c in enumerate(sequences.schema.channels) if c.key]
-        lines = [",".join(["Hours", *(column.name for _, column in columns)])]
+        there = {column.name: (j, column) for j, column in enumerate(sequences.schema.channels) if column.key}
+        names = sorted({*self.words, *there})  # all 17, as the benchmark's readers count on them
+        lines = [",".join(["Hours", *names])]
         for k in range(sequences.lengths[n]):
-            cells = [self._cell(column, sequences.values[n, k, j]) for j, column in columns]
+            row = sequences.values[n, k]
+            cells = [self._cell(there[name][1], row[there[name][0]]) if name in there else "" for name in names]
             if any(cells):
                 lines.append(",".join([f"{times.measured[n, k] / HOUR:.10g}", *cells]))
         return "\n".join(lines) + "\n"
@@ -266,23 +286,36 @@ class EpisodeWriter(Writer):
             return str(float(value))
         return self.words.get(column.name, {}).get(value) or repr(float(value)).removesuffix(".0")
 
-    @staticmethod
-    def _episode(path: Path, subject: int, static: dict[str, float], hours: float) -> None:
-        sex, ethnicity = static.get("sex", np.nan), static.get("ethnicity", np.nan)
-        row = [
-            subject,
-            0 if np.isnan(ethnicity) else int(ethnicity),
-            0 if np.isnan(sex) else int(sex) + 1,
-            static.get("age", np.nan),
-            "",
-            "",
-            hours / 24,
-            _whole(static.get("died", np.nan)),
-        ]
-        pd.DataFrame([row], columns=list(EPISODE)).to_csv(path, index=False)
-
     def close(self, complete: bool) -> None:
-        self.listfile.close()
+        for file in self.listfiles.values():
+            file.close()
+
+
+def _stays(tables: dict[str, Frame]) -> Frame:
+    """Return stays.csv of all: ICUSTAYS, ADMISSIONS and PATIENTS in one row."""
+    stays = tables["icustays"].merge(tables["admissions"]).merge(tables["patients"])
+    died, in_unit = stays["hospital_expire_flag"], stays["deathtime"] <= stays["outtime"]
+    stays = stays.assign(age=stays["anchor_age"], mortality=died, mortality_inhospital=died)
+    return stays.assign(mortality_inunit=in_unit.astype(int)).rename(columns=str.upper).reindex(columns=STAY.split())
+
+
+def _episodes(sequences: Sequences, times: Times, stays: Frame) -> Frame:
+    """Return episode1.csv of all, without its columns of single diagnoses, which no other script reads."""
+    ethnicity, sex = stays["ETHNICITY"].map(ETHNICITY.categories.index, na_action="ignore"), stays["GENDER"]
+    is_known = times.label("decompensation") is not None or "died" in [c.name for c in sequences.schema.statics]
+    body = {name: times.label(name) for name in ("Height", "Weight")}
+    return pd.DataFrame(
+        {
+            "Icustay": stays["ICUSTAY_ID"],
+            "Ethnicity": ethnicity.fillna(0).astype(int),
+            "Gender": sex.map({"F": 1, "M": 2}).fillna(0).astype(int),
+            "Age": stays["AGE"],
+            **{name: first_of_each(cells) if cells is not None else np.nan for name, cells in body.items()},
+            "Length of Stay": stays["LOS"],
+            "Mortality": stays["MORTALITY"] if is_known else "",
+        },
+        columns=list(EPISODE),
+    )
 
 
 def _whole(value: float) -> str:

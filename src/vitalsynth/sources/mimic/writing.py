@@ -8,7 +8,6 @@ Columns that a cohort has nothing for are there, and empty.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -156,7 +155,8 @@ class TablesWriter(Writer):
             self.files[name].write(",".join(names.split()) + "\n")
 
     def _append(self, sequences: Sequences) -> None:
-        frames = dict(_frames(sequences, self.known))
+        times = Times(sequences)
+        frames = {**stay_tables(sequences, times), **_event_tables(sequences, times, self.known)}
         for name, columns in self.columns.items():
             frame = frames[name.rpartition("/")[2].lower()]
             count = self.rows[name]
@@ -183,12 +183,12 @@ class MIMIC4Writer(TablesWriter):
     columns = COLUMNS4
 
 
-def _frames(sequences: Sequences, known: Items) -> Iterator[tuple[str, Frame]]:
-    """Yield the tables, with all columns that either MIMIC has and a cohort can fill."""
-    times = Times(sequences)
-    who = pd.DataFrame({"subject_id": sequences.subject + 1})
-    who["hadm_id"], who["icustay_id"] = sequences.subject + FIRST_ADMISSION, sequences.subject + FIRST_STAY
-    who["stay_id"] = who["icustay_id"]
+def stay_tables(sequences: Sequences, times: Times) -> dict[str, Frame]:
+    """Return the tables of patients, admissions, ICU stays and diagnoses, a row a sequence in all but the last.
+
+    They have all columns that either MIMIC has and a cohort can fill.
+    """
+    who = _who(sequences)
     statics = {
         column.name: cells_of(sequences.static[:, j], column) for j, column in enumerate(sequences.schema.statics)
     }
@@ -199,45 +199,48 @@ def _frames(sequences: Sequences, known: Items) -> Iterator[tuple[str, Frame]]:
     out = np.where(died, np.maximum(times.stay, times.lived), times.stay)
     death = pd.Series(_date(times.lived)).where(died)
     age = cell("age").astype("Float64")
-    yield (
-        "patients",
-        who.assign(
-            gender=cell("sex"),
-            dob=_date(-np.round((age.fillna(0).to_numpy() + 0.5) * YEAR).astype(np.int64)).where(age.notna()),
-            dod=death,
-            expire_flag=died.astype(int),
-            anchor_age=age.round().astype("Int64"),
-            anchor_year=2130,
-        ),
+    patients = who.assign(
+        gender=cell("sex"),
+        dob=_date(-np.round((age.fillna(0).to_numpy() + 0.5) * YEAR).astype(np.int64)).where(age.notna()),
+        dod=death,
+        expire_flag=died.astype(int),
+        anchor_age=age.round().astype("Int64"),
+        anchor_year=2130,
     )
     begin = _date(np.zeros_like(out))
     admissions = who.assign(
         admittime=begin, dischtime=_date(out), deathtime=death, hospital_expire_flag=died.astype(int)
     )
     ethnicity = cell("ethnicity")
-    yield "admissions", admissions.assign(admission_type=cell("admission_type"), ethnicity=ethnicity, race=ethnicity)
+    admissions = admissions.assign(admission_type=cell("admission_type"), ethnicity=ethnicity, race=ethnicity)
     unit = cell("care_unit")
     stays = who.assign(intime=begin, outtime=_date(times.stay), los=times.stay / (24 * HOUR))
-    yield "icustays", stays.assign(first_careunit=unit, last_careunit=unit, first_wardid=1, last_wardid=1)
-    events = _events(sequences, times, who, known)
-    for table in TABLES:
-        yield table, events[events["table"] == table]
-    yield "diagnoses_icd", _diagnoses(statics, who)
+    stays = stays.assign(first_careunit=unit, last_careunit=unit, first_wardid=1, last_wardid=1)
+    diagnoses = _diagnoses(statics, who)
+    return {"patients": patients, "admissions": admissions, "icustays": stays, "diagnoses_icd": diagnoses}
+
+
+def _who(sequences: Sequences) -> Frame:
+    who = pd.DataFrame({"subject_id": sequences.subject + 1})
+    who["hadm_id"], who["icustay_id"] = sequences.subject + FIRST_ADMISSION, sequences.subject + FIRST_STAY
+    who["stay_id"] = who["icustay_id"]
+    return who
 
 
 def _date(seconds: Int[ndarray, " n"]) -> pd.Series:
     return pd.Series((BEGIN + seconds).astype("datetime64[s]")).dt.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _events(sequences: Sequences, times: Times, who: Frame, known: Items) -> Frame:
+def _event_tables(sequences: Sequences, times: Times, known: Items) -> dict[str, Frame]:
     parts = [
         _events_of(column, sequences.values[:, :, j], times, known)
         for j, column in enumerate(sequences.schema.channels)
         if column.key
     ]
     rows = pd.concat(parts).sort_values(["sequence", "seconds"], kind="stable")
-    rows = rows.join(who, on="sequence").reset_index(drop=True)
-    return rows.assign(charttime=_date(rows["seconds"].to_numpy(np.int64)))
+    rows = rows.join(_who(sequences), on="sequence").reset_index(drop=True)
+    rows = rows.assign(charttime=_date(rows["seconds"].to_numpy(np.int64)))
+    return {table: rows[rows["table"] == table] for table in TABLES}
 
 
 def _events_of(column: Column, values: Float[ndarray, "n length"], times: Times, known: Items) -> Frame:
@@ -270,10 +273,10 @@ def _events_of(column: Column, values: Float[ndarray, "n length"], times: Times,
 def _diagnoses(statics: dict[str, pd.Series], who: Frame) -> Frame:
     """Write a code of each group of diagnoses that a sequence has."""
     parts = [
-        who[statics[name].fillna(0).to_numpy(np.int64) > 0].assign(code=code)
+        who[statics[name].fillna(0).to_numpy(np.int64) > 0].assign(code=code, group=name)
         for name, code in PHENOTYPES.items()
         if name in statics
     ]
-    rows = pd.concat([who.head(0).assign(code=""), *parts]).sort_values("hadm_id", kind="stable")
+    rows = pd.concat([who.head(0).assign(code="", group=""), *parts]).sort_values("hadm_id", kind="stable")
     number = rows.groupby("hadm_id").cumcount() + 1
     return rows.assign(icd9_code=rows["code"], icd_code=rows["code"], icd_version=9, seq_num=number)
