@@ -16,6 +16,8 @@ GENERATORS = {
     "MinGRU": generators.MinGRU,
     "RGLRU": partial(generators.RGLRU, bidirectional=True, layers=2),
     "Attention": generators.Attention,
+    "with pasts": partial(generators.LSTM, pasts=0.5, patch=2),
+    "Attention with pasts": partial(generators.Attention, pasts=0.5),
     "ConvolutionalRecurrent": generators.ConvolutionalRecurrent,
     "MultiScale": generators.MultiScale,
 }

@@ -22,6 +22,7 @@ from vitalsynth.commands.continue_ import continue_
 from vitalsynth.commands.train import train
 from vitalsynth.discriminators import LSTM as Judge
 from vitalsynth.discriminators import Convolutional, Projected
+from vitalsynth.flows import Flow
 from vitalsynth.generators import GRU, LSTM
 from vitalsynth.learner import Learner
 from vitalsynth.runs import Run, rows
@@ -108,8 +109,14 @@ def _rows(run):
         {"precision": "bfloat16"},
         {"objective": partial(objectives.Relativistic, every=4)},
         {"clip": 0.05},
+        {"generator": partial(GRU, hidden=8, pasts=0.5), "condition": "died"},
+        {
+            "generator": partial(Flow, hidden=8, blocks=1, pasts=0.5),
+            "objective": objectives.FlowMatching,
+            "discriminator": None,
+        },
     ],
-    ids=["wasserstein", "noisy labels", "hinge", "sgd", "bfloat16", "lazy", "clip"],
+    ids=["wasserstein", "noisy labels", "hinge", "sgd", "bfloat16", "lazy", "clip", "pasts", "flow with pasts"],
 )
 def test_pieces_make_the_whole_for_other_settings(tmp_path, settings):
     small(tmp_path / "straight", 40, **settings)

@@ -31,7 +31,8 @@ class Autoregressive(Generator):
     What is fixed is put in as it is drawn, so that all after it follows from it: a past is gone on from.
     """
 
-    takes_masks = continues = True
+    takes_masks = True
+    continues = True  # type: ignore[assignment]
 
     numbers: Tensor
     pace: Tensor

@@ -46,6 +46,7 @@ class Flow(Generator):
         patch: int = 0,
         solver_steps: int = 8,
         guidance: float = 1.0,
+        pasts: float = 0.0,
     ) -> None:
         """Build the network.
 
@@ -58,6 +59,8 @@ class Flow(Generator):
             solver_steps: Steps of Heun's method when sampling, each two evaluations of the network but the last.
             guidance: How much a condition counts when sampling: 1 as learned, more exaggerates it (classifier-free
                 guidance, Ho and Salimans 2022, arXiv 2207.12598).
+            pasts: Share of the sequences that are given the first steps of a real one while training, such as 0.5, so
+                that stays can be gone on from (`sample --past`); 0 for none.
         """
         super().__init__()
         if heads < 1 or hidden < 1 or hidden % heads:
@@ -66,11 +69,13 @@ class Flow(Generator):
             raise ValueError(f"at least 1 solver step is needed, got {solver_steps}")
         if patch < 0:
             raise ValueError(f"patch must be at least 0, got {patch}")
-        self.shape, self.solver_steps, self.guidance = shape, solver_steps, guidance
+        self.learn_pasts(pasts, shape)
+        self.solver_steps, self.guidance = solver_steps, guidance
         self.patch, self.tokens = shape.patches(patch)
         width = self.patch * shape.channels
-        self.embed, self.unembed = nn.Linear(width, hidden), nn.Linear(hidden, width)
-        self.embed_statics = nn.Linear(shape.statics, hidden) if shape.statics else None
+        past = self.patch * (shape.channels + 1) if pasts else 0
+        self.embed, self.unembed = nn.Linear(width + past, hidden), nn.Linear(hidden, width)
+        self.embed_statics = nn.Linear((3 if pasts else 1) * shape.statics, hidden) if shape.statics else None
         self.unembed_statics = nn.Linear(hidden, shape.statics) if shape.statics else None
         count = self.tokens + bool(shape.statics)
         self.place = nn.Parameter(0.02 * torch.randn(count, hidden))
@@ -94,6 +99,7 @@ class Flow(Generator):
         t: Float[Tensor, " n"],
         condition: Float[Tensor, "n condition"],
         known: Float[Tensor, " n"] | None = None,
+        fixed: Fixed | None = None,
     ) -> tuple[Float[Tensor, "n length channels"], Float[Tensor, "n statics"]]:
         """Return the velocities of channels and statics.
 
@@ -103,12 +109,24 @@ class Flow(Generator):
             t: Between 0 (noise) and 1 (data).
             condition: What is conditioned on.
             known: 1 where the network is told the condition (the default), 0 where not.
+            fixed: What is known of the data, which the network sees as it is, at every t. Where it is known the
+                velocity means nothing.
         """
         q = t.square() + (1 - t).square()
         ahead, size = (2 * t - 1) / q, q.rsqrt()
-        fx, fs = self._network(x * size[:, None, None], s * size[:, None], t, condition, known)
+        seen = self._seen(x * size[:, None, None], s * size[:, None], fixed)
+        fx, fs = self._network(*seen, t, condition, known)
         vx = ahead[:, None, None] * x + size[:, None, None] * fx
         return vx, ahead[:, None] * s + size[:, None] * fs
+
+    def _seen(self, x: Tensor, s: Tensor, fixed: Fixed | None) -> tuple[Tensor, Tensor]:
+        """Set what is known beside what is not, with columns of its own, so that neither is taken for the other."""
+        if not self.pasts:
+            return x, s
+        fixed = fixed or Fixed.nothing(x, self.shape)
+        past = fixed.past
+        x, s = torch.where(past[..., -1:] > 0, 0.0, x), torch.where(fixed.known_s, 0.0, s)
+        return torch.cat([x, past], dim=2), torch.cat([s, fixed.told], dim=1)
 
     def _network(
         self, x: Tensor, s: Tensor, t: Tensor, condition: Tensor, known: Tensor | None
@@ -146,18 +164,20 @@ class Flow(Generator):
         times = [j / self.solver_steps for j in range(self.solver_steps + 1)]
         for now, then in pairwise(times):
             step = then - now
-            vx, vs = self._guided(x, s, now, condition)
-            wx, ws = self._guided(x + step * vx, s + step * vs, then, condition)
+            vx, vs = self._guided(x, s, now, condition, fixed)
+            wx, ws = self._guided(x + step * vx, s + step * vs, then, condition, fixed)
             x, s = x + step / 2 * (vx + wx), s + step / 2 * (vs + ws)
-        x = x if fixed is None else fixed.put(x)
+        x, s = (x, s) if fixed is None else (fixed.put(x), fixed.put_statics(s))
         return Encoded(*_cut(x, s, self.shape), condition)
 
-    def _guided(self, x: Tensor, s: Tensor, time: float, condition: Tensor) -> tuple[Tensor, Tensor]:
+    def _guided(
+        self, x: Tensor, s: Tensor, time: float, condition: Tensor, fixed: Fixed | None
+    ) -> tuple[Tensor, Tensor]:
         t = torch.full_like(x[:, 0, 0], time)
-        vx, vs = self.velocity(x, s, t, condition)
+        vx, vs = self.velocity(x, s, t, condition, None, fixed)
         if self.guidance == 1 or not self.shape.condition:
             return vx, vs
-        ux, us = self.velocity(x, s, t, condition, torch.zeros_like(t))
+        ux, us = self.velocity(x, s, t, condition, torch.zeros_like(t), fixed)
         return torch.lerp(ux, vx, self.guidance), torch.lerp(us, vs, self.guidance)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -31,6 +32,8 @@ class Generator(nn.Module, ABC):
         at_once: How many sequences a CPU is asked for in one call when sampling: few if large operations leave its
             cache, many if there are many small ones.
         takes_masks: Whether `forward` takes, as third argument, masks that are `Fixed`.
+        pasts: Share of the sequences that are given a past while training, for objectives that do so; with any, it has
+            the `shape` of its data too.
         continues: Whether it takes a past too, and draws what comes after it given what was.
     """
 
@@ -38,21 +41,43 @@ class Generator(nn.Module, ABC):
     when_sampling: ClassVar[tuple[str, ...]] = ()
     at_once: ClassVar[int] = 1024
     takes_masks: ClassVar[bool] = False
-    continues: ClassVar[bool] = False
+    pasts: float = 0.0
+
+    @property
+    def continues(self) -> bool:
+        return self.pasts > 0
 
     @abstractmethod
     def forward(self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"]) -> Encoded:
         """Turn noise into sequences."""
 
+    def judged(self, shape: Shape) -> Shape:
+        """Return the shape of what a discriminator is shown: how much was given, `Fixed.extent`, is a condition too."""
+        return replace(shape, condition=shape.condition + 1 + shape.statics) if self.pasts else shape
+
+    def learn_pasts(self, share: float, shape: Shape) -> None:
+        """Set the share of the sequences that are given a past while training.
+
+        Raises:
+            ValueError: if it is no share, or sequences have but one step.
+        """
+        if not 0 <= share < 1 or (share and shape.length < 2):
+            raise ValueError(
+                f"pasts must lie in [0, 1), and be 0 for sequences of one step; got {share} for {shape.length} steps"
+            )
+        self.pasts, self.shape = share, shape
+
 
 class StepByStep(Generator):
     """Statics from a small perceptron, then channels from a network over steps of noise that sees them.
 
-    At every step the network is given fresh noise, the noise of the whole sequence, the statics and the condition.
+    At every step the network is given fresh noise, the noise of the whole sequence, the statics and the condition. One
+    that learns to go on from pasts is given, too, what is known of each step, and the statics' perceptron all of it.
     """
 
     at_once = 128
     takes_masks = True
+    patch: int = 1
 
     @abstractmethod
     def steps(self, given: Float[Tensor, "n noisy given"]) -> Float[Tensor, "n length features"]:
@@ -63,15 +88,25 @@ class StepByStep(Generator):
     ) -> Encoded:
         """Turn noise into sequences."""
         sequence, static, step, channel = _cut(noise, self.parts)
-        s = self.statics(torch.cat([sequence, condition], dim=1), static)
+        given = torch.cat([sequence, condition], dim=1)
+        if self.pasts:
+            fixed = fixed or Fixed.nothing(noise, self.shape)
+            past = fixed.past
+            given = torch.cat([given, fixed.told, past.flatten(1)], dim=1)
+            past = nn.functional.pad(past, (0, 0, 0, step.shape[1] * self.patch - past.shape[1]))
+            step = torch.cat([step, past.unflatten(1, (-1, self.patch)).flatten(2)], dim=2)
+        s = self.statics(given, static)
+        s = s if fixed is None else fixed.put_statics(s)
         x = self.channels(self.steps(every_step(step, sequence, condition, s)), channel, fixed)
         return Encoded(x, s, condition)
 
-    def _begin(self, shape: Shape, hidden: int, step_noise: int, sequence_noise: int) -> int:
+    def _begin(self, shape: Shape, hidden: int, step_noise: int, sequence_noise: int, pasts: float) -> int:
         """Build what makes the statics; return how many numbers a step is given."""
-        given = sequence_noise + shape.condition
-        self.statics = _Statics(given, hidden, shape.s)
-        return step_noise + given + shape.statics
+        self.learn_pasts(pasts, shape)
+        given, known = sequence_noise + shape.condition, shape.channels + 1
+        past = 2 * shape.statics + shape.length * known if pasts else 0
+        self.statics = _Statics(given + past, hidden, shape.s)
+        return step_noise + given + shape.statics + (self.patch * known if pasts else 0)
 
     def _finish(self, shape: Shape, features: int, step_noise: int, sequence_noise: int, noisy: int) -> None:
         """Build what emits the channels, and divide the noise, of which so many steps get some."""
@@ -104,6 +139,7 @@ class Recurrent(StepByStep):
         dropout: float = 0.0,
         places: int = 6,
         patch: int = 0,
+        pasts: float = 0.0,
     ) -> None:
         """Build the network.
 
@@ -118,6 +154,8 @@ class Recurrent(StepByStep):
             places: Waves in time that a step is shown, of 1/2, 1, 2, 4, ... periods in a sequence, as far as its steps
                 resolve them, so that what happens at a fixed time need not be counted to; 0 for none.
             patch: Steps that the recurrence takes at once; 0 takes as many as leave it at most 32 to take.
+            pasts: Share of the sequences that are given the first steps of a real one while training, such as 0.5, so
+                that stays can be gone on from (`sample --past`); 0 for none.
         """
         super().__init__()
         if places < 0 or patch < 0:
@@ -126,7 +164,7 @@ class Recurrent(StepByStep):
         self.place: Tensor
         self.register_buffer("place", _places(shape.length, places), persistent=False)
         waves = self.place.shape[1]
-        inputs = self._begin(shape, hidden, step_noise, sequence_noise) + waves
+        inputs = self._begin(shape, hidden, step_noise, sequence_noise, pasts) + waves
         self.recurrence = recurrences.build(self.cell, inputs, hidden, layers, bidirectional, dropout)
         features = hidden * (2 if bidirectional else 1)
         self.unfold: nn.Module = nn.Identity()
@@ -185,6 +223,7 @@ class Attention(StepByStep):
         step_noise: int = 8,
         sequence_noise: int = 16,
         dropout: float = 0.0,
+        pasts: float = 0.0,
     ) -> None:
         """Build the network.
 
@@ -196,9 +235,11 @@ class Attention(StepByStep):
             step_noise: Normal numbers that are new at every step.
             sequence_noise: Normal numbers that are the same for the whole sequence.
             dropout: Share of features that each part of a layer leaves out, the same ones at every step.
+            pasts: Share of the sequences that are given the first steps of a real one while training, such as 0.5, so
+                that stays can be gone on from (`sample --past`); 0 for none.
         """
         super().__init__()
-        inputs = self._begin(shape, width, step_noise, sequence_noise)
+        inputs = self._begin(shape, width, step_noise, sequence_noise, pasts)
         self.transformer = Transformer(inputs, width, layers, heads, dropout, causal=True, penalised=False)
         self._finish(shape, width, step_noise, sequence_noise, shape.length)
 

@@ -56,6 +56,8 @@ class Learner:
                 torch.manual_seed(derive(record["seed"], "weights", name))
                 family = Generator if name == "generator" else Discriminator
                 networks[name] = components.construct(part, family, shape).to(device)
+                if name == "generator":
+                    shape = networks[name].judged(shape)
         _freeze(networks, record["frozen"])
         optimizers = {
             name: components.construct(record["optimizers"][name], Optimizer, list(network.parameters()))

@@ -280,7 +280,7 @@ NORMALISERS: dict[str, type[Normaliser]] = {
 }
 
 
-def choose(values: Values, scale_free: bool = False) -> tuple[str, str]:
+def choose(values: Values, scale_free: bool = False, whole: bool = True) -> tuple[str, str]:
     """Choose a normaliser for a continuous channel of unknown data.
 
     Where a sequence's own level or scale says most of what sets sequences apart, they are taken out (`local`), unless
@@ -291,6 +291,7 @@ def choose(values: Values, scale_free: bool = False) -> tuple[str, str]:
         values: `(n, length)`, NaN where nothing was measured.
         scale_free: Whether the learner has a scale of its own at every step, as one by maximum likelihood has. It then
             needs none of this, but cannot keep exactly to a level and scale that all sequences have.
+        whole: Whether all of a sequence is there to take its level and scale from, as of a past it is not.
 
     Returns:
         The name, and why.
@@ -298,7 +299,7 @@ def choose(values: Values, scale_free: bool = False) -> tuple[str, str]:
     gaps = float(np.isnan(values).mean())
     known = values[~np.isnan(values)].astype(np.float64)
     spread = known.std()
-    if gaps <= MOST_GAPS and values.shape[1] >= FEWEST_STEPS and spread > 0:
+    if whole and gaps <= MOST_GAPS and values.shape[1] >= FEWEST_STEPS and spread > 0:
         level, scale = Local._level_and_scale(values, 1e-3 * _spread(values))
         between, ratio = float(np.nanvar(level) / spread**2), float(np.nanstd(np.log(scale)))
         if max(between, ratio) < SAME:

@@ -15,7 +15,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, relu, softplus
 
 from .penalties import both, gradient_norm_between, slope_between, squared_gradient, squared_slope
-from .sequences import Encoded, Shape, halved
+from .sequences import Encoded, Fixed, Shape, halved, owners
 from .stabilisers import Stabiliser
 
 Estimator = Literal["exact", "finite-difference"]
@@ -107,9 +107,20 @@ class Adversarial(Objective):
         return self.turns
 
     def loss(self, player: str, networks: Mapping[str, nn.Module], batch: Batch, step: int) -> dict[str, Tensor]:
-        """Generate with the real batch's conditions, show both to the discriminator, and play."""
-        synthetic = networks["generator"](batch.noise, batch.real.condition)
-        real, synthetic = (self._shown(each, step) for each in (_resolved(batch.real, synthetic, self.row), synthetic))
+        """Generate with the real batch's conditions, show both to the discriminator, and play.
+
+        Where a generator learns to go on from pasts, some of the batch are given those of the real sequences beside
+        them, and the discriminator is told how much was given. What was given is real, so for each such amount the
+        joint law of past and rest is that of the data only if the rest follows the past as it does in the data.
+        """
+        generator, real = cast(Any, networks["generator"]), batch.real
+        if getattr(generator, "pasts", 0.0):
+            fixed = drawn_pasts(real, generator.pasts, generator.shape)
+            synthetic = generator(batch.noise, real.condition, fixed).under(fixed.extent)
+            real = real.under(fixed.extent)
+        else:
+            synthetic = generator(batch.noise, real.condition)
+        real, synthetic = (self._shown(each, step) for each in (_resolved(real, synthetic, self.row), synthetic))
         play = self.discriminator_loss if player == "discriminator" else self.generator_loss
         terms = play(networks["discriminator"], real, synthetic, step)
         for stabiliser in self.stabilisers:
@@ -338,7 +349,7 @@ class FlowMatching(Objective):
         return ("generator",)
 
     def loss(self, player: str, networks: Mapping[str, nn.Module], batch: Batch, step: int) -> dict[str, Tensor]:
-        """Squared error of the velocity, in units of what is unknown about it for normal data."""
+        """Squared error of the velocity of all that is not given, in units of what is unknown of it for normal data."""
         flow: Any = networks["generator"]
         if not hasattr(flow, "velocity"):
             raise ValueError(
@@ -349,10 +360,37 @@ class FlowMatching(Objective):
         t = torch.sigmoid(torch.randn(len(x), device=x.device))
         known = (torch.rand_like(t) >= self.forget).to(t.dtype)
         at = (torch.lerp(zx, x, t[:, None, None]), torch.lerp(zs, s, t[:, None]))
-        vx, vs = flow.velocity(*at, t, condition, known)
-        error = (vx - (x - zx)).square().sum(dim=(1, 2)) + (vs - (s - zs)).square().sum(dim=1)
+        given = (drawn_pasts(batch.real, flow.pasts, flow.shape),) if getattr(flow, "pasts", 0.0) else ()
+        vx, vs = flow.velocity(*at, t, condition, known, *given)
+        ex, es = (vx - (x - zx)).square(), (vs - (s - zs)).square()
+        columns = x[0].numel() + s[0].numel()
+        for fixed in given:
+            ex, es = ex * ~fixed.known, es * ~fixed.known_s
+            columns = columns - (fixed.known.sum() + fixed.known_s.sum()) / len(x)
+        error = ex.sum(dim=(1, 2)) + es.sum(dim=1)
         q = t.square() + (1 - t).square()
-        return {"velocity": (q * error).mean() / (x[0].numel() + s[0].numel())}
+        return {"velocity": (q * error).mean() / columns}
+
+
+def drawn_pasts(real: Encoded, share: float, shape: Shape) -> Fixed:
+    """Give a share of sequences the first steps of real ones, and some of their statics; the others nothing.
+
+    How many steps are given must say nothing of how long a sequence will be, so the number is drawn without looking: 1
+    to all but one, equally often. Each static is known with a chance that is drawn for its sequence, so that all, and
+    none, are common.
+
+    Args:
+        real: Where the pasts are from.
+        share: Of the sequences that are given one.
+        shape: Of the data.
+    """
+    n, device = len(real), real.x.device
+    given = torch.rand(n, 1, device=device) < share
+    steps = torch.randint(1, shape.length, (n, 1), device=device) * given
+    known = torch.arange(shape.length, device=device) < steps
+    chance, each = torch.rand(n, 1, device=device), torch.rand(n, shape.statics, device=device)
+    known_s = (each < chance)[:, owners(shape.s)] & given
+    return Fixed(real.x, known[..., None].expand_as(real.x), real.s, known_s)
 
 
 def _lazy(every: int) -> int:

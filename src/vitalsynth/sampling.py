@@ -135,7 +135,10 @@ def continued(
         ValueError: if the generator cannot go on from a past, nothing is left to draw, or a sequence ends before.
     """
     if not generator.continues:
-        raise ValueError(f"a {type(generator).__name__} cannot go on from a past; train with --preset strong")
+        raise ValueError(
+            f"this {type(generator).__name__} did not learn to go on from a past; train a recurrent GAN or a flow with "
+            "--generator.pasts 0.5, or with --preset strong"
+        )
     if not 0 < steps < run.preparation.length:
         raise ValueError(f"between 1 and {run.preparation.length - 1} steps of the past can be given, got {steps}")
     if (short := past.lengths < steps).any():

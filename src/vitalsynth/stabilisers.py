@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .sequences import Block, Encoded, Shape
+from .sequences import Block, Encoded, Shape, owners
 
 Columns = Float[Tensor, "n length columns"]
 Change = Callable[[Columns], Columns]
@@ -262,10 +262,9 @@ class _Columns:
     def __init__(self, blocks: Sequence[Block], alive: int | None = None) -> None:
         columns = sum(block.width for block in blocks)
         always = columns if alive is None else alive  # `columns`: a column of ones
-        number, gate, owner = [], [], []
+        number, gate, owner = [], [], owners(blocks)
         for block in blocks:
             number += [block.kind == "continuous"] * block.width
-            owner += [len(owner) if block.gate is None else block.gate] * block.width
             gate += [always if block.gate is None else block.gate] * block.width
         self.alive, self.channels = alive, len({*owner} - {alive})
         self.number = torch.tensor(number, dtype=torch.bool)

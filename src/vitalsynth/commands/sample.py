@@ -55,7 +55,8 @@ def sample(
         pattern: What is measured when, of which sequences, is taken from these, drawn at random: a file with the
             columns of the original, or a source. The values are the generator's.
         past: Sequences that are to go on, such as of stays that have just begun: a file with the columns of the
-            original, or a source. Each goes on --count times; a column says which. Needs an autoregressive run.
+            original, or a source. Each goes on --count times; a column says which. Needs an autoregressive run, or one
+            trained with --generator.pasts.
         past_steps: How many of their steps are given; later ones are not looked at.
         enforce: Keep to the rules and bounds that the data declare ('train --rules', '--limits'): what breaks them is
             moved to the nearest that does not.

@@ -20,7 +20,7 @@ from ..flows import Flow  # noqa: F401
 from ..generators import LSTM, Generator
 from ..learner import Learner
 from ..objectives import Objective, Relativistic
-from ..preparation import Preparation, choose
+from ..preparation import Preparation, choose, fixing
 from ..runs import Run
 from ..sampling import parse_pairs
 from ..schedules import Schedule
@@ -135,11 +135,14 @@ def train(
     sequences = replace(sequences, schema=schema)
     cut = runs.cut(sequences, held_out, seed)
     training_part, _ = runs.part(sequences, cut, seed)
+    pasts = chosen["networks"]["generator"]["init_args"].get("pasts", 0)
     if normalise == "auto":
-        normalise, reasons = choose(training_part, class_of(objective).scale_free)
+        normalise, reasons = choose(training_part, class_of(objective).scale_free, whole=not pasts)
         if reasons and not quiet:
             print("normalised by", "; ".join(reasons), file=sys.stderr)
     preparation = Preparation.fit(training_part, normalise, listed(condition), whiten)
+    if pasts:
+        fixing.check_steps_alone(preparation)
     record = {
         "data": {
             **origin,

@@ -13,12 +13,13 @@ MOST_LOOKED_AT = 20_000
 """Sequences by which a normaliser is chosen."""
 
 
-def choose(sequences: Sequences, scale_free: bool = False) -> tuple[dict[str, str], list[str]]:
+def choose(sequences: Sequences, scale_free: bool = False, whole: bool = True) -> tuple[dict[str, str], list[str]]:
     """Choose how to normalise unknown data.
 
     Args:
         sequences: To learn from.
         scale_free: Whether the learner has a scale of its own at every step.
+        whole: Whether sequences are always encoded whole; no pasts are.
 
     Returns:
         Normalisers by name, with `*` for all others; and why, in lines to be shown.
@@ -28,7 +29,7 @@ def choose(sequences: Sequences, scale_free: bool = False) -> tuple[dict[str, st
         return {"*": "minmax"}, ["pixels: minmax"]
     for j, column in enumerate(sequences.schema.channels):
         if column.kind == "continuous" and not np.isnan(sequences.values[..., j]).all():
-            kind, why = normalisation.choose(sequences.values[:MOST_LOOKED_AT, :, j], scale_free)
+            kind, why = normalisation.choose(sequences.values[:MOST_LOOKED_AT, :, j], scale_free, whole)
             channels.setdefault(f"{kind} ({why})", []).append(column.name)
             if kind != chosen["*"]:
                 chosen[column.name] = kind

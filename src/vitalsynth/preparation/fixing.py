@@ -27,12 +27,7 @@ def past(preparation: Preparation, sequences: Sequences, steps: int) -> tuple[Fi
     Raises:
         ValueError: if a channel is encoded by what comes later, or a condition is unknown.
     """
-    for part in preparation.channels:
-        if part.normaliser is not None and part.normaliser.width:
-            raise ValueError(
-                f"channel {part.column.name!r} is normalised by each whole sequence, which a past is not; "
-                "train with --normalise standard, minmax or quantile to go on from one"
-            )
+    check_steps_alone(preparation)
     for part in preparation.given:
         unknown = np.isnan(sequences.static_column(part.column.name))
         if not part.gaps and unknown.any():
@@ -49,6 +44,20 @@ def past(preparation: Preparation, sequences: Sequences, steps: int) -> tuple[Fi
     ]
     nothing = torch.zeros(len(sequences), 0, dtype=torch.bool)
     return Fixed(encoded.x, known, encoded.s, torch.cat([*known_s, nothing], dim=1)), encoded.condition
+
+
+def check_steps_alone(preparation: Preparation) -> None:
+    """Refuse a preparation by which the beginning of a sequence is encoded by what comes later.
+
+    Raises:
+        ValueError: with the first such channel, and what to do.
+    """
+    for part in preparation.channels:
+        if part.normaliser is not None and part.normaliser.width:
+            raise ValueError(
+                f"channel {part.column.name!r} is normalised by each whole sequence, which a past is not; "
+                "train with --normalise standard, minmax or quantile to go on from one"
+            )
 
 
 def _cut_off(preparation: Preparation, sequences: Sequences, steps: int) -> Sequences:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from . import rules
 from .cohort import Sequences
-from .encoded import Block, Encoded, Fixed, Shape, halved
+from .encoded import Block, Encoded, Fixed, Shape, halved, owners
 from .schema import Column, Kind, Label, Schema
 from .words import listed, nearest, one_line
 
@@ -26,5 +26,6 @@ __all__ = [
     "listed",
     "nearest",
     "one_line",
+    "owners",
     "rules",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -122,6 +122,10 @@ class Encoded:
         x, s, *coarse = parts
         return Encoded(x, s, self.condition, tuple(coarse))
 
+    def under(self, further: Float[Tensor, "n _"]) -> Encoded:
+        """Return the same under a further condition."""
+        return replace(self, condition=torch.cat([self.condition, further], dim=1))
+
     @staticmethod
     def joined(*several: Encoded) -> Encoded:
         """Set batches one after the other."""
@@ -163,9 +167,43 @@ class Fixed:
         """Move to a device."""
         return Fixed(*(part.to(device) for part in (self.x, self.known, self.s, self.known_s)))
 
+    @classmethod
+    def nothing(cls, like: Tensor, shape: Shape) -> Fixed:
+        """Leave all to the generator, for as many sequences as a tensor has rows."""
+        x, s = like.new_zeros(len(like), shape.length, shape.channels), like.new_zeros(len(like), shape.statics)
+        return cls(x, torch.zeros_like(x, dtype=torch.bool), s, torch.zeros_like(s, dtype=torch.bool))
+
+    @property
+    def past(self) -> Float[Tensor, "n length _"]:
+        """The steps that are known whole, each with a 1 behind it; 0 for all others."""
+        whole = self.known.all(dim=2, keepdim=True)
+        return torch.cat([torch.where(whole, self.x, 0.0), whole.to(self.x.dtype)], dim=2)
+
+    @property
+    def extent(self) -> Float[Tensor, "n _"]:
+        """How much is known: which share of the steps, and which statics."""
+        return torch.cat([self.past[..., -1:].mean(dim=1), self.known_s.to(self.s.dtype)], dim=1)
+
+    @property
+    def told(self) -> Float[Tensor, "n _"]:
+        """The statics that are known, 0 for the others, and which those are."""
+        return torch.cat([torch.where(self.known_s, self.s, 0.0), self.known_s.to(self.s.dtype)], dim=1)
+
     def put(self, x: Float[Tensor, "n length channels"]) -> Float[Tensor, "n length channels"]:
         """Return channels with what is fixed put in."""
         return torch.where(self.known, self.x, x)
+
+    def put_statics(self, s: Float[Tensor, "n statics"]) -> Float[Tensor, "n statics"]:
+        """Return statics with what is fixed put in."""
+        return torch.where(self.known_s, self.s, s)
+
+
+def owners(blocks: Iterable[Block]) -> list[int]:
+    """Return for each column the first of those that share its fate: its mask, or the first of its categories."""
+    found: list[int] = []
+    for block in blocks:
+        found += [len(found) if block.gate is None else block.gate] * block.width
+    return found
 
 
 def halved(x: Tensor, axis: int) -> Tensor:
