@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from families import cohort
 from vitalsynth import checkpoints, objectives, seeds, storage, training
+from vitalsynth.commands.branch import branch
 from vitalsynth.commands.continue_ import continue_
 from vitalsynth.commands.train import train
 from vitalsynth.discriminators import LSTM as Judge
@@ -110,13 +111,25 @@ def _rows(run):
         {"objective": partial(objectives.Relativistic, every=4)},
         {"clip": 0.05},
         {"generator": partial(GRU, hidden=8, pasts=0.5), "condition": "died"},
+        {"condition": "sex,died", "balance": "died"},
         {
             "generator": partial(Flow, hidden=8, blocks=1, pasts=0.5),
             "objective": objectives.FlowMatching,
             "discriminator": None,
         },
     ],
-    ids=["wasserstein", "noisy labels", "hinge", "sgd", "bfloat16", "lazy", "clip", "pasts", "flow with pasts"],
+    ids=[
+        "wasserstein",
+        "noisy labels",
+        "hinge",
+        "sgd",
+        "bfloat16",
+        "lazy",
+        "clip",
+        "pasts",
+        "balance",
+        "flow with pasts",
+    ],
 )
 def test_pieces_make_the_whole_for_other_settings(tmp_path, settings):
     small(tmp_path / "straight", 40, **settings)
@@ -183,6 +196,35 @@ def test_the_average_starts_short_and_ends_long():
         before, learner.step = average.weight.item(), step
         training._average(learner, 0.99)
         assert average.weight.item() == pytest.approx(decay * before + (1 - decay) * value, rel=1e-5)
+
+
+def test_groups_are_equally_frequent_and_all_of_each_are_seen():
+    groups = [np.arange(0, 50, 2), np.array([1]), np.arange(3, 50, 2)]
+    batches = [seeds.balanced_index(3, step, 0, 10, groups) for step in range(150)]
+    counts = np.bincount(torch.cat(batches).numpy(), minlength=50)
+    assert [counts[members].sum() for members in groups] == [500, 500, 500]
+    assert [int(counts[members].max() - counts[members].min()) for members in groups] == [0, 0, 1]
+    assert all(abs(int((batch == 1).sum()) - 10 / 3) < 1 for batch in batches)
+    assert torch.equal(batches[7], seeds.balanced_index(3, 7, 0, 10, groups))
+    assert not torch.equal(batches[7], seeds.balanced_index(3, 7, 1, 10, groups))
+    assert len(seeds.balanced_index(3, 7, 0, 1, groups)) == 1
+
+
+def test_balanced_batches_have_as_many_of_each_and_samples_as_the_data_have(tmp_path, monkeypatch):
+    seen, played = [], objectives.Hinge.loss
+    monkeypatch.setattr(
+        objectives.Hinge,
+        "loss",
+        lambda self, player, networks, batch, step: (
+            seen.append(batch.real.condition) or played(self, player, networks, batch, step)
+        ),
+    )
+    run = small(tmp_path / "run", 4, objective=objectives.Hinge, condition="died", balance="died")
+    assert run.record["balance"] == "died"
+    assert len(seen) == 10 and all(condition.sum() == 4 for condition in seen)  # the rehearsal's two, too
+    assert run.preparation.conditions(4000).mean() == pytest.approx(0.25, abs=0.07)
+    branched = branch([str(tmp_path / "run")], out=str(tmp_path / "plain"), balance="", data=cohort(), quiet=True)
+    assert branched[0].record["balance"] == ""
 
 
 @pytest.mark.parametrize("clip", [0.0, 1e-3, 1e3])
@@ -384,6 +426,8 @@ def test_nothing_is_left_behind_when_a_run_cannot_start(tmp_path):
         ({"drop": "hrr"}, "no column 'hrr'"),
         ({"average": 7.0}, "--average must lie in"),
         ({"clip": -1.0}, "--clip must be at least 0"),
+        ({"balance": "died"}, "--balance: the run is not conditioned on 'died'"),
+        ({"balance": "age", "condition": "age"}, "--balance: 'age' is a number"),
         ({"condition": "died,died"}, "named twice"),
         ({"condition": "hr"}, "'hr' changes with time"),
         ({"discriminator": None}, "needs a discriminator, and none was given"),

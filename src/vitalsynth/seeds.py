@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -26,9 +27,26 @@ def batch_index(seed: int, step: int, turn: int, batch: int, count: int) -> Tens
 
     Every turn of a step has its own order, so that what one player has seen does not depend on the others.
     """
+    return torch.from_numpy(_shuffled(np.arange(step * batch, (step + 1) * batch), count, seed, "order", turn))
+
+
+def balanced_index(seed: int, step: int, turn: int, batch: int, groups: Sequence[np.ndarray]) -> Tensor:
+    """Return which sequences a turn sees if groups are to be equally frequent: they take turns, from batch to batch.
+
+    Each is shuffled anew whenever all of it has been seen, so that the members of small ones come the more often.
+    """
     positions = np.arange(step * batch, (step + 1) * batch)
+    index = np.empty(batch, dtype=np.int64)
+    for j, members in enumerate(groups):
+        mine = positions % len(groups) == j
+        index[mine] = members[
+            _shuffled(positions[mine] // len(groups), len(members), seed, "order", turn, f"group {j}")
+        ]
+    return torch.from_numpy(index)
+
+
+def _shuffled(positions: np.ndarray, count: int, seed: int, *parts: int | str) -> np.ndarray:
+    """Return what is at these positions of so many, shuffled again and again; positions ascend."""
     epochs = positions // count
-    parts = [
-        _order(derive(seed, "order", turn, int(e)), count)[positions[epochs == e] % count] for e in np.unique(epochs)
-    ]
-    return torch.from_numpy(np.concatenate(parts))
+    found = [_order(derive(seed, *parts, int(e)), count)[positions[epochs == e] % count] for e in np.unique(epochs)]
+    return np.concatenate([np.empty(0, dtype=np.int64), *found])

@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ from .learner import Learner
 from .objectives import Batch, Objective
 from .runs import Run, append
 from .schedules import Schedule
-from .seeds import batch_index, derive
+from .seeds import balanced_index, batch_index, derive
 from .sequences import Encoded, Shape
 from .stabilisers import Stabiliser
 from .storage import naming
@@ -39,7 +39,7 @@ from .storage import naming
 Precision = Literal["float32", "bfloat16"]
 BALANCE_MEMORY = 20
 """Steps over which it is averaged who is ahead: one batch says little, and a hundred steps ago is long past."""
-EARLIER: Mapping[str, Any] = {"stabilisers": [], "clip": 0.0}
+EARLIER: Mapping[str, Any] = {"stabilisers": [], "clip": 0.0, "balance": ""}
 """What runs did whose records say nothing of these settings, because there were none yet."""
 
 
@@ -90,8 +90,17 @@ class Plan:
         return cls(objective, schedules, **plain)
 
 
-def take_step(learner: Learner, data: Encoded, plan: Plan) -> dict[str, float]:
+Groups = Sequence[np.ndarray]
+
+
+def take_step(learner: Learner, data: Encoded, plan: Plan, groups: Groups = ()) -> dict[str, float]:
     """Take one step in place, and return its log row.
+
+    Args:
+        learner: The state.
+        data: Encoded training sequences.
+        plan: What else decides what the step does.
+        groups: Which sequences make groups that are to be equally frequent; none takes all as they are.
 
     Raises:
         Diverged: if a loss or gradient is not finite; the networks are then spoilt.
@@ -100,7 +109,10 @@ def take_step(learner: Learner, data: Encoded, plan: Plan) -> dict[str, float]:
     measured: dict[str, Tensor] = {}
     for turn, player in enumerate(plan.objective.players(step)):
         torch.manual_seed(derive(plan.seed, step, turn, 0))
-        index = batch_index(plan.seed, step, turn, plan.batch, len(data)).to(device)
+        if groups:
+            index = balanced_index(plan.seed, step, turn, plan.batch, groups).to(device)
+        else:
+            index = batch_index(plan.seed, step, turn, plan.batch, len(data)).to(device)
         noise = torch.randn(plan.batch, learner.networks["generator"].noise, device=device)
         for name, parameters in learner.trains.items():
             for parameter in parameters.values():
@@ -129,7 +141,7 @@ def take_step(learner: Learner, data: Encoded, plan: Plan) -> dict[str, float]:
     return {"step": learner.step, **row}
 
 
-def rehearse(record: Mapping[str, Any], data: Encoded) -> None:
+def rehearse(record: Mapping[str, Any], data: Encoded, groups: Groups = ()) -> None:
     """Take a first step with a state that is thrown away, so that what cannot be trained leaves no run behind.
 
     Raises:
@@ -142,7 +154,7 @@ def rehearse(record: Mapping[str, Any], data: Encoded) -> None:
     with _kept_settings(record):
         try:
             learner.meet(data)
-            take_step(learner, data, plan)
+            take_step(learner, data, plan, groups)
         except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
             raise ValueError(f"the first step fails: {type(error).__name__}: {error}") from error
 
@@ -227,6 +239,7 @@ def train(
         Diverged: with what to try; the run stays at its last checkpoint.
     """
     plan, every = Plan.of(run.record), run.record["checkpoint_every"]
+    groups = run.preparation.groups(data, {**EARLIER, **run.record}["balance"])
     clock = _Clock(run, data.x.device)
     log_file = run.path / "log.jsonl"
     with naming(log_file), _kept_settings(run.record), StopFlag() as stop, log_file.open("ab") as log:
@@ -244,7 +257,7 @@ def train(
         learner.meet(data)
         while learner.step < steps and not stop.raised:
             try:
-                row = take_step(learner, data, plan)
+                row = take_step(learner, data, plan, groups)
             except Diverged as error:
                 raise Diverged(f"{error}; the run is kept at step {saved}. {ADVICE}") from None
             line = json.dumps(row).encode() + b"\n"

@@ -86,7 +86,7 @@ def _make(place: Path, parent: Run, step: int, record: Mapping[str, Any], encode
     tensors, state = checkpoints.load(parent.checkpoint(step))
     learner = Learner.build(record, encoded.x.device)
     anew = learner.inherit(tensors, state, parent.settings_at(step), record)
-    training.rehearse(record, encoded)
+    training.rehearse(record, encoded, parent.preparation.groups(encoded, record["balance"]))
     if anew:
         log.warning("%s: these do not fit what the parent learned, and start anew: %s", place, ", ".join(anew))
     with runs.making(place, record, parent.preparation.to_json()) as folder:

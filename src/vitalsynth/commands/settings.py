@@ -19,7 +19,7 @@ from ..training import EARLIER
 PLAYERS = ("generator", "discriminator")
 PARTS = {"networks": "{}", "optimizers": "{}_optimizer", "schedules": "{}_schedule"}
 """Where a record keeps the parts of each player, and the settings that choose them."""
-PLAIN = ("seed", "batch", "average", "clip", "checkpoint_every", "frozen", "precision")
+PLAIN = ("seed", "batch", "balance", "average", "clip", "checkpoint_every", "frozen", "precision")
 NAMES = (*(s.format(player) for s in PARTS.values() for player in PLAYERS), "objective", "stabilisers", *PLAIN)
 
 

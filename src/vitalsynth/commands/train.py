@@ -58,6 +58,7 @@ def train(
     generator_schedule: Callable[[], Schedule] = schedules.Constant,
     discriminator_schedule: Callable[[], Schedule] = schedules.Constant,
     batch: int = 32,
+    balance: str = "",
     average: float = 0.999,
     clip: float = 0.0,
     checkpoint_every: int = 1000,
@@ -106,6 +107,8 @@ def train(
         discriminator_schedule: Learning rate by step: Constant, Cosine or Halving; Balanced slows it down while the
             discriminator is ahead.
         batch: Sequences in one player's turn.
+        balance: A condition whose values are to be equally frequent in training, such as died, if some are rare.
+            Samples have them as often as the data, unless 'sample --balance' asks otherwise.
         average: Decay of the averaged generator, which is the one sampled from.
         clip: Largest norm of a player's whole gradient, beyond which it is scaled down (Pascanu et al. 2013, arXiv
             1211.5063); 0 is no limit. The log has the norm before.
@@ -164,7 +167,7 @@ def train(
     }
     learner = Learner.build(record, chosen_device)
     encoded = preparation.encode(training_part).to(chosen_device)
-    training.rehearse(record, encoded)
+    training.rehearse(record, encoded, preparation.groups(encoded, balance))
     say_what_is_trained(learner, training_part, sequences, chosen_device, quiet)
     run = Run.create(out, record, preparation)
     with run.lock():

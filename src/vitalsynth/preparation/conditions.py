@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 from torch import Tensor
 
@@ -76,6 +76,27 @@ class Conditions:
         for name, code in fixed.items():
             chosen[:, self.names.index(name)] = code
         return self._encode(chosen)
+
+    def groups(self, condition: Float[Tensor, "n condition"], balance: str) -> list[Int[ndarray, " _"]]:
+        """Return which sequences have each value of a column that is conditioned on, unknown being one; none without.
+
+        Args:
+            condition: Of each sequence, encoded.
+            balance: The column; nothing for none.
+
+        Raises:
+            ValueError: if it is not conditioned on, or a number.
+        """
+        if not balance:
+            return []
+        if balance not in self.names:
+            raise ValueError(f"--balance: {self._stranger(balance)}")
+        if self._part(balance).normaliser is not None:
+            raise ValueError(f"--balance: {balance!r} is a number; only classes can be equally frequent in training")
+        ends = np.cumsum([0, *(part.width + part.gaps for part in self.parts)])
+        own = condition[:, ends[(j := self.names.index(balance))] : ends[j + 1]].cpu().numpy()
+        _, which = np.unique(own, axis=0, return_inverse=True)
+        return [np.flatnonzero(which.reshape(-1) == value) for value in range(which.max() + 1)]
 
     def table(
         self,

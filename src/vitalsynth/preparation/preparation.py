@@ -271,6 +271,10 @@ class Preparation:
         """Draw conditions as the training set had them, with some columns fixed; see `Conditions.draw`."""
         return self._conditions.draw(count, given, seed, balance)
 
+    def groups(self, encoded: Encoded, balance: str) -> list[Int64[ndarray, " _"]]:
+        """Return which sequences have each value of a column that is conditioned on; see `Conditions.groups`."""
+        return self._conditions.groups(encoded.condition, balance)
+
     def condition_table(
         self,
     ) -> tuple[Float[ndarray, "m columns"], Float[Tensor, "m condition"], Shaped[ndarray, " m"]]:
