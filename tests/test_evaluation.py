@@ -13,7 +13,20 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score, roc_auc_score
 
 from vitalsynth import sources
-from vitalsynth.evaluation import coverage, evaluate, kid, measures, mmd, table, tstr, two_sample, verdict
+from vitalsynth.evaluation import (
+    calibration,
+    coverage,
+    evaluate,
+    kid,
+    measures,
+    mmd,
+    scorecard,
+    table,
+    tstr,
+    two_sample,
+    verdict,
+)
+from vitalsynth.evaluation.calibration import placed
 from vitalsynth.evaluation.features import View, convolution_features, draw_kernels, features
 from vitalsynth.evaluation.fidelity import cubic, rbf_mixture, shuffled_mmd, unbiased_mmd
 from vitalsynth.evaluation.judge import Judge
@@ -537,3 +550,38 @@ def test_copies_of_the_held_out_data_are_not_praised():
     row |= {"floor": 0.54, "floor_low": 0.47, "floor_high": 0.61, "baseline": None}
     assert "copies" in verdict(row)
     assert "copies" not in verdict({**row, "value": 0.45, "high": 0.52})
+
+
+def walks(n, seed, spread=1.0, draws=1):
+    """Walks of unit steps; from the third step on, `draws` ways on from each, of steps so many times as large."""
+    begun = np.random.default_rng(7).standard_normal((n, 3)).cumsum(axis=1)
+    on = spread * np.random.default_rng(seed).standard_normal((n, draws, 5)).cumsum(axis=2) + begun[:, None, 2:]
+    values = np.concatenate([np.repeat(begun[:, None], draws, axis=1), on], axis=2).reshape(-1, 8, 1)
+    return Sequences(values, Schema((Column("x"),)), subject=np.repeat(np.arange(n), draws))
+
+
+def test_bands_of_the_true_law_cover_80_percent_and_narrow_ones_fewer():
+    """A band of half the width of a normal law's covers erf(1.2816 / 2 / sqrt 2) = 0.478 of it."""
+    came, others = walks(800, 0), walks(800, 1)
+    true, narrow, wide = (calibration(others, came, walks(800, 2, spread, 40), 3) for spread in (1.0, 0.5, 2.0))
+    assert true["outside_low"] < 0.2 < true["outside_high"] < true["outside_low"] + 0.06
+    assert narrow["outside"] == pytest.approx(1 - 0.478, abs=0.04) and wide["outside"] < 0.05
+    assert narrow["width"] == pytest.approx(true["width"] / 2, rel=0.05) and true["width"] < 1
+    assert true["outside x"] == pytest.approx(true["outside"]) and true["values"] == 4000
+    assert true["outside_floor_low"] < 0.2 < true["outside_floor_high"]
+    row = scorecard.continuation(others, came, walks(800, 2, 0.5, 40), 3)[0]
+    assert row["value"] == pytest.approx(narrow["outside"]) and row["low"] < row["value"] < row["high"]
+    assert verdict(row) == "differs from real data"
+    row = scorecard.continuation(others, came, walks(800, 2, 1.0, 40), 3)[0]
+    assert verdict(row) == "no difference from real data found"
+    nothing = replace(came, values=np.where(np.arange(8)[:, None] < 3, came.values, np.nan))
+    assert scorecard.continuation(others, nothing, walks(800, 2, 1.0, 2), 3)[0]["value"] is None
+
+
+def test_a_value_is_placed_among_its_draws_where_it_was_measured():
+    draws = np.array([1.0, 2.0, 2.0, 5.0, np.nan])[None, :, None, None].repeat(3, axis=2)
+    draws[:, :, 2] = np.nan
+    u, width = placed(np.array([2.0, np.nan, 3.0])[None, :, None], draws, np.random.default_rng(0))
+    assert 1 / 5 <= u[0, 0, 0] <= 4 / 5 and np.isnan(u[0, 1:]).all()
+    assert width[0, 0, 0] == pytest.approx(np.quantile([1, 2, 2, 5], 0.9) - np.quantile([1, 2, 2, 5], 0.1))
+    assert np.isnan(width[0, 1:]).all()

@@ -10,6 +10,7 @@ from numpy.testing import assert_array_equal
 
 import vitalsynth
 from vitalsynth import frames, generators, sampling, sources
+from vitalsynth.commands.evaluate import evaluate
 from vitalsynth.commands.sample import sample
 from vitalsynth.preparation.fixing import Pattern
 
@@ -200,3 +201,13 @@ def test_a_cohort_does_not_travel_without_its_card(run, tmp_path):
     sample(str(run.path), count=5, out=str(tmp_path / "judged.csv"), quiet=True)
     judged = (tmp_path / "judged.csv.card.md").read_text()
     assert "| two-sample AUROC | 0.700 [0.600, 0.800] | 0.500 [0.450, 0.550] | differs from real data |" in judged
+
+
+def test_what_came_is_set_against_how_it_might_have_gone_on(gan_with_pasts, gan, stays):
+    rows = evaluate([str(gan_with_pasts.path)], past_steps=12, metrics="coverage", data=stays, quiet=True)
+    assert rows[-1]["metric"] == "outside the 80 % band" and 0 <= rows[-1]["value"] <= 1
+    assert gan_with_pasts.evaluations()[-1]["metric"] == rows[-1]["metric"]
+    with pytest.raises(ValueError, match="did not learn to go on"):
+        evaluate([str(gan.path)], past_steps=12, data=stays, quiet=True)
+    with pytest.raises(ValueError, match=r"no held-out sequence of .* has more than 25 steps"):
+        evaluate([str(gan_with_pasts.path)], past_steps=25, data=stays, quiet=True)

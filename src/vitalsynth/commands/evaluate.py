@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Container, Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from .. import checkpoints, runs, sampling, sources
@@ -23,6 +24,7 @@ from ..sources.tables import table_like
 log = logging.getLogger(__name__)
 
 MOST = 10_000
+MOST_CONTINUED, DRAWS = 300, 50
 
 
 def evaluate(
@@ -35,6 +37,7 @@ def evaluate(
     count: int = 0,
     checkpoint: str = "",
     metrics: str | list[str] = "",
+    past_steps: int = 0,
     report: str = "",
     seed: int = 0,
     device: str = "auto",
@@ -58,6 +61,8 @@ def evaluate(
         checkpoint: Steps of the checkpoints of a run to judge, comma separated, or all; the newest by default.
         metrics: What to ask, comma separated: names of metrics of vitalsynth.evaluation, or import paths of your own,
             my_lab.judges.beats; those of the scorecard by default.
+        past_steps: Also let held-out sequences go on from so many of their first steps, if the run can, and compare
+            with what came; the label is not given away. 0 does not.
         report: Write the scorecards, and a comparison if there are several, to this file: .html, .md, .tex or .json.
         seed: Of sampling, splits and judges.
         device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
@@ -74,7 +79,9 @@ def evaluate(
     asked = listed(metrics) or list(scorecard.METRICS)
     judged: dict[str, _Judged] = {}
     for entrant in _entrants(what, data, listed(drop), source or {}, held_out, count, checkpoint, seed, device):
-        rows = _judge(entrant, label or entrant.label, asked, seed, quiet)
+        own = label or entrant.label
+        more = _continuation(entrant, own, past_steps, seed, device) if past_steps else []
+        rows = _judge(entrant, own, asked, seed, quiet, more)
         if entrant.run is not None:
             entrant.run.add_evaluations(rows)
         judged[_unlike(entrant.name, judged)] = _Judged(entrant, rows)
@@ -141,11 +148,34 @@ def _unlike(name: str, others: Container[str]) -> str:
     return next(each for k in count_from(1) if (each := name if k == 1 else f"{name} ({k})") not in others)
 
 
-def _judge(entrant: _Entrant, label: str, metrics: list[str], seed: int, quiet: bool) -> list[dict[str, Any]]:
+def _continuation(entrant: _Entrant, label: str, steps: int, seed: int, device: str) -> list[dict[str, Any]]:
+    """Let held-out sequences go on from their first steps, and judge that.
+
+    Raises:
+        ValueError: if it is no run, its generator cannot, or no sequence is that long.
+    """
+    run, test = entrant.run, entrant.test
+    if run is None:
+        raise ValueError(f"--past_steps needs a run, which can go on from a past; {entrant.name} is a file")
+    long = test.take(np.flatnonzero(test.lengths > steps)[:MOST_CONTINUED])
+    if not len(long):
+        raise ValueError(f"no held-out sequence of {run.path} has more than {steps} steps")
+    static = long.static.copy()
+    if label and label not in run.preparation.condition:
+        static[:, long.schema.static_index(label)] = np.nan
+    generator, _ = sampling.load_generator(run, entrant.about["step"], device)
+    begun = replace(long, static=static)
+    drawn = sampling.collect(sampling.continued(run, generator, begun, steps, DRAWS, seed))
+    return scorecard.continuation(entrant.train, long, drawn, steps, seed)
+
+
+def _judge(
+    entrant: _Entrant, label: str, metrics: list[str], seed: int, quiet: bool, more: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
     train, test, synthetic = entrant.train, entrant.test, entrant.synthetic
     with Console(stderr=True, quiet=quiet).status(f"judging {entrant.name}") as status:
         say = lambda stage: status.update(f"judging {entrant.name}: {stage}")  # noqa: E731
-        scores = scorecard.evaluate(train, test, synthetic, label or None, seed, say, metrics)
+        scores = [*scorecard.evaluate(train, test, synthetic, label or None, seed, say, metrics), *more]
     Console(quiet=quiet).print(scorecard.table(scores, entrant.name))
     common = {**entrant.about, "label": label or None, "seed": seed, "time": round(time.time())}
     sizes = {"trained_on": len(train), "held_out": len(test), "synthetic": len(synthetic)}

@@ -5,9 +5,10 @@ what the generator learned from, real sequences of subjects it never saw, and wh
 **floor**, the same figure for real data in the place of the synthetic (`metric` says how).
 """
 
+from .calibration import calibration
 from .fidelity import coverage, kid, mmd, two_sample
 from .plausibility import violations
 from .scorecard import evaluate, table, verdict
 from .utility import tstr
 
-__all__ = ["coverage", "evaluate", "kid", "mmd", "table", "tstr", "two_sample", "verdict", "violations"]
+__all__ = ["calibration", "coverage", "evaluate", "kid", "mmd", "table", "tstr", "two_sample", "verdict", "violations"]

@@ -93,3 +93,9 @@ def balanced_accuracy(
     """Return the mean over classes of the share predicted rightly; NaN where a class has no weight."""
     with np.errstate(invalid="ignore"):
         return np.mean([accuracy(labels, predicted, weights * (labels == c)) for c in np.unique(labels)], axis=0)
+
+
+def share(found: Int[ndarray, " n"], possible: Int[ndarray, " n"], weights: Weights) -> Float[ndarray, " resamples"]:
+    """Return how many were found of those that could be; NaN where none could."""
+    with np.errstate(invalid="ignore"):
+        return (weights * found).sum(axis=1) / (weights * possible).sum(axis=1)

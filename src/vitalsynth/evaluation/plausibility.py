@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from numpy import ndarray
 
 from ..sequences import Sequences, rules
@@ -43,7 +43,7 @@ def violations(train: Sequences, test: Sequences, synthetic: Sequences, seed: in
     out: dict[str, float] = {}
     for rule in counts[0]:
         both = zip(counts, drawn, strict=True)
-        value, floor = (measures.with_interval(partial(_share, *part[rule]), weights) for part, weights in both)
+        value, floor = (measures.with_interval(partial(measures.share, *part[rule]), weights) for part, weights in both)
         out |= beside(rule, value, floor)
     return out
 
@@ -54,10 +54,3 @@ def _by_rule(sequences: Sequences) -> dict[str, tuple[Int[ndarray, " n"], Int[nd
     bounds = [counts for rule, counts in found.items() if rule not in sequences.schema.rules]
     kept = {rule: found[rule] for rule in sequences.schema.rules}
     return kept | ({BOUNDS: tuple(np.sum(part, axis=0) for part in zip(*bounds, strict=True))} if bounds else {})  # type: ignore[dict-item]
-
-
-def _share(
-    broken: Int[ndarray, " n"], possible: Int[ndarray, " n"], weights: measures.Weights
-) -> Float[ndarray, " resamples"]:
-    with np.errstate(invalid="ignore"):
-        return (weights * broken).sum(axis=1) / (weights * possible).sum(axis=1)

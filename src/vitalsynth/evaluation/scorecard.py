@@ -9,6 +9,7 @@ from rich.table import Table
 
 from ..sequences import Sequences
 from . import metric
+from .calibration import calibration
 from .measures import Unanswerable
 from .metric import Metric, Row
 from .utility import label_column, missing_classes
@@ -72,6 +73,17 @@ def _answers(
         lacking = f" No synthetic sequence has {label} {' or '.join(missing)}, so that is never predicted."
         return [{**row, "about": row["about"] + lacking} for row in rows]
     return rows
+
+
+def continuation(train: Sequences, test: Sequences, continued: Sequences, steps: int, seed: int = 0) -> list[Row]:
+    """Judge how test sequences were made to go on from their first steps, in a row like those of `evaluate`.
+
+    Args: as of `calibration`.
+    """
+    try:
+        return metric.rows(calibration, calibration(train, test, continued, steps, seed))
+    except Unanswerable as reason:
+        return [metric.unanswered(calibration, str(reason))]
 
 
 def verdict(row: Row) -> str:
