@@ -78,7 +78,7 @@ def _answers(
 def continuation(train: Sequences, test: Sequences, continued: Sequences, steps: int, seed: int = 0) -> list[Row]:
     """Judge how test sequences were made to go on from their first steps, in a row like those of `evaluate`.
 
-    Args: as of `calibration`.
+    The arguments are those of `calibration`.
     """
     try:
         return metric.rows(calibration, calibration(train, test, continued, steps, seed))
