@@ -123,16 +123,16 @@ def _entrants(
     device: str,
 ) -> Iterator[_Entrant]:
     """Yield each cohort when it is its turn, so that one at a time is drawn."""
-    of_run = isinstance(data, str) and bool(data) and (Path(data) / "run.json").exists()
+    whose = Run(data) if isinstance(data, str) and data and (Path(data) / "run.json").exists() else None
     for pattern in what:
         if Path(pattern).is_file():
             train, test = _real(pattern, data, drop, settings, held_out, seed)
             made = table_like(pattern, train.schema, train.length)
-            label = default_label(Run(data)) if of_run else ""
+            label = "" if whose is None else default_label(whose)
             yield _Entrant(Path(pattern).name, {"of": pattern}, train, test, made, label)
             continue
         for run in runs.find(pattern):
-            train, test = run.data("" if of_run else data)
+            train, test = run.data(data if whose is None else "")
             if run.record["data"]["cut"] is None:
                 raise ValueError(f"{run.path} held nobody out (--held_out 0), so there is nothing to judge it against")
             for step in _steps(run, checkpoint):
