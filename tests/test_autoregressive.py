@@ -8,7 +8,7 @@ import torch
 from scipy.stats import norm
 from torch.special import ndtr
 
-from vitalsynth.autoregressive import Autoregressive
+from vitalsynth.autoregressive import Autoregressive, _transitions, habits
 from vitalsynth.laws import _log_between, _log_mixture
 from vitalsynth.preparation import Preparation
 from vitalsynth.sequences import Block, Column, Encoded, Fixed, Schema, Sequences, Shape
@@ -143,10 +143,9 @@ def test_a_cell_is_differentiable_however_far_it_lies():
 
 
 def test_cells_at_the_ends_take_the_tails():
-    cells = torch.tensor([[1.0, 0.0, 0.0, 2.0]])
-    out = torch.zeros(3, 1, 4)
-    x = torch.tensor([[0.0], [1.0], [2.0]])
-    mass = _log_mixture(x, out, torch.ones(3, 1), cells, 1, torch.full((1, 1), -5.0)).exp()[:, 0]
+    cells = torch.tensor([[1.0, 0.0, 0.0, 2.0]]).expand(3, -1)
+    x = torch.tensor([0.0, 1.0, 2.0])
+    mass = _log_mixture(x, torch.zeros(3, 4), torch.ones(3), cells, 1, torch.full((3, 1), -5.0)).exp()
     tail = ndtr(torch.tensor(-0.5))
     assert torch.allclose(mass, torch.stack([tail, 1 - 2 * tail, tail]), atol=1e-5)
 
@@ -233,3 +232,12 @@ def test_a_past_is_gone_on_from_as_the_probabilities_say(patch):
 
     never = Fixed(torch.zeros(n, 3, 2), (torch.arange(2) == 1).expand(n, 3, 2), none, none.bool())
     assert (generator(torch.randn(n, generator.noise), none, never).x == 0).all()
+
+
+def test_habits_are_counted():
+    """A mask that was 1, 1, 0, 1 went 0-1, 1-1, 1-0, 0-1 (0 comes before): odds 3.5 : 1.5, and 1.5 : 1.5 after a 1."""
+    masks = torch.tensor([1.0, 1.0, 0.0, 1.0])[None, :, None]
+    steps = _transitions(torch.zeros(1, 1), masks)
+    assert (steps.sum(dim=(2, 3)) == 1).all()
+    found = habits(steps.sum(dim=1), masks[:, -1])
+    assert torch.allclose(found, torch.tensor([[1.0, math.log(3.5 / 1.5), 0.0]]))

@@ -73,17 +73,21 @@ class Autoregressive(Generator):
         self.patch, self.steps = shape.patches(patch)
         self.dropout, self.alive = dropout, shape.alive
         self.slots = slots_of(shape.x, shape.alive)
-        self.static_laws = Laws(slots_of(shape.s), shape.statics, shape.condition, 0, FIRST * head, components, finest)
+        self.static_laws = Laws(
+            slots_of(shape.s), shape.statics, shape.condition, 0, 0, FIRST * head, components, finest
+        )
         slots = [slot.at(step, shape.channels) for step in range(self.patch) for slot in self.slots]
         width = self.patch * shape.channels
         given = shape.statics + shape.condition
-        sizes = [2 * width + given] + [hidden] * (layers - 1)
+        self.gates = [(slot.columns, slot.gate) for slot in self.slots if slot.gate is not None]
+        self.masks = sorted({gate for _, gate in self.gates})
+        direct, odds = 3 * width + shape.channels, 3 * len(self.masks)
+        sizes = [2 * width + odds + given] + [hidden] * (layers - 1)
         self.recurrence = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
         self.place = nn.Parameter(0.1 * torch.randn(self.steps, hidden))
-        self.first_laws = Laws(slots, width, given, 0, FIRST * head, components, finest)
-        self.laws = Laws(slots, width, hidden + given, 3 * width + shape.channels, head, components, finest)
+        self.first_laws = Laws(slots, width, given, 0, 0, FIRST * head, components, finest)
+        self.laws = Laws(slots, width, hidden + given, direct, odds, head, components, finest)
         self.channels = shape.channels
-        self.gates = [(slot.columns, slot.gate) for slot in self.slots if slot.gate is not None]
         numbers, pace = torch.zeros(shape.channels), torch.ones(shape.channels)
         for slot in self.slots:
             numbers[slot.columns] = float(slot.block.kind == "continuous")
@@ -104,13 +108,16 @@ class Autoregressive(Generator):
         offset = torch.where(self.numbers > 0, carried, x)
         offset = self._patches(offset) - reference
         past, recent = (pad(self._patches(part), (0, 0, 1, 0))[:, :-1] for part in (carried, change))
-        state, _ = self._read(past, recent, given)
+        usual = self._habits(x)
+        state, _ = self._read(past, recent, usual, given)
         context = torch.cat([state + self.place, given[:, None].expand(-1, self.steps, -1)], dim=-1)
         earlier = pad(recent, (0, 0, 1, 0))[:, :-1]
         direct = torch.cat([recent, earlier, past - reference, level], dim=-1)
         values = self._patches(x)
-        first = self.first_laws.log_likelihood(given, values[:, 0], offset[:, 0], reference[:, 0], direct[:, 0, :0])
-        later = [part[:, 1:] for part in (context, values, offset, reference, direct)]
+        first = self.first_laws.log_likelihood(
+            given, values[:, 0], offset[:, 0], reference[:, 0], direct[:, 0, :0], usual[:, 0, :0]
+        )
+        later = [part[:, 1:] for part in (context, values, offset, reference, direct, usual)]
         each = torch.cat([first[:, None], self.laws.log_likelihood(*later)], dim=1)
         return (each * self._weights(x)).sum(dim=(1, 2)) + self._static_likelihood(encoded)
 
@@ -121,25 +128,30 @@ class Autoregressive(Generator):
         held_s, held = (None, [None] * self.steps) if fixed is None else self._held(fixed)
         static, rest = noise.split([self.static_laws.noise, noise.shape[1] - self.static_laws.noise], dim=1)
         zeros = noise.new_zeros(noise.shape[0], self.static_laws.columns)
-        s = self.static_laws.draw(condition, static, zeros, noise[:, :0], held=held_s)
+        s = self.static_laws.draw(condition, static, zeros, noise[:, :0], noise[:, :0], held=held_s)
         given = torch.cat([s, condition], dim=1)
         width = self.patch * self.channels
         carried = change = earlier = noise.new_zeros(noise.shape[0], width)
         last = noise.new_zeros(noise.shape[0], self.channels)
+        counts = noise.new_zeros(noise.shape[0], 2, 2, len(self.masks))
+        now = counts[:, 0, 0]
         alive: Tensor | None = None
         states: list[tuple[Tensor, Tensor]] | None = None
         patches = []
         for step, drawn in enumerate(rest.split(self.laws.noise, dim=1)):
-            state, states = self._read(carried[:, None], change[:, None], given, states)
+            usual = habits(counts, now)
+            state, states = self._read(carried[:, None], change[:, None], usual[:, None], given, states)
             level = last * self.numbers
             reference = level.repeat(1, self.patch)
             if step == 0:
-                values = self.first_laws.draw(given, drawn, reference, change[:, :0], held=held[0])
+                values = self.first_laws.draw(given, drawn, reference, change[:, :0], usual[:, :0], held=held[0])
             else:
                 context = torch.cat([state[:, 0] + self.place[step], given], dim=1)
                 direct = torch.cat([change, earlier, carried - reference, level], dim=1)
-                values = self.laws.draw(context, drawn, reference, direct, alive, held[step])
+                values = self.laws.draw(context, drawn, reference, direct, usual, alive, held[step])
             patches.append(values)
+            masks = values.unflatten(1, (self.patch, -1))[..., self.masks]
+            counts, now = counts + _transitions(now, masks).sum(dim=1), masks[:, -1]
             before = last if step else values[:, : self.channels]  # the first step changes nothing
             earlier, (carried, change, last) = change, self._follow(values, before)
             if self.alive is not None:
@@ -157,12 +169,14 @@ class Autoregressive(Generator):
         self,
         carried: Float[Tensor, "n steps width"],
         change: Float[Tensor, "n steps width"],
+        usual: Float[Tensor, "n steps habits"],
         given: Float[Tensor, "n given"],
         states: Sequence[tuple[Tensor, Tensor]] | None = None,
     ) -> tuple[Float[Tensor, "n steps hidden"], list[tuple[Tensor, Tensor]]]:
         """Run the recurrence over past patches; what is large is squashed, what is small spread out."""
         fixed = given[:, None].expand(-1, carried.shape[1], -1)
-        features = torch.cat([_squashed(carried), _squashed(change / self.pace.repeat(self.patch)), fixed], dim=-1)
+        change = _squashed(change / self.pace.repeat(self.patch))
+        features = torch.cat([_squashed(carried), change, _squashed(usual), fixed], dim=-1)
         after = []
         for depth, layer in enumerate(self.recurrence):
             out, state = layer(features, None if states is None else states[depth])
@@ -180,6 +194,14 @@ class Autoregressive(Generator):
         for columns, gate in self.gates:
             when[..., columns] = torch.where(x[..., gate : gate + 1] > 0.5, step, 0)
         return torch.take_along_dim(x, when.cummax(dim=1).values, dim=1)
+
+    def _habits(self, x: Float[Tensor, "n length channels"]) -> Float[Tensor, "n steps habits"]:
+        """Return the habits of the masks before every patch."""
+        now = x[..., self.masks]
+        counts = _transitions(torch.zeros_like(now[:, 0]), now).cumsum(dim=1)
+        ends = slice(self.patch - 1, x.shape[1] - 1, self.patch)
+        none = torch.zeros_like(counts[:, :1])
+        return habits(torch.cat([none, counts[:, ends]], dim=1), pad(now[:, ends], (0, 0, 1, 0)))
 
     def _follow(self, values: Float[Tensor, "n width"], last: Float[Tensor, "n channels"]) -> tuple[Tensor, ...]:
         """Return the values last measured and their changes over a patch that was drawn, and the last of them."""
@@ -213,7 +235,7 @@ class Autoregressive(Generator):
         if not self.static_laws.slots:
             return encoded.x.new_zeros(len(encoded))
         s = encoded.s
-        each = self.static_laws.log_likelihood(encoded.condition, s, s, torch.zeros_like(s), s[:, :0])
+        each = self.static_laws.log_likelihood(encoded.condition, s, s, torch.zeros_like(s), s[:, :0], s[:, :0])
         weights = [
             torch.ones_like(s[:, 0]) if slot.gate is None else s[:, slot.gate] for slot in self.static_laws.slots
         ]
@@ -223,3 +245,29 @@ class Autoregressive(Generator):
 def _squashed(x: Tensor) -> Tensor:
     """Return x where it is small and its logarithm where it is large."""
     return torch.sign(x) * torch.log1p(x.abs())
+
+
+def habits(counts: Float[Tensor, "*n 2 2 masks"], now: Float[Tensor, "*n masks"]) -> Float[Tensor, "*n habits"]:
+    """Return each mask, and what a sequence's own past says of its next value, as log odds.
+
+    Some patients are weighed every hour, most are not: a recurrence has to learn to tell them apart, counting need not.
+    The estimators are those of Krichevsky and Trofimov (1981, doi 10.1109/TIT.1981.1056331) for a coin, and for a chain
+    of two states given the last.
+
+    Args:
+        counts: How often the mask went from 0 or 1 to 0 or 1.
+        now: The mask.
+    """
+    odds = lambda counted: torch.log((counted[..., 1, :] + 0.5) / (counted[..., 0, :] + 0.5))  # noqa: E731
+    chain = odds(counts)
+    stays = torch.where(now > 0.5, chain[..., 1, :], chain[..., 0, :])
+    return torch.cat([now, odds(counts.sum(dim=-3)), stays], dim=-1)
+
+
+def _transitions(
+    before: Float[Tensor, "n masks"], masks: Float[Tensor, "n steps masks"]
+) -> Float[Tensor, "n steps 2 2 masks"]:
+    """Return from what to what each mask went, step by step: 1 there, else 0."""
+    last = torch.cat([before[:, None], masks[:, :-1]], dim=1)
+    either = lambda part: torch.stack([1 - part, part], dim=2)  # noqa: E731
+    return either(last)[:, :, :, None] * either(masks)[:, :, None]

@@ -9,7 +9,7 @@ discrete in the data is exactly discrete in the samples.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -90,6 +90,7 @@ class Laws(nn.Module):
         columns: How many there are.
         context: Width of the context.
         direct: Width of what enters the means of numbers linearly.
+        odds: Width of what enters the log odds of 0/1 columns linearly.
         hidden: Hidden units of each slot.
         components: Of a mixture.
         finest: Smallest deviation of a component, in units of a column's change from step to step.
@@ -107,6 +108,7 @@ class Laws(nn.Module):
         columns: int,
         context: int,
         direct: int,
+        odds: int,
         hidden: int,
         components: int,
         finest: float,
@@ -129,8 +131,11 @@ class Laws(nn.Module):
         self.out_bias = nn.Parameter(out_bias)
         of = lambda kind: [j for j, slot in enumerate(slots) if slot.block.kind == kind]  # noqa: E731
         self.of_numbers, self.of_binaries, self.of_categories = of("continuous"), of("binary"), of("categorical")
+        self.gated = [j for j, slot in enumerate(slots) if slot.gate is not None and slot.block.kind == "continuous"]
+        self.whole = [j for j in range(count) if j not in self.gated]
         self.straight = nn.Parameter(torch.zeros(direct, len(self.of_numbers)))
         self.straight_before = nn.Parameter(torch.zeros(columns, len(self.of_numbers)))
+        self.straight_binaries = nn.Parameter(torch.zeros(odds, len(self.of_binaries)))
         mask = torch.zeros(columns, count)
         for j, slot in enumerate(slots):
             mask[slot.columns, j + 1 :] = 1
@@ -153,35 +158,76 @@ class Laws(nn.Module):
         offset: Float[Tensor, "*n columns"],
         reference: Float[Tensor, "*n columns"],
         direct: Float[Tensor, "*n direct"],
+        odds: Float[Tensor, "*n odds"],
     ) -> Float[Tensor, "*n slots"]:
-        """Return the log likelihood of every slot, given the true values of those before it."""
+        """Return the log likelihood of every slot, given the true values of those before it; 0 where not measured."""
         batch = values.shape[:-1]
-        context, values, offset, reference, direct = (
-            part.flatten(0, -2) for part in (context, values, offset, reference, direct)
+        context, values, offset, reference, direct, odds = (
+            part.flatten(0, -2) for part in (context, values, offset, reference, direct, odds)
         )
-        before = (self.before * self.mask[..., None]).flatten(1)
-        u = (context @ self.context.flatten(1)).unflatten(-1, self.bias.shape) + self.bias
-        u = silu(u + (offset @ before).unflatten(-1, self.bias.shape)).transpose(0, 1)
-        u = u + silu(torch.baddbmm(self.middle_bias[:, None], u, self.middle))
-        outputs = torch.baddbmm(self.out_bias[:, None], u, self.out).transpose(0, 1)
-        each: list[Tensor] = [values[:, :0]] * len(self.slots)
+        rows = {j: values[:, self.slots[j].gate] > 0.5 for j in self.gated}
+        outputs = self._outputs(context, offset, rows)
+        each = [values.new_zeros(len(values))] * len(self.slots)
         if self.of_numbers:
             straight = direct @ self.straight + offset @ (self.straight_before * self.mask_numbers)
             mean = reference[:, self.positions] + straight
-            numbers = _log_mixture(
-                values[:, self.positions], outputs[:, self.of_numbers], mean, self.cells, self.components, self.floors
-            )
-            for place, j in enumerate(self.of_numbers):
-                each[j] = numbers[:, place]
+            numbers = self._numbers(values, mean, outputs, rows)
+            for j, found in zip(self.of_numbers, numbers, strict=True):
+                each[j] = each[j].masked_scatter(rows[j], found) if j in rows else found
         if self.of_binaries:
             columns = [self.slots[j].columns.start for j in self.of_binaries]
-            binaries = -softplus((1 - 2 * values[:, columns]) * outputs[:, self.of_binaries, 0])
-            for place, j in enumerate(self.of_binaries):
-                each[j] = binaries[:, place]
+            logits = torch.stack([outputs[j][:, 0] for j in self.of_binaries], dim=1) + odds @ self.straight_binaries
+            binaries = -softplus((1 - 2 * values[:, columns]) * logits)
+            for j, found in zip(self.of_binaries, binaries.unbind(1), strict=True):
+                each[j] = found
         for j in self.of_categories:
             slot = self.slots[j]
-            each[j] = (log_softmax(outputs[:, j, : slot.block.width], dim=-1) * values[:, slot.columns]).sum(dim=-1)
+            each[j] = (log_softmax(outputs[j][:, : slot.block.width], dim=-1) * values[:, slot.columns]).sum(dim=-1)
         return torch.stack(each, dim=-1).unflatten(0, batch)
+
+    def _outputs(
+        self,
+        context: Float[Tensor, "n context"],
+        offset: Float[Tensor, "n columns"],
+        rows: Mapping[int, Bool[Tensor, " n"]],
+    ) -> list[Float[Tensor, "_ outputs"]]:
+        """Return what each slot's network says: of gated numbers for the rows in which they were measured alone."""
+        before = self.before * self.mask[..., None]
+        chosen = self.whole if self.gated else slice(None)
+        u = context @ self.context[:, chosen].flatten(1) + offset @ before[:, chosen].flatten(1)
+        u = silu(u.unflatten(-1, (len(self.whole), -1)) + self.bias[chosen]).transpose(0, 1)
+        u = u + silu(torch.baddbmm(self.middle_bias[chosen][:, None], u, self.middle[chosen]))
+        found = dict(zip(self.whole, torch.baddbmm(self.out_bias[chosen][:, None], u, self.out[chosen]), strict=True))
+        if self.gated:  # unbound once: the gradient of every single slice would be as large as the whole
+            contexts, befores = self.context.unbind(1), before.unbind(1)
+            middles, middle_biases = self.middle.unbind(), self.middle_bias.unbind()
+            outs, out_biases, biases = self.out.unbind(), self.out_bias.unbind(), self.bias.unbind()
+            for j in self.gated:
+                u = silu(context[rows[j]] @ contexts[j] + offset[rows[j]] @ befores[j] + biases[j])
+                u = u + silu(torch.addmm(middle_biases[j], u, middles[j]))
+                found[j] = torch.addmm(out_biases[j], u, outs[j])
+        return [found[j] for j in range(len(self.slots))]
+
+    def _numbers(
+        self,
+        values: Float[Tensor, "n columns"],
+        mean: Float[Tensor, "n numbers"],
+        outputs: Sequence[Float[Tensor, "_ outputs"]],
+        rows: Mapping[int, Bool[Tensor, " n"]],
+    ) -> Sequence[Float[Tensor, " _"]]:
+        """Return the log likelihood of every number where it was measured."""
+        own = lambda part, j: part[rows[j]] if j in rows else part  # noqa: E731
+        means = zip(self.of_numbers, mean.unbind(1), strict=True)
+        counts = torch.tensor([len(outputs[j]) for j in self.of_numbers], device=values.device)
+        found = _log_mixture(
+            torch.cat([own(values[:, self.slots[j].columns.start], j) for j in self.of_numbers]),
+            torch.cat([outputs[j] for j in self.of_numbers]),
+            torch.cat([own(part, j) for j, part in means]),
+            self.cells.repeat_interleave(counts, dim=0),
+            self.components,
+            self.floors.repeat_interleave(counts, dim=0),
+        )
+        return found.split(counts.tolist())
 
     def draw(
         self,
@@ -189,6 +235,7 @@ class Laws(nn.Module):
         noise: Float[Tensor, "n noise"],
         reference: Float[Tensor, "n columns"],
         direct: Float[Tensor, "n direct"],
+        odds: Float[Tensor, "n odds"],
         alive: Float[Tensor, " n"] | None = None,
         held: Held | None = None,
     ) -> Float[Tensor, "n columns"]:
@@ -199,6 +246,7 @@ class Laws(nn.Module):
             noise: Standard normal: two numbers for a number (which component, and where), one for anything else.
             reference: As for the likelihood.
             direct: As for the likelihood.
+            odds: As for the likelihood.
             alive: Whether the step before was alive; None if there is no alive column, or nothing was before.
             held: Values that are not drawn, and where they are put in.
         """
@@ -208,11 +256,12 @@ class Laws(nn.Module):
         context, noise, direct, reference = (part.t().contiguous() for part in (context, noise, direct, reference))
         hidden = torch.addmm(self.bias.flatten()[:, None], self.context.flatten(1).t(), context)
         hidden, straight = hidden.unflatten(0, self.bias.shape), self.straight.t() @ direct
+        straight_binaries = self.straight_binaries.t() @ odds.t()
         before, straight_before = self.before[self.order], self.straight_before[self.order]
         rows: list[Tensor] = [reference[0]] * self.columns
         offsets: list[Tensor] = [reference[0]] * self.columns
         earlier = reference[:0]
-        going, number, start = alive, 0, 0
+        going, number, binary, start = alive, 0, 0, 0
         for j, (slot, width) in enumerate(zip(self.slots, self.noise_widths, strict=True)):
             drawn, start = noise[start : start + width], start + width
             done = earlier.shape[0]
@@ -226,7 +275,9 @@ class Laws(nn.Module):
                 new = self._number(slot, out, drawn, mean)[None]
                 number += 1
             elif slot.block.kind == "binary":
-                new = (torch.special.ndtr(drawn) < torch.sigmoid(out[:1])).to(out.dtype)
+                logit = out[:1] + straight_binaries[binary]
+                new = (torch.special.ndtr(drawn) < torch.sigmoid(logit)).to(out.dtype)
+                binary += 1
             else:
                 new = _category(out[: slot.block.width], drawn)
             if held is not None:
@@ -294,28 +345,28 @@ def _mixture(
 
 
 def _log_mixture(
-    x: Float[Tensor, "m numbers"],
-    out: Float[Tensor, "m numbers outputs"],
-    mean: Float[Tensor, "m numbers"],
-    cells: Float[Tensor, "numbers 4"],
+    x: Float[Tensor, " m"],
+    out: Float[Tensor, "m outputs"],
+    mean: Float[Tensor, " m"],
+    cells: Float[Tensor, "m 4"],
     components: int,
-    finest: Float[Tensor, "numbers 1"],
-) -> Float[Tensor, "m numbers"]:
+    finest: Float[Tensor, "m 1"],
+) -> Float[Tensor, " m"]:
     """Return log densities, or log probabilities of cells where there is a grid."""
     logits, means, log_scales = _mixture(out, mean, components, finest)
-    z = (x[..., None] - means) * torch.exp(-log_scales)
+    z = (x[:, None] - means) * torch.exp(-log_scales)
     each = -0.5 * z.square() - log_scales - 0.5 * math.log(2 * math.pi)
     gridded = torch.nonzero(cells[:, 0] > 0)[:, 0]
     if len(gridded):
-        spacing, _, low, high = (cells[gridded, k] for k in range(4))
-        own = x[:, gridded]
+        spacing, _, low, high = cells[gridded].unbind(1)
+        own = x[gridded]
         far = 1e3
         lower = own - spacing / 2 - far * (own < low + spacing / 2)
         upper = own + spacing / 2 + far * (own > high - spacing / 2)
-        scale = torch.exp(-log_scales[:, gridded])
-        ends = [(edge[..., None] - means[:, gridded]) * scale for edge in (lower, upper)]
-        cell = _log_between(ends[0], ends[1], each[:, gridded] + torch.log(spacing)[:, None])
-        each = each.index_copy(1, gridded, cell)
+        scale = torch.exp(-log_scales[gridded])
+        ends = [(edge[:, None] - means[gridded]) * scale for edge in (lower, upper)]
+        cell = _log_between(ends[0], ends[1], each[gridded] + torch.log(spacing)[:, None])
+        each = each.index_copy(0, gridded, cell)
     return torch.logsumexp(log_softmax(logits, dim=-1) + each, dim=-1)
 
 
