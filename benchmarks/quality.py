@@ -23,9 +23,8 @@ import vitalsynth
 from vitalsynth import discriminators, generators, objectives, runs, sampling, sources
 from vitalsynth.components import class_of, describe
 from vitalsynth.evaluation import coverage, mmd, tstr, two_sample
-from vitalsynth.preparation import Preparation
+from vitalsynth.evaluation.baselines import BASELINES
 from vitalsynth.schedules import Cosine
-from vitalsynth.sequences import Encoded
 from vitalsynth.stabilisers import InstanceNoise
 
 DATA = {
@@ -43,7 +42,6 @@ FIRST = {  # the first settings there were, with a critic that learns to see: wh
     "objective": objectives.Relativistic,
     "batch": 64,
 }
-TRIVIAL = ("copy", "block-bootstrap", "gaussian")
 HELD_OUT = 0.2
 
 
@@ -98,28 +96,6 @@ def drawn(run, count, seed):
     return sampling.collect(sampling.sample(run, generator, count, seed=seed))
 
 
-def draw(train_part, name, count, seed):
-    """Return what a trivial generator makes of the training part."""
-    rng = np.random.default_rng(seed)
-    if name == "copy":
-        return train_part.take(np.sort(rng.permutation(len(train_part))[:count]))
-    preparation = Preparation.fit(train_part)
-    encoded = preparation.encode(train_part)
-    if name == "gaussian":
-        flat = torch.cat([encoded.x.flatten(1), encoded.s], dim=1).double().numpy()
-        drawn = rng.multivariate_normal(flat.mean(axis=0), np.cov(flat, rowvar=False), count, method="eigh")
-        x, s = np.split(drawn.astype(np.float32), [encoded.x[0].numel()], axis=1)
-    else:  # quarters of the time, each from another sequence
-        chosen = rng.integers(len(train_part), size=(4, count))
-        quarters = np.array_split(encoded.x.numpy(), 4, axis=1)
-        x = np.concatenate([part[own] for part, own in zip(quarters, chosen, strict=True)], axis=1)
-        s = encoded.s.numpy()[chosen[0]]
-    x = torch.from_numpy(x).reshape(count, *encoded.x.shape[1:])
-    return preparation.decode(
-        Encoded(x, torch.from_numpy(s), encoded.condition[:1].expand(count, -1)), within_extremes=True
-    )
-
-
 def judge(parts, synthetic, label, literature):
     """Return all figures, strong judges first."""
     figures = {
@@ -149,7 +125,7 @@ def table(found):
     print(f"| data | learner | seeds | CPU-min | {' | '.join(COLUMNS)} |")
     print("|---" * (4 + len(COLUMNS)) + "|")
     for data in DATA:
-        for learner in (*LEARNERS, *TRIVIAL):
+        for learner in (*LEARNERS, *BASELINES):
             mine = [row for row in found if row["data"] == data and row["learner"] == learner]
             if mine:
                 minutes = np.median([row.get("training_cpu_minutes", 0) for row in mine])
@@ -170,7 +146,7 @@ def _cell(figures, key):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="*", default=list(DATA), choices=list(DATA))
-    parser.add_argument("--learners", nargs="*", default=[*TRIVIAL, *LEARNERS], choices=[*TRIVIAL, *LEARNERS])
+    parser.add_argument("--learners", nargs="*", default=[*BASELINES, *LEARNERS], choices=[*BASELINES, *LEARNERS])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument(
@@ -185,13 +161,13 @@ def main():
     for seed in asked.seeds:
         for data in asked.data:
             for learner in asked.learners:
-                minutes = 0 if learner in TRIVIAL else asked.minutes
+                minutes = 0 if learner in BASELINES else asked.minutes
                 row = {"data": data, "learner": learner, "seed": seed, "minutes": minutes}
                 if alike("quality", row):
                     continue
                 parts = read(data)
-                if learner in TRIVIAL:
-                    synthetic = draw(parts[0], learner, enough(parts), seed)
+                if learner in BASELINES:
+                    synthetic = BASELINES[learner](parts[0], enough(parts), seed)
                 else:
                     path = f"{asked.out}/{data}-{learner}-{seed}"
                     settings = FIRST if learner == "first" else vitalsynth.preset(learner)
