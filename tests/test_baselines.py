@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from families import cohort
 
+from families import cohort
 from vitalsynth.evaluation.baselines import BASELINES, block_bootstrap, copy, gaussian
 from vitalsynth.sequences import Column, Schema, Sequences
 
