@@ -6,9 +6,26 @@ what the generator learned from, real sequences of subjects it never saw, and wh
 """
 
 from .calibration import calibration
+from .dynamics import autocorrelations, cross_correlations, marginals, sliced_wasserstein, spectra
 from .fidelity import coverage, kid, mmd, two_sample
 from .plausibility import violations
 from .scorecard import evaluate, table, verdict
 from .utility import tstr
 
-__all__ = ["calibration", "coverage", "evaluate", "kid", "mmd", "table", "tstr", "two_sample", "verdict", "violations"]
+__all__ = [
+    "autocorrelations",
+    "calibration",
+    "coverage",
+    "cross_correlations",
+    "evaluate",
+    "kid",
+    "marginals",
+    "mmd",
+    "sliced_wasserstein",
+    "spectra",
+    "table",
+    "tstr",
+    "two_sample",
+    "verdict",
+    "violations",
+]
