@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from quality import drawn, train
 from results import alike, record, rows, spread
-from scipy.signal import butter, find_peaks, sosfiltfilt
 from scipy.stats import wasserstein_distance
 from sklearn.metrics import f1_score, roc_auc_score
 from torch import nn
@@ -30,6 +29,7 @@ from torch.nn import functional
 
 import vitalsynth
 from vitalsynth import sources
+from vitalsynth.evaluation import clinical
 from vitalsynth.seeds import derive
 from vitalsynth.sequences import listed
 from vitalsynth.sources.ecg.cuts import CLASSES
@@ -164,33 +164,11 @@ def judge_beats(parts, synthetic, seed):
 # Windows
 
 
-def peaks(signal, rate):
-    """Return where R peaks are: maxima of the energy from 5 to 15 Hz, averaged over 0.12 s, 0.25 s apart at least.
-
-    A maximum counts if it reaches 15 % of the window's 98 % quantile. On windows of 10 s of records 100, 106, 207 and
-    223 that finds 99.3, 99.2, 95.2 and 100 % of the annotated beats, and of what it finds 99.3 to 100 % are beats. Of
-    wfdb's detectors, xqrs finds as many but also T waves (85 % are beats in 106), and gqrs finds 71 to 93 %.
-    """
-    band = butter(2, (5, 15), "bandpass", fs=rate, output="sos")
-    width = round(0.12 * rate)
-    energy = np.convolve(sosfiltfilt(band, signal) ** 2, np.ones(width) / width, "same")
-    found, _ = find_peaks(energy, distance=round(0.25 * rate), height=0.15 * np.quantile(energy, 0.98))
-    return found
-
-
 def beating(windows):
     """Return RR intervals in seconds, their spread in each window in seconds, and R amplitudes in mV."""
-    rate = 1 / windows.schema.step
-    reach = round(0.06 * rate)
-    intervals, spreads, amplitudes = [], [], []
-    for signal in windows.values[..., 0].astype(np.float64):
-        found = peaks(signal, rate)
-        rr = np.diff(found) / rate
-        intervals.extend(rr)
-        spreads.extend([rr.std()] if len(rr) > 1 else [])
-        level = np.median(signal)
-        amplitudes.extend(np.abs(signal[max(0, at - reach) : at + reach + 1] - level).max() for at in found)
-    return {"rr_s": intervals, "rr_spread_s": spreads, "r_amplitude_mv": amplitudes}
+    found = clinical.beating(windows.values[..., 0], clinical.sampling_rate(windows))
+    names = {"rr_s": "rr", "rr_spread_s": "rr_spread", "r_amplitude_mv": "amplitude"}
+    return {name: found[key][~np.isnan(found[key])].tolist() for name, key in names.items()}
 
 
 def judge_windows(parts, synthetic):

@@ -20,7 +20,6 @@ benchmarks/results/physionet2012.jsonl; what is there already is not done again.
 """
 
 import argparse
-import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -38,7 +37,7 @@ from torch import nn
 
 import vitalsynth
 from vitalsynth import runs, sampling, sources
-from vitalsynth.evaluation import coverage, two_sample
+from vitalsynth.evaluation import coverage, distances, two_sample
 
 OUTCOME = "In-hospital_death"
 FEWEST = 500
@@ -68,22 +67,15 @@ def associations(stays):
 
 def correlations(stays, chosen):
     """Return the correlation of each pair of variables in the same hour; NaN where there are too few pairs."""
-    flat = stays.values[:, :, chosen].reshape(-1, len(chosen))
-    return np.array([_correlation(flat[:, a], flat[:, b]) for a, b in itertools.combinations(range(len(chosen)), 2)])
+    return distances.correlation(
+        distances.channel_sums(stays.values[:, :, chosen].astype(np.float64)).sum(axis=0), FEWEST
+    )
 
 
 def autocorrelations(stays, chosen):
     """Return the correlation of each variable with itself 1 to 6 hours before."""
-    values = stays.values[:, :, chosen]
-    each = itertools.product(range(len(chosen)), range(1, LAGS + 1))
-    return np.array([_correlation(values[:, lag:, j].ravel(), values[:, :-lag, j].ravel()) for j, lag in each])
-
-
-def _correlation(a, b):
-    both = ~np.isnan(a) & ~np.isnan(b)
-    if both.sum() < FEWEST or not a[both].std() or not b[both].std():
-        return np.nan
-    return np.corrcoef(a[both], b[both])[0, 1]
+    values = stays.values[:, :, chosen].astype(np.float64)
+    return distances.correlation(distances.lag_sums(values, range(1, LAGS + 1)).sum(axis=0), FEWEST)
 
 
 def fidelity(reference, test, other):

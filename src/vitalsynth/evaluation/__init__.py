@@ -6,6 +6,7 @@ what the generator learned from, real sequences of subjects it never saw, and wh
 """
 
 from .calibration import calibration
+from .clinical import gaps, heartbeats
 from .dynamics import autocorrelations, cross_correlations, marginals, sliced_wasserstein, spectra
 from .fidelity import coverage, kid, mmd, two_sample
 from .plausibility import violations
@@ -18,6 +19,8 @@ __all__ = [
     "coverage",
     "cross_correlations",
     "evaluate",
+    "gaps",
+    "heartbeats",
     "kid",
     "marginals",
     "mmd",

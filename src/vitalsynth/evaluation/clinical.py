@@ -59,7 +59,8 @@ def gaps(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = CAP
     missing, in percentage points. `age`: the 1-Wasserstein distance, in steps, of how long ago a channel was last
     measured, over all steps; before the first measurement that counts from the start. `together`: the absolute
     difference of the correlations of two masks, mean over pairs. Only channels with a gap in any set count. `rate` is
-    blind to time and to what goes with what; `age` sees shuffled steps, `together` permuted channels.
+    blind to time and to what goes with what; `age` sees whether measurements come in bursts, `together` whether several
+    channels are measured at once.
 
     Args:
         train: Real.
@@ -121,6 +122,15 @@ def ages(measured: Bool[ndarray, "n length c"], alive: Bool[ndarray, "n length"]
     ),
     part="fidelity",
     doing="looking for heartbeats",
+    responds={
+        "noise": "worse",
+        "reversed time": "blind",
+        "shuffled steps": "worse",
+        "permuted channels": "blind",
+        "dropped mode": "worse",
+        "collapsed": "worse",
+        "copied": "blind",
+    },
 )
 def heartbeats(
     train: Sequences,
@@ -195,7 +205,7 @@ def peaks(signal: Float[ndarray, " length"], rate: float) -> Int[ndarray, " peak
     return found
 
 
-def beating(signals: Float[ndarray, "n length"], rate: float) -> dict[str, Float[ndarray, "n _"]]:
+def beating(signals: Float[ndarray, "n length"], rate: float) -> dict[str, Float[ndarray, "_ _"]]:
     """Return RR intervals in seconds, their standard deviation, and R amplitudes above the median, per sequence.
 
     Rows are filled up with NaN; a sequence with a gap has nothing else.

@@ -94,7 +94,7 @@ def areas(values: Float[ndarray, "n k"], borders: Float[ndarray, " borders"]) ->
     return within + (held.cumsum(axis=1) - held) * np.diff(borders)
 
 
-def of_values(values: Sequence[Float[ndarray, "_ k"]], scale: float = 1.0) -> list[Summed]:
+def of_values(values: Sequence[Float[ndarray, "_ _"]], scale: float = 1.0) -> list[Summed]:
     """Return, for each set, sums and counts per item whose means lie a 1-Wasserstein distance apart, over a scale."""
     borders = cells(values)
     return [(areas(part, borders) / scale, known(part)) for part in values]

@@ -266,8 +266,8 @@ def spectra(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = 
     parts = equal_parts([train, test, synthetic], cap, seed)
     chosen = [j for j, column in enumerate(train.schema.channels) if column.kind != "categorical"]
     scaled = [((part.values - view.mean) / view.scale)[..., chosen] for part in parts]
-    whole: list[ndarray] = [np.isfinite(values).all(axis=1) for values in scaled]
-    enough = np.min([own.sum(axis=0) for own in whole], axis=0) >= min(FEWEST, len(parts[1]))
+    whole = [~np.isnan(values).any(axis=1, keepdims=True) for values in scaled]
+    enough = np.min([own.sum(axis=(0, 1)) for own in whole], axis=0) >= min(FEWEST, len(parts[1]))
     if not enough.any():
         raise Unanswerable(f"no channel has {FEWEST} sequences without a gap in every set")
     power = [
@@ -278,7 +278,7 @@ def spectra(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = 
 
     def spectrum(k: int, weights: Weights) -> ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
-            return 10 * np.log10(np.tensordot(weights, power[k], 1) / (weights @ whole[k])[:, None] + least)
+            return 10 * np.log10(np.tensordot(weights, power[k], 1) / (weights @ whole[k][:, 0])[:, None] + least)
 
     def apart(k: int, u: Weights, v: Weights) -> ndarray:
         return np.where(enough, np.abs(spectrum(1, u) - spectrum(k, v)).mean(axis=1), np.nan)
