@@ -16,13 +16,12 @@ from functools import partial
 
 import numpy as np
 import torch
-from literature import discriminative_score, predictive_score
 from results import alike, record, rows
 
 import vitalsynth
 from vitalsynth import discriminators, generators, objectives, runs, sampling, sources
 from vitalsynth.components import class_of, describe
-from vitalsynth.evaluation import coverage, mmd, tstr, two_sample
+from vitalsynth.evaluation import coverage, discriminative_score, mmd, predictive_score, tstr, two_sample
 from vitalsynth.evaluation.baselines import BASELINES
 from vitalsynth.schedules import Cosine
 from vitalsynth.stabilisers import InstanceNoise
@@ -105,9 +104,9 @@ def judge(parts, synthetic, label, literature):
     }
     if label:
         figures["tstr"] = tstr(*parts, synthetic, label)
-    if literature:
-        figures["discriminative"] = discriminative_score(*parts, synthetic)
-        figures["predictive"] = predictive_score(*parts, synthetic)
+    if literature and not np.isnan(parts[0].values).any():  # it is defined without gaps only
+        figures["discriminative"] = discriminative_score(*parts, synthetic, repeats=1)
+        figures["predictive"] = predictive_score(*parts, synthetic, repeats=1)
     return figures
 
 

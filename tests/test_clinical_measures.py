@@ -32,7 +32,7 @@ def masked(count, seed, often=0.5):
 def test_measured_half_as_often():
     train, test, other = (masked(300, seed) for seed in (1, 2, 3))
     got = gaps(train, test, other)
-    assert got["columns"] == 1 and "of c" not in got
+    assert got["columns"] == 2 and "of c" not in got
     assert got["rate"] < 3 and got["age"] < 0.1 and got["together"] < 0.05
     seldom = gaps(train, test, masked(300, 4, often=0.25))
     assert seldom["rate"] == pytest.approx(25, abs=2)

@@ -9,6 +9,7 @@ from .calibration import calibration
 from .clinical import gaps, heartbeats
 from .dynamics import autocorrelations, cross_correlations, marginals, sliced_wasserstein, spectra
 from .fidelity import coverage, kid, mmd, two_sample
+from .literature import correlational_score, discriminative_score, predictive_score, tsgbench
 from .plausibility import violations
 from .scorecard import evaluate, table, verdict
 from .utility import tstr
@@ -16,17 +17,21 @@ from .utility import tstr
 __all__ = [
     "autocorrelations",
     "calibration",
+    "correlational_score",
     "coverage",
     "cross_correlations",
+    "discriminative_score",
     "evaluate",
     "gaps",
     "heartbeats",
     "kid",
     "marginals",
     "mmd",
+    "predictive_score",
     "sliced_wasserstein",
     "spectra",
     "table",
+    "tsgbench",
     "tstr",
     "two_sample",
     "verdict",

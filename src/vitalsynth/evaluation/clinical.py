@@ -91,13 +91,13 @@ def gaps(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = CAP
     def age(k: int, u: Weights, v: Weights) -> ndarray:
         return np.stack([between_means(law[1], law[k], u, v) for law in laws], axis=1)
 
-    out = figures_beside_floor(parts, rate, {"rate": np.max}, seed + 1, names)
-    out |= figures_beside_floor(parts, age, {"age": np.mean}, seed + 1)
+    rates = figures_beside_floor(parts, rate, {"rate": np.max}, seed + 1, names)
+    out = rates | figures_beside_floor(parts, age, {"age": np.mean}, seed + 1)
     masks = [np.where(own[..., None], there, np.nan) for there, own in zip(measured, alive, strict=True)]
     if len(chosen) > 1:
         together = correlations_apart([channel_sums(mask) for mask in masks])
         out |= figures_beside_floor(parts, together, {"together": np.mean}, seed + 1)
-    return out
+    return out | rates  # whose columns are channels, not pairs
 
 
 def ages(measured: Bool[ndarray, "n length c"], alive: Bool[ndarray, "n length"]) -> Float[ndarray, "n length c"]:
@@ -157,7 +157,7 @@ def heartbeats(
         ValueError: if the sets differ in columns or length, one has fewer than 2 sequences, steps are not in seconds or
             too long to see a beat, or there is no such channel.
     """
-    View.fit(train, test, synthetic)
+    View.fit(train, test, synthetic)  # refuses sets that do not fit together
     in_mv = [column.name for column in train.schema.channels if column.unit == "mV"]
     if channel is None and not in_mv:
         raise Unanswerable("no channel is in mV; name the electrocardiogram by `channel`")

@@ -41,9 +41,6 @@ def figures_beside_floor(
 ) -> dict[str, float]:
     """Return figures of how far synthetic and training sequences (the floor) are from test ones, column by column.
 
-    A resample is further from another than the samples are, for it has noise of its own, so the resampled figures are
-    put back around the value before their interval is read.
-
     Args:
         parts: Training, test and synthetic sequences.
         apart: `apart(k, u, v)` returns how far, per column, the sequences of part k, weighted v, are from test ones,
@@ -64,11 +61,15 @@ def figures_beside_floor(
     drawn = {k: apart(k, draws[1], draws[k])[:, kept] for k in (2, 0)}
     out = {"n": float(len(parts[1])), "compared": float(kept.sum()), "columns": float(len(kept))}
     for key, figure in over.items():
-        out |= beside(key, *(_centred(float(figure(values[k][kept])), figure(drawn[k], axis=1)) for k in (2, 0)))
+        out |= beside(key, *(centred(float(figure(values[k][kept])), figure(drawn[k], axis=1)) for k in (2, 0)))
     return out | {f"of {name}": float(value) for name, value in zip(names, values[2], strict=False)}
 
 
-def _centred(value: float, drawn: Float[ndarray, " resamples"]) -> Interval:
+def centred(value: float, drawn: Float[ndarray, " resamples"]) -> Interval:
+    """Return a distance and its 95 % interval, from resamples put back around the value.
+
+    Resamples have noise of their own, which takes them further apart than the samples are.
+    """
     low, high = np.nanquantile(drawn, [0.025, 0.975]) + value - np.nanmean(drawn)
     return value, max(0.0, float(low)), float(high)
 

@@ -266,7 +266,7 @@ def spectra(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = 
     parts = equal_parts([train, test, synthetic], cap, seed)
     chosen = [j for j, column in enumerate(train.schema.channels) if column.kind != "categorical"]
     scaled = [((part.values - view.mean) / view.scale)[..., chosen] for part in parts]
-    whole = [~np.isnan(values).any(axis=1, keepdims=True) for values in scaled]
+    whole = [np.isfinite(values.sum(axis=1, keepdims=True)) for values in scaled]
     enough = np.min([own.sum(axis=(0, 1)) for own in whole], axis=0) >= min(FEWEST, len(parts[1]))
     if not enough.any():
         raise Unanswerable(f"no channel has {FEWEST} sequences without a gap in every set")
@@ -278,7 +278,7 @@ def spectra(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = 
 
     def spectrum(k: int, weights: Weights) -> ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
-            return 10 * np.log10(np.tensordot(weights, power[k], 1) / (weights @ whole[k][:, 0])[:, None] + least)
+            return 10 * np.log10(np.tensordot(weights, power[k], 1) / np.tensordot(weights, whole[k], 1) + least)
 
     def apart(k: int, u: Weights, v: Weights) -> ndarray:
         return np.where(enough, np.abs(spectrum(1, u) - spectrum(k, v)).mean(axis=1), np.nan)
