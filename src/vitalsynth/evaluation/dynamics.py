@@ -271,8 +271,7 @@ def spectra(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = 
     if not enough.any():
         raise Unanswerable(f"no channel has {FEWEST} sequences without a gap in every set")
     power = [
-        np.abs(np.fft.rfft(np.nan_to_num(x), axis=1)[:, 1:]) ** 2 * own[:, None]
-        for x, own in zip(scaled, whole, strict=True)
+        np.abs(np.fft.rfft(np.nan_to_num(x), axis=1)[:, 1:]) ** 2 * own for x, own in zip(scaled, whole, strict=True)
     ]
     least = 1e-6 * power[1].mean(axis=(0, 1)) + 1e-12
 
