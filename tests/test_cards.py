@@ -102,6 +102,11 @@ def test_evaluate_compares_and_writes_a_card(tmp_path, capsys):
     assert "3 cohorts, best first" in capsys.readouterr().out
     page = (tmp_path / "card.html").read_text()
     assert page.count("Nearest real sequences: ") == 6  # in the heads and the navigation
+    one = ["evaluate", str(tmp_path / "a"), "--metrics", "mmd", "--baselines", "--report", str(tmp_path / "card.json")]
+    assert main([*one, "--quiet"]) == 0
+    cohorts = {each["name"]: each["figures"][0] for each in json.loads((tmp_path / "card.json").read_text())["cohorts"]}
+    assert set(cohorts) == {"a at step 2", "copy", "block-bootstrap", "gaussian"}
+    assert cohorts["copy"]["value"] < cohorts["gaussian"]["value"]
     assert "c.csv" in page and "b at step 2" in page and "TSTR" not in page
     assert main([*asked, "--metrics", "mmdd"]) == 2
     assert "did you mean 'mmd'" in capsys.readouterr().err

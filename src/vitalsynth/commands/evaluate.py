@@ -15,6 +15,7 @@ from rich.console import Console
 
 from .. import checkpoints, runs, sampling, sources
 from ..evaluation import comparison, scorecard
+from ..evaluation.baselines import BASELINES
 from ..evaluation.neighbours import neighbours
 from ..reporting import cards
 from ..runs import Run
@@ -37,6 +38,7 @@ def evaluate(
     count: int = 0,
     checkpoint: str = "",
     metrics: str | list[str] = "",
+    baselines: bool = False,
     past_steps: int = 0,
     report: str = "",
     seed: int = 0,
@@ -61,6 +63,8 @@ def evaluate(
         checkpoint: Steps of the checkpoints of a run to judge, comma separated, or all; the newest by default.
         metrics: What to ask, comma separated: names of metrics of vitalsynth.evaluation, or import paths of your own,
             my_lab.judges.beats; those of the scorecard by default.
+        baselines: Also judge what every model must beat, learned from the same sequences: a normal distribution, a
+            block bootstrap, and a copy, which must be flagged.
         past_steps: Also let held-out sequences go on from so many of their first steps, if the run can, and compare
             with what came; the label is not given away. 0 does not.
         report: Write the scorecards, and a comparison if there are several, to this file: .html, .md, .tex or .json.
@@ -78,9 +82,10 @@ def evaluate(
     cards.check(report)
     asked = listed(metrics) or list(scorecard.METRICS)
     judged: dict[str, _Judged] = {}
-    for entrant in _entrants(what, data, listed(drop), source or {}, held_out, count, checkpoint, seed, device):
+    entrants = _entrants(what, data, listed(drop), source or {}, held_out, count, checkpoint, seed, device)
+    for entrant in _with_baselines(entrants, count, seed) if baselines else entrants:
         own = label or entrant.label
-        more = _continuation(entrant, own, past_steps, seed, device) if past_steps else []
+        more = _continuation(entrant, own, past_steps, seed, device) if past_steps and not entrant.baseline else []
         rows = _judge(entrant, own, asked, seed, quiet, more)
         if entrant.run is not None:
             entrant.run.add_evaluations(rows)
@@ -103,6 +108,7 @@ class _Entrant:
     synthetic: Sequences
     label: str = ""
     run: Run | None = None
+    baseline: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +147,16 @@ def _entrants(
                 about = {"of": run.name, "step": step}
                 name = f"{run.name} at step {step:,}"
                 yield _Entrant(name, about, train, test, drawn, default_label(run), run)
+
+
+def _with_baselines(entrants: Iterator[_Entrant], count: int, seed: int) -> Iterator[_Entrant]:
+    """Yield cohorts, then those of the baselines, which learn from what the first of them learned from."""
+    first = next(entrants)
+    yield first
+    yield from entrants
+    for name, draw in BASELINES.items():
+        drawn = draw(first.train, count or min(len(first.train), MOST), seed)
+        yield _Entrant(name, {"of": name}, first.train, first.test, drawn, first.label, baseline=True)
 
 
 def _unlike(name: str, others: Container[str]) -> str:
