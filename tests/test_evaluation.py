@@ -15,7 +15,6 @@ from sklearn.metrics import accuracy_score, average_precision_score, balanced_ac
 from vitalsynth import sources
 from vitalsynth.evaluation import (
     calibration,
-    coverage,
     evaluate,
     kid,
     measures,
@@ -72,7 +71,7 @@ def ward(n, seed):
         ),
         (Column("died", "binary"), Column("age"), Column("ward", "categorical", categories=("A", "B", "C"))),
     )
-    return Sequences(values, schema, rng.integers(6, 13, n), static, rng.integers(0, n // 2, n))
+    return Sequences(values, schema, rng.integers(6, 13, n), static, 1000 * seed + rng.integers(0, n // 2, n))
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +243,22 @@ def test_shuffled_mmd_is_what_chance_gives(rng):
     assert chance[0] == pytest.approx(unbiased_mmd(both[first], both[~first], rbf(2.0))[0])
 
 
+def test_the_p_value_of_mmd_is_its_permutation_test(rng):
+    """Uniform where the laws are equal, least where they are not, and its definition in between."""
+    cases = [
+        [replace(sines(40, 3 * seed + k), subject=100 * k + np.arange(40)) for k in range(3)] for seed in range(20)
+    ]
+    ps = np.array([mmd(*case)["mmd2_p"] for case in cases])
+    assert 0.3 < ps.mean() < 0.7 and ps.min() > 0.005 and ps.max() > 0.7
+    train, test, made = cases[0]
+    assert mmd(train, test, replace(made, values=made.values + 0.3))["mmd2_p"] == pytest.approx(1 / 301)
+    view, bandwidth = View.fit(train, test), mmd(*cases[0])["bandwidth"]
+    x, y = view.flat(test), view.flat(made)
+    kernel = rbf(*(multiple * bandwidth for multiple in (0.25, 0.5, 1, 2, 4)))
+    chance = shuffled_mmd(x, y, np.arange(80), kernel, 300, 3)
+    assert ps[0] == pytest.approx((1 + (chance >= unbiased_mmd(x, y, kernel)[0]).sum()) / 301)
+
+
 def test_unbiased_mmd_with_the_cubic_kernel_is_its_definition_over_pairs(rng):
     x, y = rng.standard_normal((7, 3)), 1 + rng.standard_normal((5, 3))
     k = lambda a, b: (float(a @ b) / 3 + 1) ** 3  # noqa: E731
@@ -291,25 +306,6 @@ def test_mmd_metric_on_sequences(three):
     flat = np.concatenate([View.fit(train, test).dense(s).reshape(300, -1) for s in (test, train)])
     distances = cdist(flat, flat)[np.triu_indices(600, 1)]
     assert same["bandwidth"] == pytest.approx(np.median(distances))
-
-
-def test_coverage_by_hand():
-    """On a line at 0, 1, ..., 9, the second neighbour within the set is 1 away, or 2 at the ends."""
-    line = lambda points: Sequences(np.array(points, float)[:, None, None], Schema((Column("x"),)))  # noqa: E731
-    test = line(range(10))
-    made = line([-3, 1.5, 2.4, 100, 100, 100, 100, 100, 100, 11.01])  # near 1, 2, 3 alone; 11.01 is out of reach of 9
-    train = line(np.arange(10) + 0.3)
-    got = coverage(train, test, made, neighbours=2)
-    assert (got["coverage"], got["coverage_floor"]) == (pytest.approx(0.4), 1.0)
-    assert got["coverage_low"] < 0.4 < got["coverage_high"]
-
-
-def test_a_collapsed_generator_covers_little_and_equal_laws_cover_nearly_all(three):
-    train, test, synthetic = three
-    got = coverage(train, test, synthetic)
-    assert got["coverage"] == pytest.approx(got["coverage_floor"], abs=0.05) and got["coverage_floor"] > 0.9
-    collapsed = replace(synthetic, values=np.repeat(synthetic.values[:1], len(synthetic), axis=0))
-    assert coverage(train, test, collapsed)["coverage"] < 0.1
 
 
 def test_two_sample_does_not_tell_equal_laws_apart(three):
@@ -441,6 +437,7 @@ def test_tstr_of_many_classes(rng):
             values,
             Schema((Column("x"),), (Column("kind", "categorical", categories=tuple("abcd")),)),
             static=label[:, None] * 1.0,
+            subject=1000 * seed + np.arange(n),
         )
 
     train, test, other = classes(1), classes(2), classes(3)
@@ -448,7 +445,8 @@ def test_tstr_of_many_classes(rng):
     without = other.take(other.static_column("kind") != 3)
     got = tstr(train, test, without, "kind", **QUICK)
     assert got["accuracy"] < 0.8 < got["accuracy_floor"]
-    row = next(r for r in evaluate(train, test, without, "kind") if r["metric"] == "TSTR accuracy")
+    rows = evaluate(train, test, without, "kind", metrics=["tstr"])
+    row = next(r for r in rows if r["metric"] == "TSTR accuracy")
     assert "No synthetic sequence has kind d" in row["about"]
 
 
@@ -487,8 +485,10 @@ def test_a_judge_gives_unseen_classes_no_probability(rng):
 def test_the_scorecard_of_a_ward(wards):
     told = []
     rows = evaluate(*wards, "died", progress=told.append)
-    assert [r["metric"] for r in rows][:4] == ["two-sample AUROC", "MMD²", "coverage", "TSTR AUROC"]
-    assert len(told) == 5
+    names = [r["metric"] for r in rows]
+    assert names[:2] == ["two-sample AUROC", "AUROC of the best of four judges"]
+    assert {"MMD²", "coverage", "nearest to training data", "near copies", "TSTR AUROC"} <= set(names)
+    assert len(told) == len(scorecard.METRICS)
     again = json.loads(json.dumps(rows, allow_nan=False))
     assert again == rows
     for row in rows:
@@ -497,7 +497,8 @@ def test_the_scorecard_of_a_ward(wards):
         assert row["better"] in ("near floor", "higher", "lower")
         assert row["about"].endswith(".")
     assert "no difference" in verdict(rows[0])
-    assert verdict(rows[3]).endswith("of what real data gain over the trivial answer")
+    useful = rows[names.index("TSTR AUROC")]
+    assert verdict(useful).endswith("of what real data gain over the trivial answer")
     console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(table(rows))
     text = console.export_text()
@@ -507,12 +508,13 @@ def test_the_scorecard_of_a_ward(wards):
 
 def test_what_cannot_be_answered_is_said_in_the_row(wards):
     train, test, other = wards
-    rows = evaluate(train, test.take(test.static_column("died") == 0), other, "died")
+    asked = ("two_sample", "mmd", "coverage", "tstr")
+    rows = evaluate(train, test.take(test.static_column("died") == 0), other, "died", metrics=asked)
     assert rows[-1]["value"] is None
     assert rows[-1]["about"].startswith("Not computed: the test set has 1 of the classes")
     assert verdict(rows[-1]) == "not computed"
     assert table(rows).row_count == 4
-    alone = evaluate(train, replace(test, subject=np.zeros(300, int)), other)
+    alone = evaluate(train, replace(test, subject=np.zeros(300, int)), other, metrics=asked)
     assert alone[0]["value"] is None
     assert alone[1]["value"] is not None
 
@@ -530,6 +532,8 @@ NUMBERS = ("value", "low", "high", "floor", "floor_low", "floor_high", "baseline
         ("higher", (0.7, 0.6, 0.8, 0.6, 0.45, 0.7, 0.5), "real data themselves do no better"),
         ("lower", (0.4, 0.3, 0.5, 0.2, 0.1, 0.3, 0.6), "reaches 50%"),
         ("lower", (0.4, 0.3, 0.5, 0.2, 0.1, 0.7, 0.6), "real data themselves do no better"),
+        ("higher", (0.4, 0.3, 0.5, 0.9, 0.85, 0.95, None), "less than real data"),
+        ("higher", (0.87, 0.8, 0.9, 0.9, 0.85, 0.95, None), "no less than real data"),
     ],
 )
 def test_verdicts(better, numbers, words):

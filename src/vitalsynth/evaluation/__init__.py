@@ -5,29 +5,40 @@ what the generator learned from, real sequences of subjects it never saw, and wh
 **floor**, the same figure for real data in the place of the synthetic (`metric` says how).
 """
 
+from .battery import battery, two_sample
 from .calibration import calibration
 from .clinical import gaps, heartbeats
 from .dynamics import autocorrelations, cross_correlations, marginals, sliced_wasserstein, spectra
-from .fidelity import coverage, kid, mmd, two_sample
+from .fidelity import kid, mmd, signature_mmd
+from .frechet import context_fid, frechet
 from .literature import correlational_score, discriminative_score, predictive_score, tsgbench
+from .nearness import copying, coverage, density, precision, recall
 from .plausibility import violations
 from .scorecard import evaluate, table, verdict
 from .utility import tstr
 
 __all__ = [
     "autocorrelations",
+    "battery",
     "calibration",
+    "context_fid",
+    "copying",
     "correlational_score",
     "coverage",
     "cross_correlations",
+    "density",
     "discriminative_score",
     "evaluate",
+    "frechet",
     "gaps",
     "heartbeats",
     "kid",
     "marginals",
     "mmd",
+    "precision",
     "predictive_score",
+    "recall",
+    "signature_mmd",
     "sliced_wasserstein",
     "spectra",
     "table",

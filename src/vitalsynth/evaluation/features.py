@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ class View:
         gaps: `(channels,)` whether it is missing anywhere, in any of the sets: it then has a mask.
         static_gaps: `(statics,)`
         varying: Whether lengths differ, in any of the sets: there is then an alive channel.
+        masks: Whether judges are told what was measured.
     """
 
     schema: Schema
@@ -51,12 +52,14 @@ class View:
     gaps: Bool[ndarray, " channels"]
     static_gaps: Bool[ndarray, " statics"]
     varying: bool
+    masks: bool = True
 
     @classmethod
-    def fit(cls, train: Sequences, *others: Sequences) -> View:
+    def fit(cls, train: Sequences, *others: Sequences, masks: bool = True) -> View:
         """Read level and scale off the training set, and off all sets which columns need a mask.
 
-        A gap where the training set has none must not be hidden from the judge, hence the others.
+        A gap where the training set has none must not be hidden from the judge, hence the others. Without masks no
+        channel has one: for sets that were given gaps alike (`borrow_gaps`).
 
         Raises:
             ValueError: if there are no training sequences, or the sets differ in columns or length.
@@ -72,7 +75,9 @@ class View:
         flat = train.values.reshape(-1, len(train.schema.channels))
         mean, scale = _level_and_scale(train.schema.channels, flat)
         static_mean, static_scale = _level_and_scale(train.schema.statics, train.static)
-        return cls(train.schema, train.length, mean, scale, static_mean, static_scale, gaps, static_gaps, varying)
+        return cls(
+            train.schema, train.length, mean, scale, static_mean, static_scale, gaps, static_gaps, varying, masks
+        )
 
     def dense(self, sequences: Sequences) -> Float[ndarray, "n length width"]:
         """Return channels (gaps carried forward, then 0; categories one-hot), then masks, then alive."""
@@ -80,7 +85,8 @@ class View:
         carried = (_carry_forward(sequences.values.astype(np.float64)) - self.mean) / self.scale
         carried = np.where(sequences.alive[..., None], carried, np.nan)
         parts = [_columns(column, carried[..., j]) for j, column in enumerate(self.schema.channels)]
-        parts.append(measured[..., self.gaps].astype(np.float64))
+        if self.masks:
+            parts.append(measured[..., self.gaps].astype(np.float64))
         if self.varying:
             parts.append(sequences.alive[..., None].astype(np.float64))
         return np.concatenate(parts, axis=-1)
@@ -100,6 +106,19 @@ class View:
             if self.static_gaps[j]:
                 parts.append(~np.isnan(scaled[:, j : j + 1]))
         return np.concatenate(parts, axis=-1)
+
+
+def borrow_gaps(sequences: Sequences, real: Sequences, seed: int = 0) -> Sequences:
+    """Give sequences without a single gap those of random real ones; return others as they are.
+
+    A generator that makes no gaps is then not told from real sequences by them. Where a real sequence has ended,
+    nothing is made missing.
+    """
+    if not len(real) or np.isnan(sequences.values[sequences.alive]).any():
+        return sequences
+    missing = np.isnan(real.values) & real.alive[..., None]
+    lent = missing[np.random.default_rng(seed).integers(len(real), size=len(sequences))]
+    return replace(sequences, values=np.where(lent, np.nan, sequences.values))
 
 
 def _check(train: Sequences, other: Sequences) -> None:
@@ -206,6 +225,47 @@ def summaries(x: Float[ndarray, "n length channels"]) -> Float[ndarray, "n featu
     """Return mean, deviation, smallest and largest value of every channel, and its mean in each quarter of the time."""
     quarters = [part.mean(axis=1) for part in np.array_split(x, min(4, x.shape[1]), axis=1)]
     return np.concatenate([x.mean(axis=1), x.std(axis=1), x.min(axis=1), x.max(axis=1), *quarters], axis=1)
+
+
+def descriptions(
+    x: Float[ndarray, "n length channels"], pairs: int = 100, seed: int = 0
+) -> Float[ndarray, "n features"]:
+    """Return `summaries`, and what they leave out: how channels move, and move together.
+
+    Of every channel the mean size and the skewness of its steps (which changes sign when time runs backwards), its
+    correlation with itself one step before, and how its energy is divided among four bands of frequency; of pairs of
+    channels, at most so many, their correlation, at once and with one a step later. What a constant channel leaves
+    undefined is 0.
+    """
+    moved = np.diff(x, axis=1, append=x[:, -1:])
+    centred = x - x.mean(axis=1, keepdims=True)
+    energy = np.square(np.abs(np.fft.rfft(centred, axis=1)))[:, 1:]
+    bands = [part.sum(axis=1) for part in np.array_split(energy, 4, axis=1)]
+    first, second = np.triu_indices(x.shape[2], 1)
+    chosen = np.random.default_rng(seed).permutation(len(first))[:pairs]
+    first, second = first[chosen], second[chosen]
+    return np.concatenate(
+        [
+            summaries(x),
+            np.abs(moved).mean(axis=1),
+            _ratio((moved**3).mean(axis=1), np.square(moved).mean(axis=1) ** 1.5),
+            _correlation(centred[:, 1:], centred[:, :-1]),
+            *(_ratio(band, energy.sum(axis=1)) for band in bands),
+            _correlation(centred[..., first], centred[..., second]),
+            _correlation(centred[:, 1:, first], centred[:, :-1, second]),
+            _correlation(centred[:, :-1, first], centred[:, 1:, second]),
+        ],
+        axis=1,
+    )
+
+
+def _correlation(x: Float[ndarray, "n length k"], y: Float[ndarray, "n length k"]) -> Float[ndarray, "n k"]:
+    """Return mean products of centred values over what they are at most."""
+    return _ratio((x * y).sum(axis=1), np.sqrt(np.square(x).sum(axis=1) * np.square(y).sum(axis=1)))
+
+
+def _ratio(above: ndarray, below: ndarray) -> ndarray:
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 1e-12)
 
 
 def features(

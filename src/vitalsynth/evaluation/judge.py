@@ -6,7 +6,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from numpy import ndarray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -57,6 +57,13 @@ class Judge:
         return out
 
 
+def held_aside(subject: Shaped[ndarray, " n"], share: float, seed: int) -> Bool[ndarray, " n"]:
+    """Choose a share of the subjects, at least one, at random; return which items are theirs."""
+    subjects = np.unique(subject)
+    held = np.random.default_rng(seed).permutation(subjects)[: max(1, int(share * len(subjects)))]
+    return np.isin(subject, held)
+
+
 def _logistic(x: ndarray, labels: ndarray, strength: float) -> LogisticRegression:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # 300 iterations rank well; last digits are not needed
@@ -64,9 +71,7 @@ def _logistic(x: ndarray, labels: ndarray, strength: float) -> LogisticRegressio
 
 
 def _strength(x: ndarray, labels: ndarray, subject: ndarray, seed: int) -> float:
-    subjects = np.unique(subject)
-    held = np.random.default_rng(seed).permutation(subjects)[: max(1, len(subjects) // 4)]
-    out = np.isin(subject, held)
+    out = held_aside(subject, 0.25, seed)
     known = np.unique(labels[~out])
     judged = out & np.isin(labels, known)
     if len(known) < 2 or not judged.any():

@@ -1,13 +1,14 @@
 """The corruption ladder: what every metric is tried on before it is believed.
 
 Honest synthetic sequences, for which other real ones serve, are spoilt more and more, and a metric must answer as it
-says it does (`metric.says`): `worse`, more so with every rung; `blind`, at its floor throughout; or `better`, taking
-what is spoilt for good, which is what makes a metric weak. (After STEB, arXiv 2505.21160, which does the same to 41.)
+says it does (`metric.says`): `worse` the more is spoilt; `blind`, as if nothing was; or `better`, taking what is spoilt
+for good, which is what makes a metric weak. (After STEB, arXiv 2505.21160, which does the same to 41.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +21,8 @@ from . import metric
 from .metric import Metric
 
 STRENGTHS = (0.25, 0.5, 1.0)
+TINY = 1e-9
+"""Differences up to here are rounding."""
 
 Corruption = Callable[[Sequences, Sequences, float, np.random.Generator], Sequences]
 
@@ -113,9 +116,12 @@ def climb(
 ) -> Iterator[Answer]:
     """Yield how a metric answers every corruption.
 
-    Worse: the figure lies beyond the honest one's interval, on its bad side, with the highest strength, and never gets
-    better by more than that interval's width from one strength to the next. Better: the same on its good side. Blind:
-    within the honest one's interval throughout.
+    Two figures differ if their distance is more than chance: the root of the sum of squares of half the intervals of
+    both, and of their floors (which is too much where they share real sequences, so what is called an answer is one).
+
+    Worse: at the highest strength the figure differs from the honest one, on its bad side, and from no strength to the
+    next does it differ on its good side. Better: the same with sides changed. Blind: at no strength does it differ from
+    the honest one. Unclear: anything else. A figure without an interval is taken at its word.
 
     Args:
         asked: The metric; its first figure is looked at.
@@ -128,29 +134,45 @@ def climb(
     if metric.takes(asked, "seed"):
         settings["seed"] = seed
 
-    def figure(synthetic: Sequences) -> tuple[metric.Row, metric.Interval]:
-        row = metric.rows(asked, asked(train, test, synthetic, **settings), settings.get("label"))[0]
-        return row, (row["value"], row["value"] if row["low"] is None else row["low"], row["high"] or row["value"])
+    def first(synthetic: Sequences) -> metric.Row:
+        return metric.rows(asked, asked(train, test, synthetic, **settings), settings.get("label"))[0]
 
-    row, base = figure(honest)
+    base = first(honest)
     for name, corrupt in RUNGS.items():
         rng = np.random.default_rng(seed)
-        spoilt = tuple(figure(corrupt(honest, train, strength, rng))[1] for strength in STRENGTHS)
-        yield Answer(name, base, spoilt, row["floor"], _response(row, base, spoilt))
+        spoilt = [first(corrupt(honest, train, strength, rng)) for strength in STRENGTHS]
+        ends = [_interval(row) for row in (base, *spoilt)]
+        yield Answer(name, ends[0], tuple(ends[1:]), base["floor"], _response(base, *spoilt))
 
 
-def _response(row: metric.Row, honest: metric.Interval, spoilt: Sequence[metric.Interval]) -> str:
-    bad = -1 if row["better"] == "higher" else 1
-    value, low, high = honest
-    found = [bad * (each[0] - value) for each in spoilt]
-    width = high - low
-    beyond_bad, beyond_good = (high - value, value - low) if bad > 0 else (value - low, high - value)
-    steps = np.diff([0.0, *found])
-    if found[-1] > beyond_bad and (steps > -width).all():
+def kept(promised: str, response: str) -> bool:
+    """Return whether an answer is what was promised, such as `worse` or `worse or blind`."""
+    return response in promised.split(" or ")
+
+
+def _interval(row: metric.Row) -> metric.Interval:
+    value, low, high = (row[end] for end in ("value", "low", "high"))
+    return value, value if low is None else low, value if high is None else high
+
+
+def _response(*rows: metric.Row) -> str:
+    """Name the answer of the first row's figure to what was done to it, more and more, in the others."""
+    values = np.array([row["value"] for row in rows]) * (-1 if rows[0]["better"] == "higher" else 1)
+    chance = np.array([_chance(row) for row in rows])
+    away = (values[1:] - values[0]) / np.maximum(np.hypot(chance[1:], chance[0]), TINY)
+    steps = np.diff(values) / np.maximum(np.hypot(chance[1:], chance[:-1]), TINY)
+    if away[-1] > 1 and (steps > -1).all():
         return "worse"
-    if found[-1] < -beyond_good and (steps < width).all():
+    if away[-1] < -1 and (steps < 1).all():
         return "better"
-    return "blind" if all(-beyond_good <= each <= beyond_bad for each in found) else "unclear"
+    return "blind" if (np.abs(away) <= 1).all() else "unclear"
+
+
+def _chance(row: metric.Row) -> float:
+    """Return how far from its value chance may carry a figure, its floor included."""
+    ends = [row[end] for end in ("low", "high", "floor_low", "floor_high")]
+    widths = [0.0 if None in (low, high) else high - low for low, high in (ends[:2], ends[2:])]
+    return math.hypot(*widths) / 2
 
 
 def _some(count: int, share: float, rng: np.random.Generator) -> Int[ndarray, " some"]:

@@ -64,7 +64,8 @@ class Said:
         figures: In the order of the scorecard.
         part: Of the scorecard: fidelity, coverage, plausibility, usefulness, copying.
         doing: What is done while it is computed, for a progress line.
-        responds: How its first figure answers each rung of the corruption ladder (`ladder`): worse, blind or better.
+        responds: How its first figure answers each rung of the corruption ladder (`ladder`): worse, blind or better;
+            `worse or blind` where that depends on the data.
     """
 
     figures: tuple[Figure, ...]

@@ -8,15 +8,17 @@ from typing import Any
 from rich.table import Table
 
 from ..sequences import Sequences
-from . import metric
+from . import leaks, metric
 from .calibration import calibration
 from .measures import Unanswerable
 from .metric import Metric, Row
 from .utility import label_column, missing_classes
 
 AUROC = "two-sample AUROC"
-METRICS = ("two_sample", "mmd", "coverage", "violations", "tstr")
+METRICS = ("two_sample", "battery", "mmd", "coverage", "copying", "violations", "tstr")
 """What a scorecard asks, in this order, unless told otherwise."""
+COPIES = "copies of the training data"
+NO_COPIES = "no more like the training data than chance"
 
 
 def evaluate(
@@ -45,8 +47,10 @@ def evaluate(
         metrics: Names of metrics of `vitalsynth.evaluation`, import paths, or functions.
 
     Raises:
-        ValueError: if the sets differ in columns or length, the label is unknown or a number, or a metric is unknown.
+        ValueError: if the sets differ in columns or length, the training and test set share subjects or sequences, the
+            label is unknown or a number, or a metric is unknown.
     """
+    leaks.refuse(train, test)
     if label is not None:
         label_column(train, label)
     chosen = [metric.find(each) if isinstance(each, str) else each for each in metrics]
@@ -97,11 +101,16 @@ def verdict(row: Row) -> str:
         if row.get("metric") == AUROC and row["high"] < row["floor_low"]:
             return "closer to the held-out data than real data are: are they copies?"
         apart = value > row["floor_high"] and low > floor
+        if row.get("part") == "copying":
+            return COPIES if apart else NO_COPIES
         return "differs from real data" if apart else "no difference from real data found"
+    if row.get("part") == "copying":
+        return COPIES if low is not None and low > floor else NO_COPIES
     if row["better"] == "lower" and baseline is None:
         return "more often than real data" if low is not None and low > floor else "no more often than real data"
     if baseline is None:
-        return "no trivial answer to compare with"
+        less = row["high"] is not None and row["high"] < floor and value < (row["floor_low"] or floor)
+        return "less than real data" if less else "no less than real data"
     higher = row["better"] == "higher"
     worst = row["floor_low" if higher else "floor_high"]
     least_gain = ((floor if worst is None else worst) - baseline) * (1 if higher else -1)

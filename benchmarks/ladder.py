@@ -1,0 +1,95 @@
+"""The corruption ladder of every metric that says how it answers it, on ETTh1, as a table in docs/judging.md.
+
+    VITALSYNTH_DATA=../shared/data OMP_NUM_THREADS=1 python benchmarks/ladder.py [--metrics battery mmd]
+    python benchmarks/ladder.py --table                  # only write the table of what was measured
+
+Windows of 24 hours, every 12 hours; 60 % of the blocks of time are the training set, 20 % the test set, 20 % stand in
+for honest synthetic sequences, which are spoilt. Metrics that predict a label are given one: whether a window's oil is
+warmer than the median. A row per metric goes to benchmarks/results/ladder.jsonl.
+"""
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from results import record, rows
+
+from vitalsynth import evaluation, sources
+from vitalsynth.evaluation import ladder, metric
+from vitalsynth.sequences import Column
+
+PAGE = Path(__file__).parents[1] / "docs" / "judging.md"
+BEGIN, END = "<!-- ladder: written by benchmarks/ladder.py -->\n", "<!-- /ladder -->\n"
+LABEL = "warm"
+
+
+def climbers():
+    """Return the names of the metrics that say how they answer the ladder."""
+    found = {name: getattr(evaluation, name) for name in evaluation.__all__}
+    return [name for name, each in found.items() if metric.said(each).responds]
+
+
+def sets():
+    """Return the training set, the test set, and what is as good as synthetic sequences can be."""
+    train, rest = sources.etth1(stride=12).split(0.4, 0)
+    return train, *rest.split(0.5, 1)
+
+
+def labelled(three):
+    """Give every window a class: whether its last channel, the oil, is warmer than the median."""
+    warmth = [np.nanmean(s.values[:, :, -1], axis=1) for s in three]
+    schema = replace(three[0].schema, statics=(Column(LABEL, "binary"),))
+    middle = np.median(warmth[0])
+    return [replace(s, schema=schema, static=1.0 * (w > middle)[:, None]) for s, w in zip(three, warmth, strict=True)]
+
+
+def climb(name, three):
+    """Return a row: the figure of honest sequences, and how it answers."""
+    asked, began = metric.find(name), time.process_time()
+    settings = {"label": LABEL} if metric.takes(asked, "label") else {}
+    answers = list(ladder.climb(asked, *(labelled(three) if settings else three), **settings))
+    return {
+        "metric": name,
+        "figure": metric.said(asked).figures[0].title,
+        "sequences": [len(s) for s in three],
+        "honest": [float(f"{number:.4g}") for number in answers[0].honest],
+        "floor": float(f"{answers[0].floor:.4g}"),
+        "answers": {each.rung: [each.response, float(f"{each.spoilt[-1][0]:.3g}")] for each in answers},
+        "cpu_seconds": round(time.process_time() - began, 1),
+    }
+
+
+def table():
+    """Return the newest row of every metric as Markdown, an exclamation mark where it is not as promised."""
+    newest = {row["metric"]: row for row in rows("ladder")}
+    lines = [f"| figure | honest | {' | '.join(ladder.RUNGS)} |", "|---" * (2 + len(ladder.RUNGS)) + "|"]
+    for name in climbers():
+        if name not in newest:
+            continue
+        row, promised = newest[name], metric.said(metric.find(name)).responds
+        cells = []
+        for rung, (response, value) in row["answers"].items():
+            broken = "" if ladder.kept(promised[rung], response) else "!"
+            cells.append(f"{response}{broken} ({value:g})")
+        value, low, high = row["honest"]
+        lines.append(f"| {row['figure']} | {value:.3g} [{low:.3g}, {high:.3g}] | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--metrics", nargs="*", default=climbers())
+    parser.add_argument("--table", action="store_true")
+    asked = parser.parse_args()
+    if not asked.table:
+        three = sets()
+        for name in asked.metrics:
+            record("ladder", climb(name, three))
+    before, rest = PAGE.read_text().split(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}")
+
+
+if __name__ == "__main__":
+    main()
