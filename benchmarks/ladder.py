@@ -18,6 +18,7 @@ from results import record, rows
 
 from vitalsynth import evaluation, sources
 from vitalsynth.evaluation import ladder, metric
+from vitalsynth.evaluation.measures import Unanswerable
 from vitalsynth.sequences import Column
 
 PAGE = Path(__file__).parents[1] / "docs" / "judging.md"
@@ -86,7 +87,10 @@ def main():
     if not asked.table:
         three = sets()
         for name in asked.metrics:
-            record("ladder", climb(name, three))
+            try:
+                record("ladder", climb(name, three))
+            except Unanswerable as reason:
+                print(f"{name}: {reason}")
     before, rest = PAGE.read_text().split(BEGIN)
     PAGE.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}")
 

@@ -11,6 +11,11 @@ from vitalsynth.evaluation.ladder import RUNGS
 from vitalsynth.sequences import Column, Schema, Sequences
 
 QUICK = {"battery": {"judges": ("minirocket", "boosting")}}  # test_battery asks the others
+ELSEWHERE = {  # on data of their own, in tests/test_clinical_measures.py, test_dynamics.py and test_literature.py
+    *("gaps", "heartbeats"),
+    *("autocorrelations", "cross_correlations", "marginals", "sliced_wasserstein", "spectra"),
+    *("correlational_score", "discriminative_score", "predictive_score", "tsgbench"),
+}
 
 
 def process(n, seed, length=16):
@@ -41,7 +46,7 @@ def three():
 
 def climbers():
     found = {name: getattr(evaluation, name) for name in evaluation.__all__}
-    return [name for name, each in found.items() if metric.said(each).responds]
+    return [name for name, each in found.items() if metric.said(each).responds and name not in ELSEWHERE]
 
 
 @pytest.mark.parametrize("name", climbers())
