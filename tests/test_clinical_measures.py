@@ -55,7 +55,7 @@ def test_measured_half_as_often():
 ANSWERS = {
     "rate": said(gaps).responds,
     "age": said(gaps).responds,
-    "together": said(gaps).responds | {"permuted channels": "worse", "dropped mode": "worse"},
+    "together": said(gaps).responds | {"permuted channels": "worse", "dropped mode": "worse or blind"},
 }
 
 
@@ -67,8 +67,8 @@ def test_gaps_answer_the_ladder_as_they_say(key):
 
     rest, honest = sources.read("icu-demo").split(0.25, 0)
     train, test = rest.split(1 / 3, 0)
-    answers = {answer.rung: answer.response for answer in ladder.climb(one, train, test, honest)}
-    assert answers == ANSWERS[key]
+    for answer in ladder.climb(one, train, test, honest):
+        assert ladder.kept(ANSWERS[key][answer.rung], answer.response), answer
 
 
 RATE = 100.0

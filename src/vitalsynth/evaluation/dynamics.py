@@ -236,7 +236,7 @@ def _numbers(view: View, sequences: Sequences) -> tuple[Float[ndarray, "n length
         "reversed time": "blind",
         "shuffled steps": "worse",
         "permuted channels": "blind",
-        "dropped mode": "worse",
+        "dropped mode": "worse or blind",
         "collapsed": "worse",
         "copied": "blind",
     },
