@@ -65,7 +65,7 @@ ALLOWED = {
     "sampling": {"sequences", "preparation", "components", "checkpoints", "runs", "generators", "seeds", "training"},
     "distillation": {"sequences", "runs", "objectives", "stabilisers", "seeds", "sampling"},
     "exporting": {"sequences", "preparation", "storage", "runs", "generators", "sampling"},
-    "evaluation": {"sequences", "preparation", "components"},
+    "evaluation": {"sequences", "preparation", "components", "sources"},
     "reporting": {"sequences", "preparation", "storage", "evaluation"},
     "synthesizer": {*DATA, "runs", "sampling", "commands"},
     "commands": {*DATA, *LEARNING, "presets", "checkpoints", "runs", "exporting", "evaluation", "reporting"},

@@ -10,14 +10,17 @@ from .calibration import calibration
 from .clinical import gaps, heartbeats
 from .dynamics import autocorrelations, cross_correlations, marginals, sliced_wasserstein, spectra
 from .fidelity import kid, mmd, signature_mmd
+from .forecasting import forecast
 from .frechet import context_fid, frechet
 from .literature import correlational_score, discriminative_score, predictive_score, tsgbench
 from .nearness import copying, coverage, density, precision, recall
 from .plausibility import violations
 from .scorecard import evaluate, table, verdict
-from .utility import tstr
+from .subgroups import subgroups
+from .utility import augmented, trts, tstr
 
 __all__ = [
+    "augmented",
     "autocorrelations",
     "battery",
     "calibration",
@@ -29,6 +32,7 @@ __all__ = [
     "density",
     "discriminative_score",
     "evaluate",
+    "forecast",
     "frechet",
     "gaps",
     "heartbeats",
@@ -41,7 +45,9 @@ __all__ = [
     "signature_mmd",
     "sliced_wasserstein",
     "spectra",
+    "subgroups",
     "table",
+    "trts",
     "tsgbench",
     "tstr",
     "two_sample",

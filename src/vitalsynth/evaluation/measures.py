@@ -99,3 +99,35 @@ def share(found: Int[ndarray, " n"], possible: Int[ndarray, " n"], weights: Weig
     """Return how many were found of those that could be; NaN where none could."""
     with np.errstate(invalid="ignore"):
         return (weights * found).sum(axis=1) / (weights * possible).sum(axis=1)
+
+
+def mean_absolute_error(
+    truth: Float[ndarray, " n"], predicted: Float[ndarray, " n"], weights: Weights
+) -> Float[ndarray, " resamples"]:
+    """Return how far off a prediction is on average."""
+    return (weights * np.abs(truth - predicted)).sum(axis=1) / weights.sum(axis=1)
+
+
+def r2(truth: Float[ndarray, " n"], predicted: Float[ndarray, " n"], weights: Weights) -> Float[ndarray, " resamples"]:
+    """Return the share of the variance that is explained; NaN where nothing varies."""
+    mean = (weights @ truth) / weights.sum(axis=1)
+    varying = (weights * (truth - mean[:, None]) ** 2).sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(varying > 0, 1 - weights @ (truth - predicted) ** 2 / varying, np.nan)
+
+
+def linear_kappa(
+    truth: Int[ndarray, " n"], predicted: Int[ndarray, " n"], weights: Weights
+) -> Float[ndarray, " resamples"]:
+    """Return Cohen's kappa of ordered classes 0, 1, ... with linear weights; NaN where all is of one class.
+
+        kappa = 1 - sum |i - j| p[i, j] / sum |i - j| p[i] p[j]
+
+    (Cohen 1968, Psychological Bulletin 70.)
+    """
+    classes = np.arange(max(truth.max(), predicted.max()) + 1)
+    apart = np.abs(classes[:, None] - classes)
+    rows, columns = (weights @ (codes[:, None] == classes) for codes in (truth, predicted))
+    by_chance = ((rows @ apart) * columns).sum(axis=1) / weights.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(by_chance > 0, 1 - weights @ np.abs(truth - predicted) / by_chance, np.nan)

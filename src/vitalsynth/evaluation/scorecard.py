@@ -12,7 +12,7 @@ from . import leaks, metric
 from .calibration import calibration
 from .measures import Unanswerable
 from .metric import Metric, Row
-from .utility import label_column, missing_classes
+from .tasks import missing_classes, target
 
 AUROC = "two-sample AUROC"
 METRICS = ("two_sample", "battery", "mmd", "coverage", "copying", "violations", "tstr")
@@ -41,18 +41,18 @@ def evaluate(
         train: Real, what the generator learned from.
         test: Real, of subjects it never saw.
         synthetic: To be judged.
-        label: Static column for metrics that predict one; None leaves those out.
+        label: What metrics predict: a static column, a channel or a task (`tasks`); None leaves those out.
         seed: Of everything random.
         progress: Told what is computed next.
         metrics: Names of metrics of `vitalsynth.evaluation`, import paths, or functions.
 
     Raises:
         ValueError: if the sets differ in columns or length, the training and test set share subjects or sequences, the
-            label is unknown or a number, or a metric is unknown.
+            label is unknown, or a metric is.
     """
     leaks.refuse(train, test)
     if label is not None:
-        label_column(train, label)
+        target(train, label)
     chosen = [metric.find(each) if isinstance(each, str) else each for each in metrics]
     out: list[Row] = []
     for each in chosen:
@@ -74,7 +74,7 @@ def _answers(
     except Unanswerable as reason:
         return [metric.unanswered(asked, str(reason))]
     if "label" in settings and (missing := missing_classes(synthetic, str(label))):
-        lacking = f" No synthetic sequence has {label} {' or '.join(missing)}, so that is never predicted."
+        lacking = f" No synthetic sequence has {' or '.join(missing)}, so that is never predicted."
         return [{**row, "about": row["about"] + lacking} for row in rows]
     return rows
 
