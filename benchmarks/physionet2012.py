@@ -14,9 +14,9 @@ there were are compared with the fifth that it never saw, beside the floor, the 
   of a variable's with itself 1 to 6 hours before, where there are 500 pairs or more.
 
 Use: death in hospital, train on synthetic, test on held-out real, beside train on real, the same number of stays and
-the same classifier: gradient boosting and logistic regression on summaries of each variable (first, last, least, mean,
-largest, number) and statics, and a GRU of the hourly values carried forward with their masks. A row per seed goes to
-benchmarks/results/physionet2012.jsonl; what is there already is not done again.
+the same predictor of vitalsynth.evaluation: gradient boosting and logistic regression on summaries of each variable, a
+GRU of the hourly values. A row per seed goes to benchmarks/results/physionet2012.jsonl; what is there already is not
+done again.
 """
 
 import argparse
@@ -27,19 +27,14 @@ import torch
 from quality import HELD_OUT, train
 from results import alike, record, rows
 from scipy.stats import wasserstein_distance
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from torch import nn
 
 import vitalsynth
 from vitalsynth import runs, sampling, sources
-from vitalsynth.evaluation import coverage, distances, two_sample
+from vitalsynth.evaluation import coverage, distances, tstr, two_sample
 
 OUTCOME = "In-hospital_death"
+PREDICTORS = ("boosting", "linear", "gru")
 FEWEST = 500
 LAGS = 6
 
@@ -101,110 +96,10 @@ def fidelity(reference, test, other):
     }
 
 
-def summaries(stays):
-    """Return first, last, least, mean, largest and number of each variable, and the statics but for the outcome."""
-    values = stays.values
-    there = ~np.isnan(values)
-    first = np.take_along_axis(values, there.argmax(axis=1)[:, None], axis=1)[:, 0]
-    last = np.take_along_axis(values, (values.shape[1] - 1 - there[:, ::-1].argmax(axis=1))[:, None], axis=1)[:, 0]
-    filled = lambda fill: np.where(there, values, fill)  # noqa: E731
-    none = ~there.any(axis=1)
-    count = there.sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        mean = filled(0.0).sum(axis=1) / count
-    least, largest = (
-        np.where(none, np.nan, part) for part in (filled(np.inf).min(axis=1), filled(-np.inf).max(axis=1))
-    )
-    return np.concatenate([first, last, least, mean, largest, count, _statics(stays)], axis=1)
-
-
-def _statics(stays):
-    return stays.static[:, [j for j, column in enumerate(stays.schema.statics) if column.name != OUTCOME]]
-
-
-def boosting(train_part, test, seed):
-    judge = HistGradientBoostingClassifier(
-        learning_rate=0.05, max_iter=200, max_leaf_nodes=15, l2_regularization=1.0, random_state=seed
-    )
-    return judge.fit(summaries(train_part), died(train_part)).predict_proba(summaries(test))[:, 1]
-
-
-def logistic(train_part, test, seed):
-    impute = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
-    judge = make_pipeline(impute, StandardScaler(), LogisticRegression(C=0.003, max_iter=2000, random_state=seed))
-    return judge.fit(summaries(train_part), died(train_part)).predict_proba(summaries(test))[:, 1]
-
-
-class Recurrent(nn.Module):
-    """A GRU whose mean and last output, with the statics, say who dies."""
-
-    def __init__(self, inputs, statics, hidden=48):
-        super().__init__()
-        self.gru = nn.GRU(inputs, hidden, batch_first=True)
-        self.last = nn.Sequential(nn.Dropout(0.3), nn.Linear(2 * hidden + statics, 1))
-
-    def forward(self, x, s):
-        out, _ = self.gru(x)
-        return self.last(torch.cat([out.mean(dim=1), out[:, -1], s], dim=1))[:, 0]
-
-
-def _level_and_scale(rows):
-    """Return mean and deviation of each column, 0 and 1 where nothing is known or nothing varies."""
-    known = ~np.isnan(rows).all(axis=0)
-    level, scale = np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
-    level[known], scale[known] = np.nanmean(rows[:, known], axis=0), np.nanstd(rows[:, known], axis=0)
-    return level, np.where(scale > 0, scale, 1.0)
-
-
-def recurrent(train_part, test, seed):
-    """Train a GRU, stop by a sixth of the stays, average three of them."""
-    level, scale = _level_and_scale(train_part.values.reshape(-1, train_part.values.shape[2]))
-    middle, spread = _level_and_scale(_statics(train_part))
-
-    def encode(stays):
-        z = np.clip((stays.values - level) / scale, -5, 5)
-        there = ~np.isnan(z)
-        when = np.maximum.accumulate(np.where(there, np.arange(z.shape[1])[:, None], 0), axis=1)
-        carried = np.nan_to_num(np.take_along_axis(z, when, axis=1))
-        x = np.concatenate([carried, there], axis=2)
-        return [torch.from_numpy(p.astype(np.float32)) for p in (x, np.nan_to_num((_statics(stays) - middle) / spread))]
-
-    x, s = encode(train_part)
-    y = torch.from_numpy(died(train_part).astype(np.float32))
-    asked, found = encode(test), []
-    for k in range(3):
-        torch.manual_seed(1000 * seed + k)
-        order = torch.randperm(len(y))
-        held, rest = order[: len(y) // 6], order[len(y) // 6 :]
-        network = Recurrent(x.shape[2], s.shape[1])
-        optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.01)
-        best, answer = -1.0, None
-        for _ in range(12):
-            network.train()
-            for part in rest[torch.randperm(len(rest))].split(64):
-                loss = nn.functional.binary_cross_entropy_with_logits(network(x[part], s[part]), y[part])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-            network.eval()
-            with torch.no_grad():
-                score = roc_auc_score(y[held].numpy(), network(x[held], s[held]).numpy())
-                if score > best:
-                    best, answer = score, torch.sigmoid(network(*asked)).numpy()
-        found.append(answer)
-    return np.mean(found, axis=0)
-
-
-CLASSIFIERS = {"boosting": boosting, "logistic": logistic, "GRU": recurrent}
-
-
 def utility(train_part, test, synthetic, seed):
     """Return the AUROC of each classifier, trained on synthetic and on real stays."""
-    out = {}
-    for name, classify in CLASSIFIERS.items():
-        real, made = (roc_auc_score(died(test), classify(part, test, seed)) for part in (train_part, synthetic))
-        out[name] = {"synthetic": float(made), "real": float(real)}
-    return out
+    found = {name: tstr(train_part, test, synthetic, OUTCOME, predictor=name, seed=seed) for name in PREDICTORS}
+    return {name: {"synthetic": figures["auroc"], "real": figures["auroc_floor"]} for name, figures in found.items()}
 
 
 def measure(preset, seed, minutes, path):
@@ -232,7 +127,7 @@ def table(found):
             _line(name, values, [row[keys[0]][f"{keys[1]}_floor"] for row in mine])
         for name in ("rates", "association", "marginals", "correlations", "autocorrelations"):
             _line(name, *([row["fidelity"][of][name] for row in mine] for of in ("synthetic", "floor")))
-        for name in CLASSIFIERS:
+        for name in mine[0]["utility"]:
             _line(
                 f"AUROC of death, {name}", *([row["utility"][name][of] for row in mine] for of in ("synthetic", "real"))
             )

@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from .. import checkpoints, runs, sampling, sources
-from ..evaluation import comparison, scorecard
+from ..evaluation import comparison, scorecard, tasks
 from ..evaluation.baselines import BASELINES
 from ..evaluation.neighbours import neighbours
 from ..reporting import cards
@@ -32,6 +32,7 @@ def evaluate(
     what: list[str],
     *,
     label: str = "",
+    task: str = "",
     data: str | Sequences = "",
     drop: str | list[str] = "",
     held_out: float = 0.2,
@@ -53,8 +54,10 @@ def evaluate(
 
     Args:
         what: Folders of runs (globs are expanded), or files of synthetic sequences, which need --data.
-        label: Static column to predict (train on synthetic, test on real); by default the first condition that is a
-            class.
+        label: Static column, or channel, to predict (train on synthetic, test on real); by default the first condition
+            that is a class.
+        task: Predict and score what a benchmark does, in both directions: in-hospital-mortality, decompensation,
+            length-of-stay or phenotyping.
         data: Real data that a file is judged against: a source's name, a file, or a run, whose held-out subjects are
             taken. Of a run, where its data lie now, if they were moved. From Python also the data themselves.
         drop: Columns of --data to leave out, comma separated.
@@ -80,7 +83,10 @@ def evaluate(
         ValueError: if there is nothing to judge against, or a column or a metric is unknown.
     """
     cards.check(report)
-    asked = listed(metrics) or list(scorecard.METRICS)
+    if task and label:
+        raise ValueError("--task says what the label is; leave out --label")
+    label = tasks.check(task) if task else label
+    asked = listed(metrics) or [*scorecard.METRICS, *(["trts"] if task else [])]
     judged: dict[str, _Judged] = {}
     entrants = _entrants(what, data, listed(drop), source or {}, held_out, count, checkpoint, seed, device)
     for entrant in _with_baselines(entrants, count, seed) if baselines else entrants:

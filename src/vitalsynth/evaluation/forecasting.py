@@ -161,12 +161,12 @@ def forecast(
     asked = test.take(np.sort(np.random.default_rng(seed).permutation(len(test))[:cap]))
     told = Steps.of(view, asked, ahead, past)
     sums = partial(_per_sequence, told, n=len(asked))
-    there = ~np.isnan(told.y)
+    count = sums((~np.isnan(told.y)).astype(float))
     persistence = sums((told.y - told.last) ** 2)
-    kept = ((sums(there) > 0).sum(axis=0) >= FEWEST) & (persistence.sum(axis=0) > 0)
+    kept = ((count > 0).sum(axis=0) >= FEWEST) & (persistence.sum(axis=0) > 0)
     if not kept.any():
         raise Unanswerable(f"no continuous channel varies {ahead} steps ahead in {FEWEST} test sequences")
-    known = Sums(*(part[:, kept] for part in (sums(there), sums(told.y), sums(told.y**2), persistence)))
+    known = Sums(*(part[:, kept] for part in (count, sums(told.y), sums(told.y**2), persistence)))
     weights = measures.resamples(asked.subject, seed + 1)
 
     def figures(part: Sequences) -> list[Interval]:
