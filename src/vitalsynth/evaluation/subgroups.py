@@ -23,7 +23,7 @@ from . import measures, predictors
 from .measures import Unanswerable, Weights
 from .metric import Figure, beside, says
 from .targets import class_names
-from .utility import CAP, Measure, Said, Trial, measured
+from .utility import CAP, SPOILT, Measure, Said, Trial, measured
 
 FEWEST = 10
 """Test subjects of every class, or of a number in all, below which a subgroup has no figure."""
@@ -55,6 +55,7 @@ def divide(train: Sequences, shown: Sequences, name: str) -> Iterator[tuple[str,
     ),
     part="fairness",
     doing="testing within subgroups",
+    responds={**dict.fromkeys(SPOILT, "blind"), "collapsed": "better"},
 )
 def subgroups(
     train: Sequences,
@@ -70,7 +71,8 @@ def subgroups(
 
     Figures: `gap`, and for each subgroup, `sex F (120)`, its AUROC, or of a number the share that is saved of the error
     of a constant answer; in brackets how many test cases it has. The floor is TRTR. A subgroup that is too small has
-    NaN for a figure, and is not in the gap.
+    NaN for a figure, and is not in the gap. The gap says nothing of how good a model is: one that is of no use to
+    anybody, such as after a collapse, has none.
 
     Args:
         train: Real, trains TRTR.

@@ -34,6 +34,17 @@ CAP = 5000
 linear model on summaries, 1.5 with boosting and 33 with GRUs for each label; time grows linearly up to here."""
 LOWER = ("mae",)
 """Figures of which less is better."""
+SPOILT = {
+    "noise": "worse",
+    "reversed time": "worse",
+    "shuffled steps": "worse",
+    "permuted channels": "blind",
+    "dropped mode": "blind",
+    "collapsed": "worse",
+    "copied": "blind",
+}
+"""How a label that lies in the course of one channel answers corruption: what does not touch it, such as who is copied,
+is not seen."""
 
 Measure = Callable[[Weights], Float[ndarray, " resamples"]]
 
@@ -227,6 +238,7 @@ def _said(title: str, about: str) -> tuple[Figure, ...]:
     ),
     part="usefulness",
     doing="training on synthetic, testing on real",
+    responds=SPOILT,
 )
 def tstr(
     train: Sequences,
@@ -274,6 +286,7 @@ def tstr(
     ),
     part="usefulness",
     doing="training on real, testing on synthetic",
+    responds={**SPOILT, "dropped mode": "worse", "copied": "better"},
 )
 def trts(
     train: Sequences,
@@ -287,7 +300,8 @@ def trts(
     """Return how well a label is predicted for synthetic sequences after training on real ones.
 
     Figures as of `tstr`; the floor, TRTR, is the same model on the test sequences. A generator that draws only easy
-    cases is above it; one that draws a single class has what a trivial answer has.
+    cases is above it; one that draws a single class has what a trivial answer has, and
+    one that copies the training sequences does better than it should.
 
     Args:
         train: Real, trains the model.
@@ -316,6 +330,7 @@ def trts(
     ),
     part="usefulness",
     doing="training on real and synthetic together",
+    responds={**dict.fromkeys(SPOILT, "blind"), "reversed time": "worse", "collapsed": "worse"},
 )
 def augmented(
     train: Sequences,
