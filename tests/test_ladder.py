@@ -11,10 +11,11 @@ from vitalsynth.evaluation.ladder import RUNGS
 from vitalsynth.sequences import Column, Schema, Sequences
 
 QUICK = {"battery": {"judges": ("minirocket", "boosting")}}  # test_battery asks the others
-ELSEWHERE = {  # on data of their own, in tests/test_clinical_measures.py, test_dynamics.py and test_literature.py
+ELSEWHERE = {  # on data of their own: test_clinical_measures, test_dynamics, test_literature and test_utility
     *("gaps", "heartbeats"),
     *("autocorrelations", "cross_correlations", "marginals", "sliced_wasserstein", "spectra"),
     *("correlational_score", "discriminative_score", "predictive_score", "tsgbench"),
+    *("augmented", "forecast", "subgroups", "trts", "tstr"),
 }
 
 

@@ -86,12 +86,14 @@ def evaluate(
     if task and label:
         raise ValueError("--task says what the label is; leave out --label")
     label = tasks.check(task) if task else label
-    asked = listed(metrics) or [*scorecard.METRICS, *(["trts"] if task else [])]
+    asked = listed(metrics)
     judged: dict[str, _Judged] = {}
     entrants = _entrants(what, data, listed(drop), source or {}, held_out, count, checkpoint, seed, device)
     for entrant in _with_baselines(entrants, count, seed) if baselines else entrants:
         own = label or entrant.label
         more = _continuation(entrant, own, past_steps, seed, device) if past_steps and not entrant.baseline else []
+        if task and not asked:
+            more += scorecard.evaluate(entrant.train, entrant.test, entrant.synthetic, own, seed, metrics=["trts"])
         rows = _judge(entrant, own, asked, seed, quiet, more)
         if entrant.run is not None:
             entrant.run.add_evaluations(rows)

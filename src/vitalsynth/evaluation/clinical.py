@@ -15,7 +15,7 @@ from ..sequences import Sequences
 from .distances import between_means, channel_sums, correlations_apart, figures_beside_floor, of_values
 from .features import View
 from .fidelity import equal_parts
-from .measures import Unanswerable, Weights
+from .measures import Inapplicable, Weights
 from .metric import Figure, says
 
 CAP = 2000
@@ -74,7 +74,7 @@ def gaps(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = CAP
     """
     view = View.fit(train, test, synthetic)
     if not view.gaps.any():
-        raise Unanswerable("nothing is missing in any of the sets")
+        raise Inapplicable("nothing is missing in any of the sets")
     parts = equal_parts([train, test, synthetic], cap, seed)
     alive = [part.alive for part in parts]
     measured = [~np.isnan(part.values[..., view.gaps]) for part in parts]
@@ -160,7 +160,7 @@ def heartbeats(
     View.fit(train, test, synthetic)  # refuses sets that do not fit together
     in_mv = [column.name for column in train.schema.channels if column.unit == "mV"]
     if channel is None and not in_mv:
-        raise Unanswerable("no channel is in mV; name the electrocardiogram by `channel`")
+        raise Inapplicable("no channel is in mV; name the electrocardiogram by `channel`")
     name = channel or in_mv[0]
     parts = equal_parts([train, test, synthetic], cap, seed)
     found = [beating(part.channel(name), sampling_rate(part)) for part in parts]
@@ -183,10 +183,10 @@ def sampling_rate(sequences: Sequences) -> float:
     """
     unit = sequences.schema.step_unit
     if unit not in SECONDS:
-        raise Unanswerable(f"heartbeats need steps in seconds, not {unit or 'counted ones'}")
+        raise Inapplicable(f"heartbeats need steps in seconds, not {unit or 'counted ones'}")
     rate = 1 / (sequences.schema.step * SECONDS[unit])
     if rate <= 2 * BAND[1]:
-        raise Unanswerable(f"heartbeats need more than {2 * BAND[1]:.0f} samples a second, these have {rate:g}")
+        raise Inapplicable(f"heartbeats need more than {2 * BAND[1]:.0f} samples a second, these have {rate:g}")
     return rate
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 from rich.table import Table
 
 from .metric import Row
-from .scorecard import number, verdict, with_interval
+from .scorecard import NEARER, number, verdict, with_interval
 
 Tone = Literal["bad", "fair", "good", "unknown"]
 COPYING = "copying"
@@ -42,14 +42,15 @@ class Indicator:
 def tone(row: Row) -> Tone:
     """Return how a figure is to be taken.
 
-    Bad: it differs from real data, beyond chance. Good: no difference was found. Fair: useful, if less than real data.
+    Bad: it differs from real data, beyond chance. Good: no difference was found. Fair: useful, if less than real data;
+    or nearer to what was learned from, as anything that learns is where the held-out data are of other times or wards.
     """
     value, low, high, floor, trivial = (row[name] for name in ("value", "low", "high", "floor", "baseline"))
     if value is None or floor is None or low is None or high is None:
         return "unknown"
     if trivial is None:
         words = verdict(row)
-        return "good" if words.startswith("no ") else "bad"
+        return "good" if words.startswith("no ") else "fair" if words == NEARER else "bad"
     if row["better"] == "lower":
         low, high, floor, trivial = -high, -low, -floor, -trivial
     return "good" if high >= floor else "fair" if low > trivial else "bad"

@@ -30,7 +30,7 @@ from .distances import (
 )
 from .features import View
 from .fidelity import equal_parts
-from .measures import Unanswerable, Weights
+from .measures import Inapplicable, Weights
 from .metric import Figure, says
 
 CAP = 2000
@@ -144,7 +144,7 @@ def autocorrelations(
         ValueError: if the sets differ in columns or length, or one has fewer than 2 sequences.
     """
     if train.length < 2:
-        raise Unanswerable("sequences of a single step have no autocorrelation")
+        raise Inapplicable("sequences of a single step have no autocorrelation")
     longest = max(1, train.length // 4)
     lags = sorted({round(lag) for lag in np.linspace(1, longest, min(LAGS, longest)).tolist()})
     view = View.fit(train, test, synthetic)
@@ -201,7 +201,7 @@ def cross_correlations(
     parts = equal_parts([train, test, synthetic], cap, seed)
     numbers = [_numbers(view, part)[0] for part in parts]
     if numbers[0].shape[2] < 2:
-        raise Unanswerable("a single channel has no correlation with another")
+        raise Inapplicable("a single channel has no correlation with another")
     return figures_beside_floor(
         parts, correlations_apart([channel_sums(values) for values in numbers]), MEAN_AND_WORST, seed + 1
     )
@@ -261,7 +261,7 @@ def spectra(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = 
         ValueError: if the sets differ in columns or length, or one has fewer than 2 sequences.
     """
     if train.length < 2:
-        raise Unanswerable("sequences of a single step have no spectrum")
+        raise Inapplicable("sequences of a single step have no spectrum")
     view = View.fit(train, test, synthetic)
     parts = equal_parts([train, test, synthetic], cap, seed)
     chosen = [j for j, column in enumerate(train.schema.channels) if column.kind != "categorical"]
@@ -269,7 +269,7 @@ def spectra(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = 
     whole = [np.isfinite(values.sum(axis=1, keepdims=True)) for values in scaled]
     enough = np.min([own.sum(axis=(0, 1)) for own in whole], axis=0) >= min(FEWEST, len(parts[1]))
     if not enough.any():
-        raise Unanswerable(f"no channel has {FEWEST} sequences without a gap in every set")
+        raise Inapplicable(f"no channel has {FEWEST} sequences without a gap in every set")
     power = [
         np.abs(np.fft.rfft(np.nan_to_num(x), axis=1)[:, 1:]) ** 2 * own for x, own in zip(scaled, whole, strict=True)
     ]

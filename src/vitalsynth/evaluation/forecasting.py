@@ -126,7 +126,8 @@ def _per_sequence(steps: Steps, of: Float[ndarray, "steps targets"], n: int) -> 
     part="usefulness",
     doing="foretelling real sequences",
     responds={
-        **dict.fromkeys(["noise", "reversed time", "shuffled steps", "dropped mode", "collapsed"], "worse"),
+        "noise": "worse or blind",
+        **dict.fromkeys(["reversed time", "shuffled steps", "dropped mode", "collapsed"], "worse"),
         **dict.fromkeys(["permuted channels", "copied"], "blind"),
     },
 )

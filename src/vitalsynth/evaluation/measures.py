@@ -20,6 +20,10 @@ class Unanswerable(ValueError):
     """The data at hand cannot answer the question: too few subjects, one class only."""
 
 
+class Inapplicable(Unanswerable):
+    """The question does not arise for such data: gaps where nothing is missing, heartbeats of no electrocardiogram."""
+
+
 def resamples(subject: Shaped[ndarray, " n"], seed: int = 0, count: int = RESAMPLES) -> Weights:
     """Draw subjects with replacement; return how often each item counts in each resample."""
     _, position = np.unique(subject, return_inverse=True)

@@ -224,7 +224,8 @@ def _compared(
     Figure(
         *("nearest", "nearest to training data", "near floor"),
         "Of {n:.0f} synthetic sequences, the share whose nearest real one is of the training data rather than of the "
-        "held-out data, as if there were as many of both: 0.5 if nothing was copied, 1 if all was.",
+        "held-out data, as if there were as many of both: 0.5 if nothing was copied, 1 if all was. Held-out data of "
+        "another time or ward raise it, too.",
     ),
     Figure(
         *("near_copies", "near copies", "lower"),

@@ -10,15 +10,19 @@ from rich.table import Table
 from ..sequences import Sequences
 from . import leaks, metric
 from .calibration import calibration
-from .measures import Unanswerable
+from .measures import Inapplicable, Unanswerable
 from .metric import Metric, Row
 from .tasks import missing_classes, target
 
 AUROC = "two-sample AUROC"
-METRICS = ("two_sample", "battery", "mmd", "coverage", "copying", "violations", "tstr")
-"""What a scorecard asks, in this order, unless told otherwise."""
+METRICS = (
+    *("battery", "two_sample", "mmd", "marginals", "autocorrelations", "cross_correlations", "gaps", "heartbeats"),
+    *("coverage", "copying", "violations", "tstr"),
+)
+"""What a scorecard asks, in this order, unless told otherwise; what does not apply to the data is left out."""
 COPIES = "copies of the training data"
-NO_COPIES = "no more like the training data than chance"
+NO_COPIES = "no more copies of the training data than among real sequences"
+NEARER = "nearer to the training data than to those held out"
 
 
 def evaluate(
@@ -28,7 +32,7 @@ def evaluate(
     label: str | None = None,
     seed: int = 0,
     progress: Callable[[str], object] | None = None,
-    metrics: Iterable[str | Metric] = METRICS,
+    metrics: Iterable[str | Metric] = (),
 ) -> list[Row]:
     """Judge synthetic sequences; return one row of plain JSON values per figure.
 
@@ -44,7 +48,8 @@ def evaluate(
         label: What metrics predict: a static column, a channel or a task (`tasks`); None leaves those out.
         seed: Of everything random.
         progress: Told what is computed next.
-        metrics: Names of metrics of `vitalsynth.evaluation`, import paths, or functions.
+        metrics: Names of metrics of `vitalsynth.evaluation`, import paths, or functions; those of the scorecard by
+            default.
 
     Raises:
         ValueError: if the sets differ in columns or length, the training and test set share subjects or sequences, the
@@ -53,14 +58,18 @@ def evaluate(
     leaks.refuse(train, test)
     if label is not None:
         target(train, label)
-    chosen = [metric.find(each) if isinstance(each, str) else each for each in metrics]
+    asked = list(metrics)
+    chosen = [metric.find(each) if isinstance(each, str) else each for each in asked or METRICS]
     out: list[Row] = []
     for each in chosen:
         if metric.takes(each, "label") and label is None:
             continue
         if progress is not None:
             progress(metric.said(each).doing)
-        out += _answers(each, train, test, synthetic, label, seed)
+        try:
+            out += _answers(each, train, test, synthetic, label, seed)
+        except Inapplicable as reason:
+            out += [metric.unanswered(each, str(reason))] if asked else []
     return out
 
 
@@ -71,6 +80,8 @@ def _answers(
     settings = {name: value for name, value in given.items() if metric.takes(asked, name)}
     try:
         rows = metric.rows(asked, asked(train, test, synthetic, **settings), label)
+    except Inapplicable:
+        raise
     except Unanswerable as reason:
         return [metric.unanswered(asked, str(reason))]
     if "label" in settings and (missing := missing_classes(synthetic, str(label))):
@@ -102,7 +113,7 @@ def verdict(row: Row) -> str:
             return "closer to the held-out data than real data are: are they copies?"
         apart = value > row["floor_high"] and low > floor
         if row.get("part") == "copying":
-            return COPIES if apart else NO_COPIES
+            return NEARER if apart else "no nearer to the training data than chance"
         return "differs from real data" if apart else "no difference from real data found"
     if row.get("part") == "copying":
         return COPIES if low is not None and low > floor else NO_COPIES

@@ -55,7 +55,7 @@ def divide(train: Sequences, shown: Sequences, name: str) -> Iterator[tuple[str,
     ),
     part="fairness",
     doing="testing within subgroups",
-    responds={**dict.fromkeys(SPOILT, "blind"), "collapsed": "better"},
+    responds={**dict.fromkeys(SPOILT, "blind"), "collapsed": "better or blind"},
 )
 def subgroups(
     train: Sequences,
