@@ -507,8 +507,9 @@ def test_the_scorecard_of_a_ward(wards):
 
 
 def test_what_does_not_apply_is_left_out_unless_it_is_asked_for(three):
-    assert "missing rate, worst channel" not in {row["metric"] for row in evaluate(*three)}
-    (row,) = evaluate(*three, metrics=["gaps"])
+    apart = [replace(s, subject=s.subject + 1000 * k) for k, s in enumerate(three)]
+    assert "missing rate, worst channel" not in {row["metric"] for row in evaluate(*apart)}
+    (row,) = evaluate(*apart, metrics=["gaps"])
     assert row["value"] is None and row["about"] == "Not computed: nothing is missing in any of the sets."
 
 
