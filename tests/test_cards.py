@@ -41,6 +41,7 @@ def test_a_part_is_as_good_as_its_worst_figure():
         (USEFUL, "fair"),
         ({**USEFUL, "high": 0.81}, "good"),
         ({**USEFUL, "low": 0.45}, "bad"),
+        (row("coverage", 0.3, 0.25, 0.35, 0.9, "higher", baseline=0.0), "bad"),  # a third of what could be had
         (row("MAE", 3.0, 2.5, 3.5, 2.0, "lower", baseline=5.0), "fair"),
         (row("MAE", 2.2, 1.9, 2.5, 2.0, "lower", baseline=5.0), "good"),
         (COPIED, "bad"),

@@ -42,8 +42,9 @@ class Indicator:
 def tone(row: Row) -> Tone:
     """Return how a figure is to be taken.
 
-    Bad: it differs from real data, beyond chance. Good: no difference was found. Fair: useful, if less than real data;
-    or nearer to what was learned from, as anything that learns is where the held-out data are of other times or wards.
+    Good: no difference from real data was found. Fair: at least half of what real data gain over a trivial answer; or
+    nearer to what was learned from, as anything that learns is where the held-out data are of other times or wards.
+    Bad: less, or it differs from real data beyond chance.
     """
     value, low, high, floor, trivial = (row[name] for name in ("value", "low", "high", "floor", "baseline"))
     if value is None or floor is None or low is None or high is None:
@@ -52,8 +53,9 @@ def tone(row: Row) -> Tone:
         words = verdict(row)
         return "good" if words.startswith("no ") else "fair" if words == NEARER else "bad"
     if row["better"] == "lower":
-        low, high, floor, trivial = -high, -low, -floor, -trivial
-    return "good" if high >= floor else "fair" if low > trivial else "bad"
+        value, low, high, floor, trivial = -value, -high, -low, -floor, -trivial
+    half = (floor + trivial) / 2
+    return "good" if high >= floor else "fair" if low > trivial and value >= half else "bad"
 
 
 def indicators(rows: Iterable[Row]) -> dict[str, Indicator]:

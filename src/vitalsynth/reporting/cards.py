@@ -19,8 +19,9 @@ Cards = Mapping[str, list[Row]]
 
 RULE = (
     "A part is as good as its worst figure, which is named. Good: no difference from real data was found, by the "
-    "figures and sequences there are; more might find one. Fair: useful, if less than real data. Bad: it differs, "
-    "beyond chance. The order is that of the first figure's distance from its floor; copies come last."
+    "figures and sequences there are; more might find one. Fair: at least half of what real data gain over a trivial "
+    "answer. Bad: less, or it differs beyond chance. The order is that of the first figure's distance from its floor; "
+    "copies come last."
 )
 
 
