@@ -105,6 +105,15 @@ def frechet(
     ),
     part="fidelity",
     doing="learning an encoder of sequences (Context-FID)",
+    responds={
+        "noise": "worse",
+        "reversed time": "worse or blind",
+        "shuffled steps": "worse",
+        "permuted channels": "worse",
+        "dropped mode": "worse",
+        "collapsed": "worse",
+        "copied": "blind",
+    },
 )
 def context_fid(
     train: Sequences,
