@@ -29,7 +29,7 @@ LABEL = "warm"
 def climbers():
     """Return the names of the metrics that say how they answer the ladder."""
     found = {name: getattr(evaluation, name) for name in evaluation.__all__}
-    return [name for name, each in found.items() if metric.said(each).responds]
+    return [name for name, each in found.items() if metric.said(each).responds is not None]
 
 
 def sets():
@@ -69,10 +69,10 @@ def table():
     for name in climbers():
         if name not in newest:
             continue
-        row, promised = newest[name], metric.said(metric.find(name)).responds
+        row, asked = newest[name], metric.find(name)
         cells = []
         for rung, (response, value) in row["answers"].items():
-            broken = "" if ladder.kept(promised[rung], response) else "!"
+            broken = "" if ladder.kept(asked, rung, response) else "!"
             cells.append(f"{response}{broken} ({value:g})")
         value, low, high = row["honest"]
         lines.append(f"| {row['figure']} | {value:.3g} [{low:.3g}, {high:.3g}] | {' | '.join(cells)} |")

@@ -47,23 +47,22 @@ def three():
 
 def climbers():
     found = {name: getattr(evaluation, name) for name in evaluation.__all__}
-    return [name for name, each in found.items() if metric.said(each).responds and name not in ELSEWHERE]
+    return [name for name, each in found.items() if metric.said(each).responds is not None and name not in ELSEWHERE]
 
 
 @pytest.mark.parametrize("name", climbers())
 def test_every_metric_answers_as_it_says(name, three):
     asked = metric.find(name)
-    promised = metric.said(asked).responds
-    assert list(promised) == list(RUNGS)
+    assert {rung for rungs in metric.said(asked).responds.values() for rung in rungs} <= set(RUNGS)
     settings = QUICK.get(name, {}) | ({"label": "fast"} if metric.takes(asked, "label") else {})
     for answer in ladder.climb(asked, *three, **settings):
-        assert ladder.kept(promised[answer.rung], answer.response), answer
+        assert ladder.kept(asked, answer.rung, answer.response), answer
 
 
 def test_the_strong_ones_are_asked_and_none_is_blind_to_all():
     assert {"two_sample", "battery", "mmd", "coverage", "copying"} <= set(climbers())
     for name in climbers():
-        assert "worse" in metric.said(metric.find(name)).responds.values(), name
+        assert metric.said(metric.find(name)).responds["worse"], name
 
 
 def a_row(value, low=None, high=None, floor=(None, None), better="near floor"):

@@ -42,15 +42,7 @@ COUNTED = " ({n:.0f} test and {n:.0f} synthetic sequences)."
     ),
     part="fidelity",
     doing="comparing when things are measured",
-    responds={
-        "noise": "blind",
-        "reversed time": "blind",
-        "shuffled steps": "blind",
-        "permuted channels": "blind",
-        "dropped mode": "blind",
-        "collapsed": "worse",
-        "copied": "blind",
-    },
+    responds={"worse": ("collapsed",)},
 )
 def gaps(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = CAP, seed: int = 0) -> dict[str, float]:
     """Return how far missing rates, times since the last measurement and joint measurement are from those of test ones.
@@ -122,15 +114,7 @@ def ages(measured: Bool[ndarray, "n length c"], alive: Bool[ndarray, "n length"]
     ),
     part="fidelity",
     doing="looking for heartbeats",
-    responds={
-        "noise": "worse",
-        "reversed time": "blind",
-        "shuffled steps": "worse",
-        "permuted channels": "blind",
-        "dropped mode": "worse",
-        "collapsed": "worse",
-        "copied": "blind",
-    },
+    responds={"worse": ("noise", "shuffled steps", "dropped mode", "collapsed")},
 )
 def heartbeats(
     train: Sequences,

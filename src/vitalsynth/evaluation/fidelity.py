@@ -138,13 +138,8 @@ def shuffled_mmd(
     part="fidelity",
     doing="comparing distributions (MMD)",
     responds={
-        "noise": "worse",
-        "reversed time": "worse or blind",
-        "shuffled steps": "worse or blind",
-        "permuted channels": "worse or blind",
-        "dropped mode": "worse or blind",
-        "collapsed": "worse",
-        "copied": "blind",
+        "worse": ("noise", "collapsed"),
+        "worse or blind": ("reversed time", "shuffled steps", "permuted channels", "dropped mode"),
     },
 )
 def mmd(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = 1000, seed: int = 0) -> dict[str, float]:
@@ -184,13 +179,8 @@ def mmd(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = 1000
     part="fidelity",
     doing="comparing distributions of paths (signatures)",
     responds={
-        "noise": "worse",
-        "reversed time": "worse",
-        "shuffled steps": "worse or blind",
-        "permuted channels": "worse",
-        "dropped mode": "worse or blind",
-        "collapsed": "worse",
-        "copied": "blind",
+        "worse": ("noise", "reversed time", "permuted channels", "collapsed"),
+        "worse or blind": ("shuffled steps", "dropped mode"),
     },
 )
 def signature_mmd(

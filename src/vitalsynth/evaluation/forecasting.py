@@ -126,9 +126,8 @@ def _per_sequence(steps: Steps, of: Float[ndarray, "steps targets"], n: int) -> 
     part="usefulness",
     doing="foretelling real sequences",
     responds={
-        "noise": "worse or blind",
-        **dict.fromkeys(["reversed time", "shuffled steps", "dropped mode", "collapsed"], "worse"),
-        **dict.fromkeys(["permuted channels", "copied"], "blind"),
+        "worse": ("reversed time", "shuffled steps", "dropped mode", "collapsed"),
+        "worse or blind": ("noise",),
     },
 )
 def forecast(

@@ -57,13 +57,8 @@ def _root(covariance: Float[ndarray, "k k"]) -> Float[ndarray, "k k"]:
     part="fidelity",
     doing="comparing features (Fréchet distance)",
     responds={
-        "noise": "worse",
-        "reversed time": "worse or blind",
-        "shuffled steps": "worse",
-        "permuted channels": "worse or blind",
-        "dropped mode": "worse or blind",
-        "collapsed": "worse",
-        "copied": "blind",
+        "worse": ("noise", "shuffled steps", "collapsed"),
+        "worse or blind": ("reversed time", "permuted channels", "dropped mode"),
     },
 )
 def frechet(
@@ -106,13 +101,8 @@ def frechet(
     part="fidelity",
     doing="learning an encoder of sequences (Context-FID)",
     responds={
-        "noise": "worse",
-        "reversed time": "worse or blind",
-        "shuffled steps": "worse",
-        "permuted channels": "worse",
-        "dropped mode": "worse",
-        "collapsed": "worse",
-        "copied": "blind",
+        "worse": ("noise", "shuffled steps", "permuted channels", "dropped mode", "collapsed"),
+        "worse or blind": ("reversed time",),
     },
 )
 def context_fid(

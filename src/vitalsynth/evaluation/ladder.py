@@ -145,9 +145,9 @@ def climb(
         yield Answer(name, ends[0], tuple(ends[1:]), base["floor"], _response(base, *spoilt))
 
 
-def kept(promised: str, response: str) -> bool:
-    """Return whether an answer is what was promised, such as `worse` or `worse or blind`."""
-    return response in promised.split(" or ")
+def kept(asked: Metric, rung: str, response: str) -> bool:
+    """Return whether an answer to a rung is what a metric promised, such as `worse` or `worse or blind`."""
+    return response in metric.said(asked).promised(rung).split(" or ")
 
 
 def _interval(row: metric.Row) -> metric.Interval:

@@ -64,23 +64,27 @@ class Said:
         figures: In the order of the scorecard.
         part: Of the scorecard: fidelity, coverage, plausibility, usefulness, copying.
         doing: What is done while it is computed, for a progress line.
-        responds: How its first figure answers each rung of the corruption ladder (`ladder`): worse, blind or better;
-            `worse or blind` where that depends on the data.
+        responds: Rungs of the corruption ladder (`ladder`) by how its first figure answers them: worse or better, or
+            `worse or blind` where that depends on the data; it is blind to all others. None if nothing is promised.
     """
 
     figures: tuple[Figure, ...]
     part: str
     doing: str
-    responds: Mapping[str, str]
+    responds: Mapping[str, Sequence[str]] | None
+
+    def promised(self, rung: str) -> str:
+        """Return how the first figure answers a rung."""
+        return next((answer for answer, rungs in (self.responds or {}).items() if rung in rungs), "blind")
 
 
 def says(
-    *figures: Figure, part: str, doing: str, responds: Mapping[str, str] | None = None
+    *figures: Figure, part: str, doing: str, responds: Mapping[str, Sequence[str]] | None = None
 ) -> Callable[[Metric], Metric]:
     """Note what a metric says of itself; see `Said`."""
 
     def note(metric: Metric) -> Metric:
-        metric.said = Said(figures, part, doing, responds or {})  # type: ignore[attr-defined]
+        metric.said = Said(figures, part, doing, responds)  # type: ignore[attr-defined]
         return metric
 
     return note
@@ -89,7 +93,7 @@ def says(
 def said(metric: Metric) -> Said:
     """Return what a metric says of itself, or the little that can be said of one that says nothing."""
     name = getattr(metric, "__name__", str(metric))
-    plain = Said((Figure("*", f"{name}: {{key}}", "near floor", f"As {name} computes it."),), "other", name, {})
+    plain = Said((Figure("*", f"{name}: {{key}}", "near floor", f"As {name} computes it."),), "other", name, None)
     return getattr(metric, "said", plain)
 
 

@@ -39,13 +39,8 @@ MADE = " ({n:.0f} test and {n:.0f} synthetic sequences)."
     part="coverage",
     doing="looking for real sequences that nothing synthetic is near (coverage)",
     responds={
-        "noise": "worse",
-        "reversed time": "worse or blind",
-        "shuffled steps": "worse",
-        "permuted channels": "worse",
-        "dropped mode": "worse",
-        "collapsed": "worse",
-        "copied": "blind",
+        "worse": ("noise", "shuffled steps", "permuted channels", "dropped mode", "collapsed"),
+        "worse or blind": ("reversed time",),
     },
 )
 def coverage(
@@ -86,13 +81,9 @@ def coverage(
     part="coverage",
     doing="looking for synthetic sequences that nothing real is near (precision)",
     responds={
-        "noise": "worse",
-        "reversed time": "worse or blind",
-        "shuffled steps": "worse",
-        "permuted channels": "worse",
-        "dropped mode": "blind",
-        "collapsed": "blind or better",
-        "copied": "blind",
+        "worse": ("noise", "shuffled steps", "permuted channels"),
+        "worse or blind": ("reversed time",),
+        "blind or better": ("collapsed",),
     },
 )
 def precision(
@@ -121,13 +112,9 @@ def precision(
     part="coverage",
     doing="looking for real sequences that are not among synthetic ones (recall)",
     responds={
-        "noise": "better or blind",
-        "reversed time": "worse or blind",
-        "shuffled steps": "worse or blind",
-        "permuted channels": "blind",
-        "dropped mode": "worse",
-        "collapsed": "worse",
-        "copied": "blind",
+        "better or blind": ("noise",),
+        "worse or blind": ("reversed time", "shuffled steps"),
+        "worse": ("dropped mode", "collapsed"),
     },
 )
 def recall(
@@ -155,13 +142,9 @@ def recall(
     part="coverage",
     doing="counting the real neighbourhoods of synthetic sequences (density)",
     responds={
-        "noise": "worse",
-        "reversed time": "worse or blind",
-        "shuffled steps": "worse",
-        "permuted channels": "worse",
-        "dropped mode": "blind",
-        "collapsed": "worse or better or unclear",
-        "copied": "blind",
+        "worse": ("noise", "shuffled steps", "permuted channels"),
+        "worse or blind": ("reversed time",),
+        "worse or better or unclear": ("collapsed",),
     },
 )
 def density(
@@ -234,15 +217,7 @@ def _compared(
     ),
     part="copying",
     doing="looking for copies of the training data",
-    responds={
-        "noise": "blind",
-        "reversed time": "blind",
-        "shuffled steps": "blind",
-        "permuted channels": "blind",
-        "dropped mode": "blind",
-        "collapsed": "blind",
-        "copied": "worse",
-    },
+    responds={"worse": ("copied",)},
 )
 def copying(
     train: Sequences, test: Sequences, synthetic: Sequences, cap: int = 1000, most: int = 5000, seed: int = 0
