@@ -22,6 +22,7 @@ from scipy.stats import t
 
 from vitalsynth.evaluation import literature, two_sample
 from vitalsynth.evaluation.baselines import block_bootstrap, gaussian
+from vitalsynth.evaluation.tsgbench import MEASURES
 
 CASES = {
     "time-reversed": lambda train, test: replace(train, values=train.values[:, ::-1].copy()),
@@ -46,7 +47,7 @@ def measure(train, test, synthetic, repeats):
         "correlational": literature.over_judges(
             lambda: literature.correlations_off(fifth(same), fifth(made)), FIFTHS, 0
         ),
-        "tsgbench": {key: of(same.double().numpy(), made.double().numpy()) for key, of in literature.MEASURES.items()},
+        "tsgbench": {key: of(same.double().numpy(), made.double().numpy()) for key, of in MEASURES.items()},
         "two_sample": two_sample(train, test, synthetic),
     }
 
@@ -57,7 +58,7 @@ def table(found):
         "discriminative",
         "predictive",
         "correlational",
-        *map(str.upper, literature.MEASURES),
+        *map(str.upper, MEASURES),
         "two-sample AUROC (floor)",
     ]
     print(f"| windows | {' | '.join(titles)} |\n{'|---' * (1 + len(titles))}|")

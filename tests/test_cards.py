@@ -9,7 +9,7 @@ import pytest
 from vitalsynth import sources
 from vitalsynth.cli import main
 from vitalsynth.evaluation import comparison, metric
-from vitalsynth.evaluation.neighbours import neighbours
+from vitalsynth.evaluation.nearest import find_nearest
 from vitalsynth.reporting import cards
 
 
@@ -75,18 +75,18 @@ def test_every_form_says_the_same(tmp_path):
     assert not (tmp_path / "card.pdf").exists()
 
 
-def test_neighbours_by_hand():
+def test_who_is_nearest():
     s = sources.sines(count=300, length=12, channels=2, seed=1)
     train, test, other = (s.take(slice(100 * j, 100 * (j + 1))) for j in range(3))
-    honest, copied = neighbours(train, test, other), neighbours(train, test, train)
+    honest, copied = find_nearest(train, test, other), find_nearest(train, test, train)
     assert 0.3 < honest.closer < 0.7
     assert copied.closer == 1 and np.allclose(copied.to_train, 0, atol=1e-6)
     np.testing.assert_array_equal(train.subject[copied.in_train], copied.synthetic.subject)
     away = replace(other, values=other.values + 2 * train.values.std(axis=(0, 1)))
-    assert neighbours(train, test, away).closer == 0
+    assert find_nearest(train, test, away).closer == 0
     # A shift of every value by c standard deviations is c away from what it was.
     shifted = replace(train, values=train.values + 0.01 * train.values.std(axis=(0, 1)))
-    np.testing.assert_allclose(neighbours(train, test, shifted).to_train, 0.01, rtol=1e-3)
+    np.testing.assert_allclose(find_nearest(train, test, shifted).to_train, 0.01, rtol=1e-3)
 
 
 def test_evaluate_compares_and_writes_a_card(tmp_path, capsys):
@@ -111,3 +111,6 @@ def test_evaluate_compares_and_writes_a_card(tmp_path, capsys):
     assert "c.csv" in page and "b at step 2" in page and "TSTR" not in page
     assert main([*asked, "--metrics", "mmdd"]) == 2
     assert "did you mean 'mmd'" in capsys.readouterr().err
+    for name in ("json.dumps", "json.decoder", "verdict"):
+        assert main([*asked, "--metrics", name]) == 2
+        assert f"{name} is no function of (train, test, synthetic)" in capsys.readouterr().err

@@ -17,12 +17,19 @@ from vitalsynth.evaluation import (
     correlational_score,
     discriminative_score,
     ladder,
-    literature,
     measures,
     predictive_score,
     tsgbench,
 )
 from vitalsynth.evaluation.literature import TinyGRU, foretold, over_judges, told_apart
+from vitalsynth.evaluation.tsgbench import (
+    autocorrelation_difference,
+    euclidean_distances,
+    kurtosis_difference,
+    marginal_distribution_difference,
+    skewness_difference,
+    warped_distances,
+)
 from vitalsynth.sequences import Column, Schema, Sequences
 
 QUICK = {"iterations": 150, "repeats": 2}
@@ -59,8 +66,8 @@ def test_skewness_and_kurtosis_are_scipys(pair):
     flat = [x.reshape(-1, 3) for x in pair]
     unbiased = ((len(flat[0]) - 1) / len(flat[0])) ** 1.5
     skew, kurtosis = ([of(x, axis=0) for x in flat] for of in (stats.skew, stats.kurtosis))
-    assert literature.skewness_difference(*pair) == pytest.approx(np.abs(skew[0] - skew[1]).mean() * unbiased)
-    assert literature.kurtosis_difference(*pair) == pytest.approx(np.abs(kurtosis[0] - kurtosis[1]).mean())
+    assert skewness_difference(*pair) == pytest.approx(np.abs(skew[0] - skew[1]).mean() * unbiased)
+    assert kurtosis_difference(*pair) == pytest.approx(np.abs(kurtosis[0] - kurtosis[1]).mean())
 
 
 def test_the_autocorrelation_difference_step_by_step(pair):
@@ -72,7 +79,7 @@ def test_the_autocorrelation_difference_step_by_step(pair):
     each = [
         np.sqrt(sum((of(pair[0][..., j], lag) - of(pair[1][..., j], lag)) ** 2 for lag in range(7))) for j in range(3)
     ]
-    assert literature.autocorrelation_difference(*pair) == pytest.approx(np.mean(each))
+    assert autocorrelation_difference(*pair) == pytest.approx(np.mean(each))
 
 
 def test_the_marginal_distribution_difference_bin_by_bin(pair):
@@ -84,8 +91,8 @@ def test_the_marginal_distribution_difference_bin_by_bin(pair):
             width, middle = borders[1] - borders[0], (borders[1:] + borders[:-1]) / 2
             counted = np.abs(made[:, t, j, None] - middle) < width / 2
             each.append(np.abs(counted.mean(axis=0) / width - known).mean())
-    assert literature.marginal_distribution_difference(real, made) == pytest.approx(np.mean(each))
-    assert literature.marginal_distribution_difference(real, real) > 0  # the largest and smallest value are forgotten
+    assert marginal_distribution_difference(real, made) == pytest.approx(np.mean(each))
+    assert marginal_distribution_difference(real, real) > 0  # the largest and smallest value are forgotten
 
 
 def test_distances_of_pairs_one_by_one(pair):
@@ -96,9 +103,9 @@ def test_distances_of_pairs_one_by_one(pair):
 
     few = [x[:3, :5] for x in pair]
     wanted = [np.sqrt(warped(x, y, 4, 4)) for x, y in zip(*few, strict=True)]
-    np.testing.assert_allclose(literature.warped_distances(*few), wanted)
+    np.testing.assert_allclose(warped_distances(*few), wanted)
     wanted = [np.mean([np.linalg.norm(x[:, j] - y[:, j]) for j in range(3)]) for x, y in zip(*few, strict=True)]
-    np.testing.assert_allclose(literature.euclidean_distances(*few), wanted)
+    np.testing.assert_allclose(euclidean_distances(*few), wanted)
 
 
 def test_a_constant_beats_real_data_in_distance_of_pairs():

@@ -16,7 +16,7 @@ from rich.console import Console
 from .. import checkpoints, runs, sampling, sources
 from ..evaluation import comparison, scorecard, tasks
 from ..evaluation.baselines import BASELINES
-from ..evaluation.neighbours import neighbours
+from ..evaluation.nearest import find_nearest
 from ..reporting import cards
 from ..runs import Run
 from ..sequences import Sequences, listed
@@ -216,7 +216,7 @@ def _report(path: str, judged: dict[str, _Judged], seed: int) -> None:
             "They were not judged against the same held-out sequences, so that differences between them are those of "
             "the sequences, too; runs trained with the same --seed and --held_out hold out the same."
         )
-    nearest = {name: neighbours(each.train, each.test, each.synthetic, seed=seed) for name, each in entrants.items()}
+    nearest = {name: find_nearest(each.train, each.test, each.synthetic, seed=seed) for name, each in entrants.items()}
     cards.write(
         path,
         {name: each.rows for name, each in judged.items()},

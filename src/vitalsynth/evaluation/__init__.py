@@ -12,11 +12,12 @@ from .dynamics import autocorrelations, cross_correlations, marginals, sliced_wa
 from .fidelity import kid, mmd, signature_mmd
 from .forecasting import forecast
 from .frechet import context_fid, frechet
-from .literature import correlational_score, discriminative_score, predictive_score, tsgbench
-from .nearness import copying, coverage, density, precision, recall
+from .literature import correlational_score, discriminative_score, predictive_score
+from .neighbours import copying, coverage, density, precision, recall
 from .plausibility import violations
 from .scorecard import evaluate, table, verdict
 from .subgroups import subgroups
+from .tsgbench import tsgbench
 from .utility import augmented, trts, tstr
 
 __all__ = [

@@ -110,8 +110,10 @@ def find(path: str) -> Metric:
         ValueError: if there is none.
     """
     metric: Any = locate(path if "." in path else f"{__package__}.{path}")
-    if not callable(metric):
-        raise ValueError(f"{path} is not a function, so it is no metric")
+    try:
+        inspect.signature(metric).bind("train", "test", "synthetic", **{"label": ""} if takes(metric, "label") else {})
+    except (TypeError, ValueError):
+        raise ValueError(f"{path} is no function of (train, test, synthetic), so it is no metric") from None
     return cast(Metric, metric)
 
 

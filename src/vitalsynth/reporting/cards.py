@@ -9,7 +9,7 @@ from typing import Any
 
 from ..evaluation import comparison
 from ..evaluation.metric import Row
-from ..evaluation.neighbours import Neighbours
+from ..evaluation.nearest import Nearest
 from ..evaluation.scorecard import number, with_interval
 from ..storage import atomic_path
 from . import figures
@@ -32,7 +32,7 @@ def write(
     title: str,
     about: str,
     notes: Sequence[str] = (),
-    nearest: Mapping[str, Neighbours],
+    nearest: Mapping[str, Nearest],
 ) -> None:
     """Write scorecards in the form that the file's name asks for: .html, .md, .tex or .json; whole or not at all.
 
@@ -42,7 +42,7 @@ def write(
         title: Heading.
         about: A line below it: what was compared.
         notes: Sentences for the top.
-        nearest: What `evaluation.neighbours` found of each cohort, for pictures; a page shows them.
+        nearest: What `evaluation.nearest` found of each cohort, for pictures; a page shows them.
 
     Raises:
         ValueError: if the name ends otherwise.
@@ -64,7 +64,7 @@ def check(path: str | Path) -> None:
         raise ValueError(f"{path}: a scorecard is written as {', '.join(FORMS)}; let its name end so")
 
 
-def _html(cards: Cards, title: str, about: str, notes: list[str], nearest: Mapping[str, Neighbours]) -> str:
+def _html(cards: Cards, title: str, about: str, notes: list[str], nearest: Mapping[str, Nearest]) -> str:
     parts = list(dict.fromkeys(row["part"] for rows in cards.values() for row in rows))
     nothing = comparison.Indicator("unknown", "not asked", 0, 0)
     summary = [(name, comparison.indicators(rows)) for name, rows in cards.items()]
@@ -108,7 +108,7 @@ def _table(cards: Cards) -> list[dict[str, Any]]:
     return out
 
 
-def _nearest(name: str, found: Neighbours) -> Section:
+def _nearest(name: str, found: Nearest) -> Section:
     channels = [column.name for column in found.train.schema.channels][: min(3, CHANNELS)]
     lead = (
         f"{found.closer:.0%} of the synthetic sequences are closer to a training sequence than half of the held-out "
@@ -122,7 +122,7 @@ def _nearest(name: str, found: Neighbours) -> Section:
     return Section(f"nearest-{name}", f"Nearest real sequences: {name}", lead, tuple(pictures))
 
 
-def _markdown(cards: Cards, title: str, about: str, notes: list[str], nearest: Mapping[str, Neighbours]) -> str:
+def _markdown(cards: Cards, title: str, about: str, notes: list[str], nearest: Mapping[str, Nearest]) -> str:
     parts = list(dict.fromkeys(row["part"] for rows in cards.values() for row in rows))
     lines = [f"# {title}", "", about, "", *(f"- {note}" for note in notes), "", RULE, ""]
     lines += [_pipes(["", *parts]), _pipes(["---"] * (len(parts) + 1))]
@@ -142,7 +142,7 @@ def _pipes(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def _latex(cards: Cards, title: str, about: str, notes: list[str], nearest: Mapping[str, Neighbours]) -> str:
+def _latex(cards: Cards, title: str, about: str, notes: list[str], nearest: Mapping[str, Nearest]) -> str:
     rows = [
         [row["figure"], row["floor"], *(f"{cell['value']} {cell['interval']}".strip() for cell in row["cells"])]
         for row in _table(cards)
@@ -175,7 +175,7 @@ def _escaped(text: str) -> str:
     return "".join(special.get(c, c) for c in text)
 
 
-def _json(cards: Cards, title: str, about: str, notes: list[str], nearest: Mapping[str, Neighbours]) -> str:
+def _json(cards: Cards, title: str, about: str, notes: list[str], nearest: Mapping[str, Nearest]) -> str:
     record = {
         "title": title,
         "about": about,
@@ -193,5 +193,5 @@ def _json(cards: Cards, title: str, about: str, notes: list[str], nearest: Mappi
     return json.dumps(record, indent=2, allow_nan=False) + "\n"
 
 
-Writer = Callable[[Cards, str, str, list[str], Mapping[str, Neighbours]], str]
+Writer = Callable[[Cards, str, str, list[str], Mapping[str, Nearest]], str]
 FORMS: dict[str, Writer] = {".html": _html, ".md": _markdown, ".tex": _latex, ".json": _json}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from ...evaluation.neighbours import Neighbours
+from ...evaluation.nearest import Nearest
 from .channels import time_axis
 from .limits import axis_limits
 from .style import REAL, SYNTHETIC, blank, labels, styled, title
@@ -14,7 +14,7 @@ SHOWN = {"closest": 0.0, "halfway": 0.5, "farthest": 1.0}
 
 
 @styled
-def nearest_distances(found: Neighbours) -> Figure:
+def nearest_distances(found: Nearest) -> Figure:
     """Draw what share of sequences lies within a distance of its nearest neighbour.
 
     A generator that copies has its line left of the one between real people.
@@ -36,7 +36,7 @@ def nearest_distances(found: Neighbours) -> Figure:
 
 
 @styled
-def nearest(found: Neighbours, name: str) -> Figure:
+def nearest(found: Nearest, name: str) -> Figure:
     """Draw one channel of the synthetic sequence closest to the training set, of one halfway, and of the farthest.
 
     Each stands with its nearest training sequence and its nearest held-out one.

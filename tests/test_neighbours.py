@@ -7,7 +7,7 @@ import pytest
 
 from vitalsynth.evaluation import copying, coverage, density, evaluate, precision, recall, scorecard, verdict
 from vitalsynth.evaluation.measures import Unanswerable
-from vitalsynth.evaluation.nearness import _evened
+from vitalsynth.evaluation.neighbours import _evened
 from vitalsynth.sequences import Column, Schema, Sequences
 
 
