@@ -143,6 +143,15 @@ def test_trts_of_the_test_set_is_trtr_and_of_noise_is_chance(three, rng):
     assert trts(train, test, with_static(test, "died", 1.0), "died", predictor="linear")["auroc"] == 0.5
 
 
+def test_more_synthetic_sequences_than_real_ones_may_teach(three):
+    few, test, more = three[0].take(slice(40)), three[1], three[2]
+    as_many, thrice = (tstr(few, test, more, "age", predictor="linear", times=times) for times in (1, 3))
+    assert (as_many["trained_on"], thrice["trained_on"]) == (40, 120)
+    assert thrice["r2"] > as_many["r2"] and thrice["r2_floor"] == as_many["r2_floor"]
+    scarce = tstr(three[0], test, more.take(slice(50)), "age", predictor="linear", times=3)
+    assert scarce["trained_on"] == 48  # against 16 real ones
+
+
 def test_augmentation_helps_with_more_of_the_same_and_not_with_noise(three, rng):
     few, test, more = three[0].take(slice(40)), three[1], three[2]
     helped = augmented(few, test, more, "age", predictor="linear")

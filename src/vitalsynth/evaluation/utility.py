@@ -92,11 +92,11 @@ class Trial:
         predictor: Predictor,
         cap: int,
         seed: int,
-        equal: bool = True,
+        times: int | None = 1,
     ) -> Trial:
-        """Find the samples of every set, as many synthetic as real ones if `equal`, and at most `cap`.
+        """Find the samples of every set: at most `cap` real ones, and `times` as many synthetic ones.
 
-        Of the test set all count, unless there is a sample a step.
+        None: as many of each as there are, up to `cap`. Of the test set all count, unless there is a sample a step.
 
         Raises:
             ValueError: if the label is unknown, or the sets differ in columns.
@@ -111,8 +111,8 @@ class Trial:
             raise Unanswerable(f"no synthetic sequence has a value of {label!r}")
         rng = np.random.default_rng(seed)
         some = lambda samples, most: samples.take(np.sort(rng.permutation(len(samples))[:most]))  # noqa: E731
-        count = min(cap, len(own), len(made)) if equal else cap
-        made, own = some(made, count), some(own, count)
+        count = cap if times is None else max(1, min(cap, len(own), len(made) // times))
+        made, own = some(made, count * (times or 1)), some(own, count)
         asked = some(asked, cap) if target.stepwise else asked
         cases = asked.shown()
         view = View.fit(own.sequences, cases, made.shown())
@@ -241,15 +241,16 @@ def tstr(
     cap: int = CAP,
     kernels: int = KERNELS,
     seed: int = 0,
+    times: int = 1,
 ) -> dict[str, float]:
     """Return how well a label is predicted for real test sequences after training on synthetic ones.
 
     Figures of a class: `auroc` (macro one-versus-rest for many classes), `accuracy`, `balanced_accuracy` and, for two
     classes, `average_precision` of class 1; of a number `r2` and `mae`, and where it is scored in buckets, `kappa`; of
-    several labels the mean `auroc`. The floor is TRTR. Both models are trained on the same number of samples; intervals
-    are over the test subjects. A class that the synthetic ones lack is never predicted, and costs what that costs. For
-    the balanced accuracy probabilities are divided by how frequent each class was in training, or a rare one would
-    never be predicted.
+    several labels the mean `auroc`. The floor is TRTR. Both models are trained on the same number of samples, or TSTR
+    on `times` as many, for a generator can draw more than there were; intervals are over the test subjects. A class
+    that the synthetic ones lack is never predicted, and costs what that costs. For the balanced accuracy probabilities
+    are divided by how frequent each class was in training, or a rare one would never be predicted.
 
     Args:
         train: Real, trains TRTR.
@@ -260,14 +261,15 @@ def tstr(
         cap: Most samples to train on.
         kernels: Random kernels of the features.
         seed: Of the choice, the predictor and the bootstrap.
+        times: Synthetic samples for each real one.
 
     Raises:
         ValueError: if the label is unknown, or the test or training set has but one class or value.
     """
-    trial = Trial.of(train, test, synthetic, label, predictors.find(predictor, kernels), cap, seed)
+    trial = Trial.of(train, test, synthetic, label, predictors.find(predictor, kernels), cap, seed, times)
     value, floor = (trial.trained(part)(trial.test) for part in (trial.synthetic, trial.train))
     figures = _figures(trial, (trial.test, value), (trial.test, floor), trial.trivial())
-    return {**figures, "trained_on": float(len(trial.train.x)), "tested_on": float(len(trial.cases))}
+    return {**figures, "trained_on": float(len(trial.synthetic.x)), "tested_on": float(len(trial.cases))}
 
 
 @says(
@@ -350,7 +352,7 @@ def augmented(
     Raises:
         ValueError: as `tstr`.
     """
-    trial = Trial.of(train, test, synthetic, label, predictors.find(predictor), cap, seed, equal=False)
+    trial = Trial.of(train, test, synthetic, label, predictors.find(predictor), cap, seed, times=None)
     both, alone = (trial.trained(part)(trial.test) for part in (trial.train.beside(trial.synthetic), trial.train))
     figures = _figures(trial, (trial.test, both), (trial.test, alone), trial.trivial())
     first = next(iter(figures))
