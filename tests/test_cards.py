@@ -33,25 +33,6 @@ def test_a_part_is_as_good_as_its_worst_figure():
     assert (unknown.tone, unknown.words, unknown.figures) == ("unknown", "Not computed: too few", 0)
 
 
-@pytest.mark.parametrize(
-    ("figure", "tone"),
-    [
-        (GOOD, "good"),
-        (POOR, "bad"),
-        (USEFUL, "fair"),
-        ({**USEFUL, "high": 0.81}, "good"),
-        ({**USEFUL, "low": 0.45}, "bad"),
-        (row("coverage", 0.3, 0.25, 0.35, 0.9, "higher", baseline=0.0), "bad"),  # a third of what could be had
-        (row("MAE", 3.0, 2.5, 3.5, 2.0, "lower", baseline=5.0), "fair"),
-        (row("MAE", 2.2, 1.9, 2.5, 2.0, "lower", baseline=5.0), "good"),
-        (COPIED, "bad"),
-        ({**GOOD, "low": None}, "unknown"),
-    ],
-)
-def test_the_tone_of_a_figure(figure, tone):
-    assert comparison.tone(figure) == tone
-
-
 def test_copies_come_last_however_good_they_look():
     assert comparison.ranked({"poor": [POOR], "copy": [GOOD, COPIED], "good": [GOOD]}) == ["good", "poor", "copy"]
 

@@ -8,11 +8,9 @@ from scipy.special import gammaln
 from scipy.stats import wasserstein_distance
 
 from families import cohort
-from vitalsynth import sources
 from vitalsynth.evaluation import (
     autocorrelations,
     cross_correlations,
-    ladder,
     marginals,
     measures,
     sliced_wasserstein,
@@ -141,26 +139,3 @@ def test_what_cannot_be_compared_is_said():
             metric(single, single, single)
     with pytest.raises(measures.Unanswerable, match="no column has enough"):
         cross_correlations(*[plain(np.ones((40, 5, 2)))] * 3)
-
-
-@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.__name__)
-def test_each_answers_the_ladder_as_it_says(metric):
-    rest, honest = sources.read("icu-demo").split(0.25, 0)
-    train, test = rest.split(1 / 3, 0)
-    for answer in ladder.climb(metric, train, test, honest, cap=300):
-        assert ladder.kept(metric, answer.rung, answer.response), answer
-
-
-def test_sliced_wasserstein_answers_the_ladder_as_it_says():
-    """Where the channels of a Gaussian process, the same in both directions of time, go together."""
-
-    root = np.linalg.cholesky(np.full((3, 3), 0.7) + 0.3 * np.eye(3))
-
-    def make(seed):
-        noise = np.random.default_rng(seed).standard_normal((300, 24, 3)) @ root.T
-        for t in range(1, 24):
-            noise[:, t] = 0.9 * noise[:, t - 1] + np.sqrt(1 - 0.9**2) * noise[:, t]
-        return plain(noise)
-
-    for answer in ladder.climb(sliced_wasserstein, *map(make, range(3))):
-        assert ladder.kept(sliced_wasserstein, answer.rung, answer.response), answer

@@ -16,7 +16,6 @@ from families import cohort
 from vitalsynth.evaluation import (
     correlational_score,
     discriminative_score,
-    ladder,
     measures,
     predictive_score,
     tsgbench,
@@ -174,9 +173,3 @@ def test_gaps_are_not_theirs_to_judge():
     for metric in (discriminative_score, predictive_score, correlational_score, tsgbench):
         with pytest.raises(measures.Unanswerable, match="without gaps"):
             metric(cohort(), cohort(), cohort())
-
-
-def test_the_correlational_score_answers_the_ladder_as_it_says():
-    answers = ladder.climb(correlational_score, *(coupled(1000, seed, length=12) for seed in range(3)))
-    for answer in answers:
-        assert ladder.kept(correlational_score, answer.rung, answer.response), answer

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vitalsynth.evaluation import copying, coverage, density, evaluate, precision, recall, scorecard, verdict
+from vitalsynth.evaluation import copying, coverage, density, evaluate, precision, recall, verdict, verdicts
 from vitalsynth.evaluation.measures import Unanswerable
 from vitalsynth.evaluation.neighbours import _evened
 from vitalsynth.sequences import Column, Schema, Sequences
@@ -96,7 +96,7 @@ def test_copies_are_flagged_and_honest_data_are_not(three):
         rows = evaluate(train, test, synthetic, metrics=["copying"])
         told[name] = [(row["value"], verdict(row)) for row in rows]
     for name in ("copies", "half", "noisy"):
-        assert [said for _, said in told[name]] == [scorecard.NEARER, "copies of the training data"], name
+        assert [said for _, said in told[name]] == [verdicts.NEARER, "copies of the training data"], name
     for name in ("made", "test"):
         assert all(said.startswith("no ") for _, said in told[name]), name
     assert [value for value, _ in told["copies"]] == [1.0, 1.0]

@@ -12,7 +12,7 @@ from sklearn.isotonic import IsotonicRegression
 import vitalsynth
 from vitalsynth import frames, sources
 from vitalsynth.commands.sample import sample
-from vitalsynth.evaluation import scorecard
+from vitalsynth.evaluation import scorecard, verdict
 from vitalsynth.evaluation.plausibility import BOUNDS, violations
 from vitalsynth.sequences import Column, Schema, Sequences, rules
 from vitalsynth.sequences.rules import _ordered
@@ -105,10 +105,10 @@ def test_real_data_break_rules_too_and_a_scorecard_says_so():
     ends = [found[rule + end] for end in ("_floor_low", "_floor", "_floor_high", "_low")]
     assert 0 < ends[0] < ends[1] < ends[2] < 0.01 < 0.5 < ends[3]
     rows = {row["metric"]: row for row in scorecard.evaluate(train, test, wild, metrics=["violations"])}
-    assert scorecard.verdict(rows["broken: dbp <= map <= sbp"]) == "more often than real data"
-    assert scorecard.verdict(rows[f"broken: {BOUNDS}"]) == "more often than real data"  # saturations beyond 100 %
+    assert verdict(rows["broken: dbp <= map <= sbp"]) == "more often than real data"
+    assert verdict(rows[f"broken: {BOUNDS}"]) == "more often than real data"  # saturations beyond 100 %
     same = {row["metric"]: row for row in scorecard.evaluate(train, test, test, metrics=["violations"])}
-    assert scorecard.verdict(same["broken: dbp <= map <= sbp"]) == "no more often than real data"
+    assert verdict(same["broken: dbp <= map <= sbp"]) == "no more often than real data"
 
 
 def test_a_run_knows_its_rules_and_keeps_to_them_if_asked(tmp_path):

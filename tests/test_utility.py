@@ -14,9 +14,7 @@ from vitalsynth.evaluation import (
     augmented,
     evaluate,
     forecast,
-    ladder,
     measures,
-    metric,
     predictors,
     subgroups,
     tasks,
@@ -339,22 +337,3 @@ def test_a_task_from_the_command_line(tmp_path):
     assert {row["label"] for row in rows} == {"in-hospital-mortality"}
     with pytest.raises(ValueError, match="leave out --label"):
         vitalsynth.evaluate([str(tmp_path / "run")], task="in-hospital-mortality", label="died", quiet=True)
-
-
-CLIMBED = {
-    "tstr": {"label": "died", "predictor": "linear"},
-    "trts": {"label": "died", "predictor": "linear"},
-    "augmented": {"label": "died", "predictor": "linear"},
-    "subgroups": {"label": "died", "predictor": "linear"},
-    "forecast": {},
-}
-
-
-@pytest.mark.parametrize("name", CLIMBED)
-def test_the_ladder(name):
-    """On stays whose label is hard to tell, so that there is room to do worse and better; forecasts on more stays."""
-    how = {"n": 1000, "rise": 6.0} if name == "forecast" else {"n": 600, "rise": 3.0}
-    sets = [stays(seed=seed, **how) for seed in (1, 2, 3)]
-    asked = metric.find(name)
-    for answer in ladder.climb(asked, *sets, **CLIMBED[name]):
-        assert ladder.kept(asked, answer.rung, answer.response), answer

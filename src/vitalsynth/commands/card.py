@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..evaluation.scorecard import verdict, with_interval
+from ..evaluation.scorecard import with_interval
+from ..evaluation.verdicts import judged, verdict
 from ..runs import Run
 from ..storage import atomic_path
 from .report import asked_of, latest_scores
@@ -67,5 +68,5 @@ def _scores(scores: list[dict[str, Any]]) -> str:
     for row in scores:
         value = with_interval(row["value"], row["low"], row["high"])
         floor = with_interval(row["floor"], row["floor_low"], row["floor_high"])
-        rows.append(f"| {row['metric']} | {value} | {floor} | {verdict(row)} |")
+        rows.append(f"| {row['metric']} | {value} | {floor} | {verdict(row, judged(scores))} |")
     return "\n".join(rows)

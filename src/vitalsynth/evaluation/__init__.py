@@ -15,10 +15,11 @@ from .frechet import context_fid, frechet
 from .literature import correlational_score, discriminative_score, predictive_score
 from .neighbours import copying, coverage, density, precision, recall
 from .plausibility import violations
-from .scorecard import evaluate, table, verdict
+from .scorecard import evaluate, table
 from .subgroups import subgroups
 from .tsgbench import tsgbench
 from .utility import augmented, trts, tstr
+from .verdicts import verdict
 
 __all__ = [
     "augmented",

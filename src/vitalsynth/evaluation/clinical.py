@@ -42,7 +42,7 @@ COUNTED = " ({n:.0f} test and {n:.0f} synthetic sequences)."
     ),
     part="fidelity",
     doing="comparing when things are measured",
-    responds={"worse": ("collapsed",)},
+    responds={"worse": ("dropped mode", "collapsed")},
 )
 def gaps(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = CAP, seed: int = 0) -> dict[str, float]:
     """Return how far missing rates, times since the last measurement and joint measurement are from those of test ones.

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from rich.table import Table
 
 from .metric import Row
-from .scorecard import NEARER, number, verdict, with_interval
+from .scorecard import number, with_interval
+from .verdicts import COPYING, Tone, judged, tone, verdict
 
-Tone = Literal["bad", "fair", "good", "unknown"]
-COPYING = "copying"
 WORST_FIRST: tuple[Tone, ...] = ("bad", "fair", "good", "unknown")
 
 
@@ -39,40 +37,22 @@ class Indicator:
     asked: int
 
 
-def tone(row: Row) -> Tone:
-    """Return how a figure is to be taken.
-
-    Good: no difference from real data was found. Fair: at least half of what real data gain over a trivial answer; or
-    nearer to what was learned from, as anything that learns is where the held-out data are of other times or wards.
-    Bad: less, or it differs from real data beyond chance.
-    """
-    value, low, high, floor, trivial = (row[name] for name in ("value", "low", "high", "floor", "baseline"))
-    if value is None or floor is None or low is None or high is None:
-        return "unknown"
-    if trivial is None:
-        words = verdict(row)
-        return "good" if words.startswith("no ") else "fair" if words == NEARER else "bad"
-    if row["better"] == "lower":
-        value, low, high, floor, trivial = -value, -high, -low, -floor, -trivial
-    half = (floor + trivial) / 2
-    return "good" if high >= floor else "fair" if low > trivial and value >= half else "bad"
-
-
 def indicators(rows: Iterable[Row]) -> dict[str, Indicator]:
     """Return what every part of one scorecard comes to."""
+    everything = list(rows)
     parts: dict[str, list[Row]] = {}
-    for row in rows:
+    for row in everything:
         parts.setdefault(row["part"], []).append(row)
-    return {part: _indicator(own) for part, own in parts.items()}
+    return {part: _indicator(own, judged(everything)) for part, own in parts.items()}
 
 
-def _indicator(rows: Sequence[Row]) -> Indicator:
+def _indicator(rows: Sequence[Row], among: int) -> Indicator:
     computed = [row for row in rows if tone(row) != "unknown"]
     if not computed:
         return Indicator("unknown", rows[0]["about"].removesuffix("."), 0, len(rows))
-    worst = min(computed, key=lambda row: WORST_FIRST.index(tone(row)))
+    worst = min(computed, key=lambda row: WORST_FIRST.index(tone(row, among)))
     figure = f"{worst['metric']} {number(worst['value'])}, real data {number(worst['floor'])}"
-    return Indicator(tone(worst), f"{verdict(worst)} ({figure})", len(computed), len(rows))
+    return Indicator(tone(worst, among), f"{verdict(worst, among)} ({figure})", len(computed), len(rows))
 
 
 def ranked(cards: dict[str, list[Row]]) -> list[str]:
@@ -80,7 +60,7 @@ def ranked(cards: dict[str, list[Row]]) -> list[str]:
 
     def place(name: str) -> tuple[bool, bool, float]:
         first = cards[name][0]
-        copies = any(row["part"] == COPYING and tone(row) == "bad" for row in cards[name])
+        copies = any(row["part"] == COPYING and tone(row, judged(cards[name])) == "bad" for row in cards[name])
         if first["value"] is None or first["floor"] is None:
             return copies, True, 0.0
         return copies, False, abs(first["value"] - first["floor"])

@@ -207,7 +207,7 @@ def _numbers(view: View, sequences: Sequences) -> tuple[Float[ndarray, "n length
     Figure("worst", "spectra, worst channel", "near floor", "The same of the worst channel" + COMPARED),
     part="fidelity",
     doing="comparing power spectra",
-    responds={"worse": ("noise", "shuffled steps", "collapsed"), "worse or blind": ("dropped mode",)},
+    responds={"worse": ("noise", "shuffled steps", "collapsed")},
 )
 def spectra(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = CAP, seed: int = 0) -> dict[str, float]:
     """Return how far each channel's power spectrum is from that of test sequences: the log-spectral distance.

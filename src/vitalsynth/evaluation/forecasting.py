@@ -125,10 +125,7 @@ def _per_sequence(steps: Steps, of: Float[ndarray, "steps targets"], n: int) -> 
     ),
     part="usefulness",
     doing="foretelling real sequences",
-    responds={
-        "worse": ("reversed time", "shuffled steps", "dropped mode", "collapsed"),
-        "worse or blind": ("noise",),
-    },
+    responds={"worse": ("noise", "reversed time", "shuffled steps", "permuted channels", "dropped mode", "collapsed")},
 )
 def forecast(
     train: Sequences,

@@ -1,14 +1,14 @@
 """The corruption ladder: what every metric is tried on before it is believed.
 
 Honest synthetic sequences, for which other real ones serve, are spoilt more and more, and a metric must answer as it
-says it does (`metric.says`): `worse` the more is spoilt; `blind`, as if nothing was; or `better`, taking what is spoilt
-for good, which is what makes a metric weak. (After STEB, arXiv 2505.21160, which does the same to 41.)
+says it does (`metric.says`) on sequences in which all is to be found that is spoilt (`examples`): `worse`; `blind`, as
+if nothing was done; `better`, taking what is spoilt for good; or `unclear`, now this, now that. The latter three make a
+metric weak. (After STEB, arXiv 2505.21160, which does the same to 41.)
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,12 +18,13 @@ from numpy import ndarray
 
 from ..sequences import Sequences
 from . import metric
+from .examples import hearts, labs, vitals
 from .metric import Metric
+from .verdicts import beyond, minus
 
 STRENGTHS = (0.25, 0.5, 1.0)
-TINY = 1e-9
-"""Differences up to here are rounding."""
-
+COUNT = 600
+EXAMPLES = {"gaps": labs, "heartbeats": hearts}
 Corruption = Callable[[Sequences, Sequences, float, np.random.Generator], Sequences]
 
 
@@ -98,6 +99,7 @@ class Answer:
 
     Args:
         rung: Which.
+        title: Of the figure.
         honest: The figure of the honest sequences, and the ends of its interval.
         spoilt: The same at each strength.
         floor: Of real data.
@@ -105,10 +107,26 @@ class Answer:
     """
 
     rung: str
+    title: str
     honest: metric.Interval
     spoilt: tuple[metric.Interval, ...]
     floor: float
     response: str
+
+
+def tried(asked: Metric, count: int = COUNT, seed: int = 0, **settings: Any) -> Iterator[Answer]:
+    """Yield how a metric answers every corruption of `examples`: of vitals, or where it asks for those, labs or hearts.
+
+    Args:
+        asked: The metric.
+        count: Sequences in each of the three sets.
+        seed: As `climb`.
+        settings: Of the metric; the label is given.
+    """
+    make = EXAMPLES.get(getattr(asked, "__name__", ""), vitals)
+    if metric.takes(asked, "label"):
+        settings = {"label": "label"} | settings
+    yield from climb(asked, *(make(count, part) for part in (1, 2, 3)), seed=seed, **settings)
 
 
 def climb(
@@ -116,12 +134,12 @@ def climb(
 ) -> Iterator[Answer]:
     """Yield how a metric answers every corruption.
 
-    Two figures differ if their distance is more than chance: the root of the sum of squares of half the intervals of
-    both, and of their floors (which is too much where they share real sequences, so what is called an answer is one).
+    Compared are the distances of figures from their floor, as a verdict takes them (`verdicts.beyond`). Chance is
+    overstated, for they share real sequences: what is called an answer is one.
 
-    Worse: at the highest strength the figure differs from the honest one, on its bad side, and from no strength to the
-    next does it differ on its good side. Better: the same with sides changed. Blind: at no strength does it differ from
-    the honest one. Unclear: anything else. A figure without an interval is taken at its word.
+    Worse: at the highest strength the figure differs from the honest one on its bad side, and at no strength on its
+    good side. Better: the same with sides changed. Blind: at no strength does it differ. Unclear: anything else. A
+    figure without an interval is taken at its word.
 
     Args:
         asked: The metric; its first figure is looked at.
@@ -141,38 +159,32 @@ def climb(
     for name, corrupt in RUNGS.items():
         rng = np.random.default_rng(seed)
         spoilt = [first(corrupt(honest, train, strength, rng)) for strength in STRENGTHS]
-        ends = [_interval(row) for row in (base, *spoilt)]
-        yield Answer(name, ends[0], tuple(ends[1:]), base["floor"], _response(base, *spoilt))
+        distances = [minus(metric.interval(row), metric.interval(row, "floor")) for row in (base, *spoilt)]
+        response = _response(distances, higher=base["better"] == "higher")
+        yield Answer(
+            name, base["metric"], metric.interval(base), tuple(map(metric.interval, spoilt)), base["floor"], response
+        )
 
 
 def kept(asked: Metric, rung: str, response: str) -> bool:
-    """Return whether an answer to a rung is what a metric promised, such as `worse` or `worse or blind`."""
-    return response in metric.said(asked).promised(rung).split(" or ")
+    """Return whether an answer to a rung is what a metric promised."""
+    return response == metric.said(asked).promised(rung)
 
 
-def _interval(row: metric.Row) -> metric.Interval:
-    value, low, high = (row[end] for end in ("value", "low", "high"))
-    return value, value if low is None else low, value if high is None else high
-
-
-def _response(*rows: metric.Row) -> str:
-    """Name the answer of the first row's figure to what was done to it, more and more, in the others."""
-    values = np.array([row["value"] for row in rows]) * (-1 if rows[0]["better"] == "higher" else 1)
-    chance = np.array([_chance(row) for row in rows])
-    away = (values[1:] - values[0]) / np.maximum(np.hypot(chance[1:], chance[0]), TINY)
-    steps = np.diff(values) / np.maximum(np.hypot(chance[1:], chance[:-1]), TINY)
-    if away[-1] > 1 and (steps > -1).all():
+def _response(rows: Sequence[metric.Interval], higher: bool) -> str:
+    """Name the answer of the first figure, of which more may be good, to what was done to it more and more."""
+    sign = -1 if higher else 1
+    away = [sign * _differs(each, rows[0]) for each in rows[1:]]
+    if away[-1] > 0 and min(away) >= 0:
         return "worse"
-    if away[-1] < -1 and (steps < 1).all():
+    if away[-1] < 0 and max(away) <= 0:
         return "better"
-    return "blind" if (np.abs(away) <= 1).all() else "unclear"
+    return "unclear" if any(away) else "blind"
 
 
-def _chance(row: metric.Row) -> float:
-    """Return how far from its value chance may carry a figure, its floor included."""
-    ends = [row[end] for end in ("low", "high", "floor_low", "floor_high")]
-    widths = [0.0 if None in (low, high) else high - low for low, high in (ends[:2], ends[2:])]
-    return math.hypot(*widths) / 2
+def _differs(one: metric.Interval, other: metric.Interval) -> int:
+    """Return 1 if one figure is above another beyond chance, -1 if it is below, else 0."""
+    return int(beyond(one, other) > 1) - int(beyond(other, one) > 1)
 
 
 def _some(count: int, share: float, rng: np.random.Generator) -> Int[ndarray, " some"]:

@@ -35,6 +35,7 @@ Interval = tuple[float, float, float]
 Better = Literal["near floor", "higher", "lower"]
 
 ENDS = {"low": "_low", "high": "_high", "floor": "_floor", "floor_low": "_floor_low", "floor_high": "_floor_high"}
+ENDS_OF = {"value": ("value", "low", "high"), "floor": ("floor", "floor_low", "floor_high")}
 TRIVIAL = "_trivial"
 
 
@@ -64,8 +65,8 @@ class Said:
         figures: In the order of the scorecard.
         part: Of the scorecard: fidelity, coverage, plausibility, usefulness, copying.
         doing: What is done while it is computed, for a progress line.
-        responds: Rungs of the corruption ladder (`ladder`) by how its first figure answers them: worse or better, or
-            `worse or blind` where that depends on the data; it is blind to all others. None if nothing is promised.
+        responds: Rungs of the corruption ladder by how its first figure answers them on `examples` (`ladder`): worse,
+            better or unclear; it is blind to all others. None if nothing is promised.
     """
 
     figures: tuple[Figure, ...]
@@ -144,6 +145,12 @@ def row(title: str, ends: Mapping[str, float | None], better: Better, about: str
         "about": about,
         "part": part,
     }
+
+
+def interval(row: Row, of: Literal["value", "floor"] = "value") -> Interval:
+    """Return the value of a row, or its floor, with its interval; a value without interval is its own ends."""
+    value, low, high = (row[name] for name in ENDS_OF[of])
+    return value, value if low is None else low, value if high is None else high
 
 
 def unanswered(metric: Metric, reason: str) -> Row:

@@ -38,10 +38,7 @@ MADE = " ({n:.0f} test and {n:.0f} synthetic sequences)."
     ),
     part="coverage",
     doing="looking for real sequences that nothing synthetic is near (coverage)",
-    responds={
-        "worse": ("noise", "shuffled steps", "permuted channels", "dropped mode", "collapsed"),
-        "worse or blind": ("reversed time",),
-    },
+    responds={"worse": ("noise", "reversed time", "shuffled steps", "permuted channels", "dropped mode", "collapsed")},
 )
 def coverage(
     train: Sequences,
@@ -81,9 +78,8 @@ def coverage(
     part="coverage",
     doing="looking for synthetic sequences that nothing real is near (precision)",
     responds={
-        "worse": ("noise", "shuffled steps", "permuted channels"),
-        "worse or blind": ("reversed time",),
-        "blind or better": ("collapsed",),
+        "worse": ("noise", "reversed time", "shuffled steps", "permuted channels"),
+        "better": ("collapsed",),
     },
 )
 def precision(
@@ -112,9 +108,8 @@ def precision(
     part="coverage",
     doing="looking for real sequences that are not among synthetic ones (recall)",
     responds={
-        "better or blind": ("noise",),
-        "worse or blind": ("reversed time", "shuffled steps"),
-        "worse": ("dropped mode", "collapsed"),
+        "worse": ("reversed time", "shuffled steps", "dropped mode", "collapsed"),
+        "better": ("noise",),
     },
 )
 def recall(
@@ -142,9 +137,8 @@ def recall(
     part="coverage",
     doing="counting the real neighbourhoods of synthetic sequences (density)",
     responds={
-        "worse": ("noise", "shuffled steps", "permuted channels"),
-        "worse or blind": ("reversed time",),
-        "worse or better or unclear": ("collapsed",),
+        "worse": ("noise", "reversed time", "shuffled steps", "permuted channels"),
+        "unclear": ("collapsed",),
     },
 )
 def density(

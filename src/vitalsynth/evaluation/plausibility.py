@@ -24,6 +24,7 @@ BOUNDS = "any bound"
     ),
     part="plausibility",
     doing="looking for what physiology forbids",
+    responds={"worse": ("noise",)},
 )
 def violations(train: Sequences, test: Sequences, synthetic: Sequences, seed: int = 0) -> dict[str, float]:
     """Return, for each rule of the schema and for all its bounds together, the share of steps at which it is broken.

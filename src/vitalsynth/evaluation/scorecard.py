@@ -13,16 +13,13 @@ from .calibration import calibration
 from .measures import Inapplicable, Unanswerable
 from .metric import Metric, Row
 from .tasks import missing_classes, target
+from .verdicts import judged, verdict
 
-AUROC = "two-sample AUROC"
 METRICS = (
     *("battery", "two_sample", "mmd", "marginals", "autocorrelations", "cross_correlations", "gaps", "heartbeats"),
     *("coverage", "copying", "violations", "tstr"),
 )
 """What a scorecard asks, in this order, unless told otherwise; what does not apply to the data is left out."""
-COPIES = "copies of the training data"
-NO_COPIES = "no more copies of the training data than among real sequences"
-NEARER = "nearer to the training data than to those held out"
 
 
 def evaluate(
@@ -101,35 +98,6 @@ def continuation(train: Sequences, test: Sequences, continued: Sequences, steps:
         return [metric.unanswered(calibration, str(reason))]
 
 
-def verdict(row: Row) -> str:
-    """Say in a few words how a figure stands to its floor."""
-    value, low, floor, baseline = row["value"], row["low"], row["floor"], row["baseline"]
-    if value is None or floor is None:
-        return "not computed"
-    if row["better"] == "near floor":
-        if low is None or row["floor_high"] is None:
-            return "no interval"
-        if row.get("metric") == AUROC and row["high"] < row["floor_low"]:
-            return "closer to the held-out data than real data are: are they copies?"
-        apart = value > row["floor_high"] and low > floor
-        if row.get("part") == "copying":
-            return NEARER if apart else "no nearer to the training data than chance"
-        return "differs from real data" if apart else "no difference from real data found"
-    if row.get("part") == "copying":
-        return COPIES if low is not None and low > floor else NO_COPIES
-    if row["better"] == "lower" and baseline is None:
-        return "more often than real data" if low is not None and low > floor else "no more often than real data"
-    if baseline is None:
-        less = row["high"] is not None and row["high"] < floor and value < (row["floor_low"] or floor)
-        return "less than real data" if less else "no less than real data"
-    higher = row["better"] == "higher"
-    worst = row["floor_low" if higher else "floor_high"]
-    least_gain = ((floor if worst is None else worst) - baseline) * (1 if higher else -1)
-    if least_gain <= 0:
-        return "real data themselves do no better than the trivial answer, within chance"
-    return f"reaches {(value - baseline) / (floor - baseline):.0%} of what real data gain over the trivial answer"
-
-
 def number(value: float | None) -> str:
     """Write a figure with three digits, or a dash."""
     if value is None:
@@ -154,7 +122,7 @@ def table(rows: list[Row], title: str = "") -> Table:
         out.add_column(title, justify="right")
     out.add_column("verdict")
     for row in rows:
-        told = verdict(row) if row["value"] is not None else row["about"]
+        told = verdict(row, judged(rows)) if row["value"] is not None else row["about"]
         value = with_interval(row["value"], row["low"], row["high"])
         floor = with_interval(row["floor"], row["floor_low"], row["floor_high"])
         out.add_row(row["metric"], value, floor, number(row["baseline"]), told)

@@ -55,7 +55,7 @@ def divide(train: Sequences, shown: Sequences, name: str) -> Iterator[tuple[str,
     ),
     part="fairness",
     doing="testing within subgroups",
-    responds={"better or blind": ("collapsed",)},
+    responds={"worse": ("reversed time", "dropped mode")},
 )
 def subgroups(
     train: Sequences,

@@ -11,6 +11,7 @@ from ..evaluation import comparison
 from ..evaluation.metric import Row
 from ..evaluation.nearest import Nearest
 from ..evaluation.scorecard import number, with_interval
+from ..evaluation.verdicts import judged, tone
 from ..storage import atomic_path
 from . import figures
 from .page import CHANNELS, Section, embed, environment
@@ -20,8 +21,8 @@ Cards = Mapping[str, list[Row]]
 RULE = (
     "A part is as good as its worst figure, which is named. Good: no difference from real data was found, by the "
     "figures and sequences there are; more might find one. Fair: at least half of what real data gain over a trivial "
-    "answer. Bad: less, or it differs beyond chance. The order is that of the first figure's distance from its floor; "
-    "copies come last."
+    "answer, or a difference that one of so many figures may show by chance. Bad: less, or it differs beyond that. The "
+    "order is that of the first figure's distance from its floor; copies come last."
 )
 
 
@@ -99,7 +100,7 @@ def _table(cards: Cards) -> list[dict[str, Any]]:
                 "of": of,
                 "value": number(row["value"]),
                 "interval": with_interval(row["value"], row["low"], row["high"]).partition(" ")[2],
-                "tone": comparison.tone(row),
+                "tone": tone(row, judged(cards[of])),
             }
             for of, row in found.items()
         ]

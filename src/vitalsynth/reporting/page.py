@@ -16,8 +16,8 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from ..evaluation import comparison
-from ..evaluation.scorecard import number, verdict
+from ..evaluation.scorecard import number
+from ..evaluation.verdicts import judged, tone, verdict
 from ..sequences import Schema, Sequences
 from ..sequences.pictures import reading
 from ..storage import atomic_path
@@ -108,7 +108,7 @@ def write(
             counts=counts,
             notes=list(notes),
             asked=list(flat(asked)),
-            scores=[_score(row) for row in scores],
+            scores=[_score(row, judged(scores)) for row in scores],
             sections=list(_sections(figures.some(real, SEQUENCES), figures.some(synthetic, SEQUENCES), log)),
             real_colour=figures.REAL,
             synthetic_colour=figures.SYNTHETIC,
@@ -153,8 +153,8 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _score(row: dict[str, Any]) -> dict[str, str]:
-    said = verdict(row)
+def _score(row: dict[str, Any], among: int) -> dict[str, str]:
+    said = verdict(row, among)
     interval = lambda low, high: "" if low is None or high is None else f"[{number(low)}, {number(high)}]"  # noqa: E731
     return {
         "metric": str(row["metric"]),
@@ -164,7 +164,7 @@ def _score(row: dict[str, Any]) -> dict[str, str]:
         "floor_interval": interval(row["floor_low"], row["floor_high"]),
         "baseline": number(row["baseline"]),
         "verdict": said[:1].upper() + said[1:],
-        "tone": comparison.tone(row),
+        "tone": tone(row, among),
         "about": str(row["about"]),
     }
 
