@@ -33,6 +33,21 @@ def test_a_part_is_as_good_as_its_worst_figure():
     assert (unknown.tone, unknown.words, unknown.figures) == ("unknown", "Not computed: too few", 0)
 
 
+def test_what_is_said_of_one_cohort_is_not_said_of_all(tmp_path):
+    tested = lambda p, name="MMD²": {**row(name), "about": f"What it is (p = {p})."}  # noqa: E731
+    cards.write(
+        tmp_path / "card.md",
+        {"one": [tested(0.5)], "two": [tested(0.01)], "three": [tested(0.5)]},
+        title="t",
+        about="",
+        nearest={},
+    )
+    text = (tmp_path / "card.md").read_text()
+    assert "- MMD²: one, three: What it is (p = 0.5). two: What it is (p = 0.01)." in text
+    cards.write(tmp_path / "card.md", {"one": [row()], "two": [row()]}, title="t", about="", nearest={})
+    assert "- two-sample AUROC: What <it> is." in (tmp_path / "card.md").read_text()
+
+
 def test_copies_come_last_however_good_they_look():
     assert comparison.ranked({"poor": [POOR], "copy": [GOOD, COPIED], "good": [GOOD]}) == ["good", "poor", "copy"]
 

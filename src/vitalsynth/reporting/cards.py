@@ -105,8 +105,17 @@ def _table(cards: Cards) -> list[dict[str, Any]]:
             for of, row in found.items()
         ]
         floor = with_interval(first["floor"], first["floor_low"], first["floor_high"])
-        out.append({"figure": name, "floor": floor, "cells": cells, "about": first["about"]})
+        out.append({"figure": name, "floor": floor, "cells": cells, "about": _about(found)})
     return out
+
+
+def _about(found: Mapping[str, Row | None]) -> str:
+    """Return what a figure means; where that differs between cohorts, as p-values do, of which it is what."""
+    of: dict[str, list[str]] = {}
+    for name, row in found.items():
+        if row is not None:
+            of.setdefault(row["about"], []).append(name)
+    return next(iter(of)) if len(of) == 1 else " ".join(f"{', '.join(names)}: {about}" for about, names in of.items())
 
 
 def _nearest(name: str, found: Nearest) -> Section:
