@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -22,6 +23,9 @@ from .units import CONVERSIONS, GIVEN_AWAY, conversion
 log = logging.getLogger(__name__)
 
 LEAVE_OUT, FIRST, CONVERT = "leaves them out", "takes the first of each", "converts them"
+CONVERT_ALL = "converts whole columns"
+TRUSTED = "not-units"
+Repair = bool | Literal["not-units"]
 MOST_NAMED = 5  # examples of each kind in a message
 
 
@@ -39,10 +43,10 @@ class Faults:
 
     Args:
         origin: File or folder, begins the message.
-        repair: Whether to go on without what is wrong, with a warning.
+        repair: Whether to go on without what is wrong, with a warning; `not-units`: do, but take units at their word.
     """
 
-    def __init__(self, origin: str | Path, repair: bool) -> None:
+    def __init__(self, origin: str | Path, repair: Repair) -> None:
         self.origin, self.repair = origin, repair
         self.found: dict[str, _Kind] = {}
         self.left_out: dict[str, _Kind] = {}
@@ -98,17 +102,17 @@ class Faults:
         return np.where(impossible, np.nan, numbers)
 
     def factor(self, sample: Float[ndarray, " n"], column: Column) -> float:
-        """Return what to multiply a column by that is in another unit as a whole, which is noted.
+        """Return what to multiply a column by that is in another unit as a whole, which is noted; 1 if nobody asks.
 
         Args:
             sample: A value of each sequence; NaN where there is none.
             column: What they are said to be.
         """
-        unit, factor = conversion(sample, column)
+        unit, factor = (column.unit, 1.0) if self.repair == TRUSTED else conversion(sample, column)
         if factor != 1:
             known = sample[~np.isnan(sample)]
             what = f"sequences whose {column.name} is in {unit} instead of {column.unit}"
-            self.note(len(known), what, f"median {np.median(known):.3g}", CONVERT)
+            self.note(len(known), what, f"median {np.median(known):.3g}", CONVERT_ALL)
         return factor
 
     def measured(
@@ -131,7 +135,8 @@ class Faults:
             return
         mends = ", ".join(dict.fromkeys(kind.mend for kind in found.values()))
         if not self.repair:
-            raise ValueError(f"{self.origin}: {counted(found)}; repair=True (--source.repair true) {mends}")
+            trusted = f"; repair={TRUSTED} leaves those as they are" if CONVERT_ALL in mends else ""
+            raise ValueError(f"{self.origin}: {counted(found)}; repair=True (--source.repair true) {mends}{trusted}")
         log.warning("%s: %s; repair %s", self.origin, counted(found), mends)
 
     def tell(self) -> None:

@@ -28,7 +28,7 @@ from numpy import ndarray
 from ... import frames
 from ...frames import Writer, columns
 from ...sequences import Column, Schema, Sequences, listed, one_line
-from ..faults import Faults
+from ..faults import Faults, Repair
 from ..folders import default_folder
 from ..grid import Grid, steps
 
@@ -132,7 +132,7 @@ OUTCOMES = tuple(
 
 
 def eicu(
-    folder: str | None = None, hours: float = 48.0, step: float = 1.0, labs: str = "", repair: bool = False
+    folder: str | None = None, hours: float = 48.0, step: float = 1.0, labs: str = "", repair: Repair = False
 ) -> Sequences:
     """ICU stays of the eICU Collaborative Research Database, or its demo: vital signs, pressures and labs.
 

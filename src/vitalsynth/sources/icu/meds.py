@@ -28,7 +28,7 @@ from ... import frames, storage
 from ...frames import Writer, columns
 from ...frames.grid import FIRST_DATE
 from ...sequences import Column, Schema, Sequences, nearest, one_line
-from ..faults import Faults, first_of_each
+from ..faults import Faults, Repair, first_of_each
 from ..grid import Grid, steps
 from ..tables import read_csv
 
@@ -63,7 +63,7 @@ def meds(
     hours: float = 48.0,
     step: float = 1.0,
     most: int = 20,
-    repair: bool = False,
+    repair: Repair = False,
 ) -> Sequences:
     """A data set of MEDS (Medical Event Data Standard): events with codes and values, of any hospital.
 

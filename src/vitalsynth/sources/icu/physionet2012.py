@@ -23,7 +23,7 @@ from numpy import ndarray
 from ... import storage
 from ...frames import Writer
 from ...sequences import Column, Schema, Sequences
-from ..faults import FIRST, Faults, log
+from ..faults import FIRST, Faults, Repair, log
 from ..folders import default_folder
 from ..grid import Grid, steps
 from ..tables import read_csv
@@ -111,7 +111,7 @@ def physionet2012(
     step: float = 1.0,
     urine: Literal["sum", "mean"] = "sum",
     scores: bool = False,
-    repair: bool = False,
+    repair: Repair = False,
 ) -> Sequences:
     """ICU stays of the PhysioNet Challenge 2012: 48 hours, 37 variables, in-hospital death.
 

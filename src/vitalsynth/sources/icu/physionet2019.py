@@ -18,7 +18,7 @@ from numpy import ndarray
 from ... import storage
 from ...frames import Writer
 from ...sequences import Column, Schema, Sequences
-from ..faults import Faults
+from ..faults import Faults, Repair
 from ..folders import default_folder
 from .texts import Files, as_rows, read_files
 
@@ -80,7 +80,7 @@ STATICS = (
 HEADER = (*UNITS, *(column.name for column in STATICS), "ICULOS", LABEL.name)
 
 
-def physionet2019(folder: str | None = None, hours: int = 72, repair: bool = False) -> Sequences:
+def physionet2019(folder: str | None = None, hours: int = 72, repair: Repair = False) -> Sequences:
     """ICU records of the PhysioNet Challenge 2019: hourly, 34 variables and the label of sepsis.
 
     SepsisLabel is a channel, 1 from six hours before the onset of sepsis. Static are Age, Gender (1 is male), Unit1

@@ -24,7 +24,7 @@ from numpy import ndarray
 from ... import frames
 from ...frames import Writer, columns
 from ...sequences import Column, Schema, Sequences
-from ..faults import Faults
+from ..faults import Faults, Repair
 
 FORM = "yaib"
 LICENCE = (
@@ -91,7 +91,7 @@ UNITS = {
 """As the files of the demo say in their metadata."""
 
 
-def yaib(folder: str, repair: bool = False) -> Sequences:
+def yaib(folder: str, repair: Repair = False) -> Sequences:
     """A cohort of YAIB (Yet Another ICU Benchmark): hourly vitals and labs, static variables and an outcome.
 
     The outcome `label` is static if it is one of the stay (mortality), and a channel if it changes with time (remaining

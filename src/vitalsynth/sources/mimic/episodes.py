@@ -24,7 +24,7 @@ from numpy import ndarray
 
 from ...frames import Writer, prefixed
 from ...sequences import Column, Schema, Sequences, one_line
-from ..faults import FIRST, Faults, first_of_each
+from ..faults import FIRST, Faults, Repair, first_of_each
 from ..folders import default_folder
 from ..grid import Grid, steps
 from ..tables import read_csv
@@ -58,7 +58,7 @@ def mimic3_benchmark(
     hours: float = 48.0,
     step: float = 1.0,
     ranges: bool = True,
-    repair: bool = False,
+    repair: Repair = False,
 ) -> Sequences:
     """MIMIC-III as the benchmark of Harutyunyan et al. 2019 prepared it: folders of episodes with a listfile.
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from ...sequences import Column, Schema, Sequences
-from ..faults import Faults, counted, first_of_each, named
+from ..faults import Faults, Repair, counted, first_of_each, named
 from ..folders import default_folder
 from ..grid import Grid, event_steps, steps
 from .cohort import (
@@ -57,7 +57,7 @@ def mimic3(
     statics: str = "died,age,sex,ethnicity,admission_type,care_unit",
     definitions: str = "",
     ranges: bool = True,
-    repair: bool = False,
+    repair: Repair = False,
     form: Literal["mimic3", "mimic3-benchmark"] = "mimic3",
 ) -> Sequences:
     """MIMIC-III, from its tables: ICU stays with the 17 variables of the benchmark of Harutyunyan et al. 2019.
@@ -106,7 +106,7 @@ def mimic4(
     statics: str = "died,age,sex,ethnicity,admission_type,care_unit",
     definitions: str = "",
     ranges: bool = True,
-    repair: bool = False,
+    repair: Repair = False,
 ) -> Sequences:
     """MIMIC-IV, from its tables: ICU stays with the variables of the MIMIC-III benchmark, by MetaVision's item ids.
 
@@ -169,7 +169,7 @@ class _Asked:
     statics: list[str]
     definitions: str
     ranges: bool
-    repair: bool
+    repair: Repair
 
     def __post_init__(self) -> None:
         if not 0 < self.hours <= MOST_HOURS:
