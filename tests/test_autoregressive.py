@@ -58,13 +58,14 @@ def test_samples_obey_the_form_of_the_data(patch):
     assert torch.equal(s[:, 0] != 0, s[:, 1] > 0) and torch.equal(s[:, 2:].sum(-1), torch.ones(500))
 
 
+@pytest.mark.parametrize("repeats", [0.0, 0.4])
 @pytest.mark.parametrize("patch", [1, 2])
-def test_probabilities_of_all_sequences_sum_to_one(patch):
+def test_probabilities_of_all_sequences_sum_to_one(patch, repeats):
     """Every sequence of a small discrete world, with gaps, an end and categories."""
     shape = Shape(
         2,
         (
-            Block("continuous", gate=3, grid=(1.0, 0.0), range=(-1.0, 1.0)),
+            Block("continuous", gate=3, grid=(1.0, 0.0), range=(-1.0, 1.0), repeats=repeats),
             Block("categorical", 2),
             Block("binary"),
             Block("binary"),
@@ -89,9 +90,11 @@ def test_probabilities_of_all_sequences_sum_to_one(patch):
     assert total.item() == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.parametrize("repeats", [0.0, 0.4])
 @pytest.mark.parametrize("patch", [1, 2, 3])
-def test_frequencies_are_the_probabilities(patch):
-    shape = Shape(3, (Block("continuous", gate=1, grid=(1.0, 0.0), range=(0.0, 1.0)), Block("binary")))
+def test_frequencies_are_the_probabilities(patch, repeats):
+    block = Block("continuous", gate=1, grid=(1.0, 0.0), range=(0.0, 1.0), repeats=repeats)
+    shape = Shape(3, (block, Block("binary")))
     torch.manual_seed(1)
     generator = randomised(Autoregressive(shape, hidden=6, head=4, components=2, patch=patch))
     sample = drawn(generator, 20_000, condition=0)
@@ -111,6 +114,48 @@ def test_a_density_integrates_to_one():
     none = torch.zeros(len(x), 0)
     density = generator.log_likelihood(Encoded(x, none, none)).exp()
     assert torch.trapezoid(density, x[:, 0, 0]).item() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("patch", [1, 2])
+def test_what_was_measured_before_comes_again_as_often_as_is_likely(patch):
+    """Of a repeat there is a probability, of all else a density: what both come to is what is drawn."""
+    shape = Shape(2, (Block("continuous", repeats=0.4),))
+    torch.manual_seed(3)
+    generator = randomised(Autoregressive(shape, hidden=6, head=4, components=2, patch=patch))
+    x = torch.full((200_002, 2, 1), 0.3)
+    x[1:, 1, 0] = torch.linspace(-60, 60, 200_001)
+    none = torch.zeros(len(x), 0)
+    likely = generator.log_likelihood(Encoded(x, none, none)).exp().detach()
+    others = torch.trapezoid(likely[1:], x[1:, 1, 0])
+    share = (likely[0] / (likely[0] + others)).item()
+    n = 20_000
+    none = torch.zeros(n, 0)
+    past = Fixed(x[:1].expand(n, 2, 1), torch.tensor([True, False])[None, :, None].expand(n, 2, 1), none, none.bool())
+    generator.requires_grad_(False)
+    again = (generator(torch.randn(n, generator.noise), none, past).x[:, 1] == x[0, 0]).double().mean().item()
+    assert 0.1 < share < 0.9 and again == pytest.approx(share, abs=4.5 * math.sqrt(share * (1 - share) / n))
+
+
+@pytest.mark.parametrize("patch", [1, 2, 4])
+def test_nothing_comes_again_before_it_was_measured(patch):
+    shape = Shape(4, (Block("continuous", gate=1, repeats=0.9), Block("binary")))
+    torch.manual_seed(3)
+    values, there = drawn(Autoregressive(shape, hidden=6, head=4, patch=patch), 2000, condition=0).x.unbind(2)
+    last, again, new = torch.full((2000,), torch.nan), 0, 0
+    for now, measured in zip(values.unbind(1), there.unbind(1), strict=True):
+        assert (now[(measured > 0) & last.isnan()] != 0).all()  # 0 is what stands for nothing
+        both = (measured > 0) & ~last.isnan()
+        again, new = again + int((now == last)[both].sum()), new + int((now != last)[both].sum())
+        last = torch.where(measured > 0, now, last)
+    assert 0.6 < again / (again + new) < 0.98
+
+
+def test_repeats_are_told_by_the_preparation():
+    values = np.array([[70.0, np.nan, 70.0, 71.0], [60.0, 60.0, np.nan, 60.0]] * 20)[..., None]
+    values = np.concatenate([values, np.random.default_rng(0).standard_normal((40, 4, 1))], axis=2)
+    preparation = Preparation.fit(Sequences(values, Schema((Column("weight"), Column("x")))))
+    assert [block.repeats for block in preparation.shape.x if block.kind == "continuous"] == [0.75, 0.0]
+    assert Preparation.from_json(preparation.to_json()).shape == preparation.shape
 
 
 def test_the_past_is_all_a_step_depends_on():

@@ -36,6 +36,8 @@ class Autoregressive(Generator):
 
     numbers: Tensor
     pace: Tensor
+    gate: Tensor
+    gated: Tensor
 
     def __init__(
         self,
@@ -94,6 +96,11 @@ class Autoregressive(Generator):
             pace[slot.columns] = slot.change
         self.register_buffer("numbers", numbers, persistent=False)
         self.register_buffer("pace", pace, persistent=False)
+        gate = torch.arange(shape.channels)
+        for columns, own in self.gates:
+            gate[columns] = own
+        self.register_buffer("gate", gate, persistent=False)
+        self.register_buffer("gated", gate != torch.arange(shape.channels), persistent=False)
         self.noise = self.static_laws.noise + self.steps * self.laws.noise
 
     def log_likelihood(self, encoded: Encoded) -> Float[Tensor, " n"]:
@@ -114,10 +121,12 @@ class Autoregressive(Generator):
         earlier = pad(recent, (0, 0, 1, 0))[:, :-1]
         direct = torch.cat([recent, earlier, past - reference, level], dim=-1)
         values = self._patches(x)
+        seen = pad(self._measured(x).cummax(dim=1).values, (0, 0, 1, 0))[:, :-1]
+        latest = self._patches(torch.where(seen > 0, before, torch.nan))
         first = self.first_laws.log_likelihood(
-            given, values[:, 0], offset[:, 0], reference[:, 0], direct[:, 0, :0], usual[:, 0, :0]
+            given, values[:, 0], offset[:, 0], reference[:, 0], direct[:, 0, :0], usual[:, 0, :0], latest[:, 0]
         )
-        later = [part[:, 1:] for part in (context, values, offset, reference, direct, usual)]
+        later = [part[:, 1:] for part in (context, values, offset, reference, direct, usual, latest)]
         each = torch.cat([first[:, None], self.laws.log_likelihood(*later)], dim=1)
         return (each * self._weights(x)).sum(dim=(1, 2)) + self._static_likelihood(encoded)
 
@@ -128,11 +137,11 @@ class Autoregressive(Generator):
         held_s, held = (None, [None] * self.steps) if fixed is None else self._held(fixed)
         static, rest = noise.split([self.static_laws.noise, noise.shape[1] - self.static_laws.noise], dim=1)
         zeros = noise.new_zeros(noise.shape[0], self.static_laws.columns)
-        s = self.static_laws.draw(condition, static, zeros, noise[:, :0], noise[:, :0], held=held_s)
+        s = self.static_laws.draw(condition, static, zeros, noise[:, :0], noise[:, :0], zeros, held=held_s)
         given = torch.cat([s, condition], dim=1)
         width = self.patch * self.channels
         carried = change = earlier = noise.new_zeros(noise.shape[0], width)
-        last = noise.new_zeros(noise.shape[0], self.channels)
+        last = seen = noise.new_zeros(noise.shape[0], self.channels)
         counts = noise.new_zeros(noise.shape[0], 2, 2, len(self.masks))
         now = counts[:, 0, 0]
         alive: Tensor | None = None
@@ -143,13 +152,17 @@ class Autoregressive(Generator):
             state, states = self._read(carried[:, None], change[:, None], usual[:, None], given, states)
             level = last * self.numbers
             reference = level.repeat(1, self.patch)
+            latest = torch.where(seen > 0, last, torch.nan)
             if step == 0:
-                values = self.first_laws.draw(given, drawn, reference, change[:, :0], usual[:, :0], held=held[0])
+                values = self.first_laws.draw(
+                    given, drawn, reference, change[:, :0], usual[:, :0], latest, held=held[0]
+                )
             else:
                 context = torch.cat([state[:, 0] + self.place[step], given], dim=1)
                 direct = torch.cat([change, earlier, carried - reference, level], dim=1)
-                values = self.laws.draw(context, drawn, reference, direct, usual, alive, held[step])
+                values = self.laws.draw(context, drawn, reference, direct, usual, latest, alive, held[step])
             patches.append(values)
+            seen = torch.maximum(seen, self._measured(values.unflatten(1, (self.patch, -1))).amax(dim=1))
             masks = values.unflatten(1, (self.patch, -1))[..., self.masks]
             counts, now = counts + _transitions(now, masks).sum(dim=1), masks[:, -1]
             before = last if step else values[:, : self.channels]  # the first step changes nothing
@@ -195,6 +208,10 @@ class Autoregressive(Generator):
             when[..., columns] = torch.where(x[..., gate : gate + 1] > 0.5, step, 0)
         return torch.take_along_dim(x, when.cummax(dim=1).values, dim=1)
 
+    def _measured(self, x: Float[Tensor, "*n channels"]) -> Float[Tensor, "*n channels"]:
+        """Return 1 where a column was measured, or needs not be, and 0 elsewhere."""
+        return torch.where(self.gated, x[..., self.gate], 1.0)
+
     def _habits(self, x: Float[Tensor, "n length channels"]) -> Float[Tensor, "n steps habits"]:
         """Return the habits of the masks before every patch."""
         now = x[..., self.masks]
@@ -207,9 +224,7 @@ class Autoregressive(Generator):
         """Return the values last measured and their changes over a patch that was drawn, and the last of them."""
         carried, changes = [], []
         for now in values.split(self.channels, dim=1):
-            parts = now.clone()
-            for columns, gate in self.gates:
-                parts[:, columns] = torch.where(now[:, gate : gate + 1] > 0.5, now[:, columns], last[:, columns])
+            parts = torch.where(self._measured(now) > 0.5, now, last)
             changes.append((parts - last) * self.numbers)
             carried.append(parts)
             last = parts
@@ -235,7 +250,7 @@ class Autoregressive(Generator):
         if not self.static_laws.slots:
             return encoded.x.new_zeros(len(encoded))
         s = encoded.s
-        each = self.static_laws.log_likelihood(encoded.condition, s, s, torch.zeros_like(s), s[:, :0], s[:, :0])
+        each = self.static_laws.log_likelihood(encoded.condition, s, s, torch.zeros_like(s), s[:, :0], s[:, :0], s)
         weights = [
             torch.ones_like(s[:, 0]) if slot.gate is None else s[:, slot.gate] for slot in self.static_laws.slots
         ]

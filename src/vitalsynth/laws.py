@@ -2,7 +2,8 @@
 
 A number has a mixture of normal distributions (Bishop 1994, mixture density networks); where values were recorded on a
 grid, each has the probability of its cell, and the outermost cells the tails (Salimans et al. 2017, PixelCNN++, arXiv
-1701.05517). A 0/1 column is Bernoulli, a category categorical, and a mask comes before the value it gates: so what is
+1701.05517). Where the value measured before often comes again, as settings and weights do, that has a probability of
+its own. A 0/1 column is Bernoulli, a category categorical, and a mask comes before the value it gates: so what is
 discrete in the data is exactly discrete in the samples.
 """
 
@@ -15,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax, silu, softplus
+from torch.nn.functional import log_softmax, logsigmoid, silu, softplus
 
 from .sequences import Block
 
@@ -115,7 +116,8 @@ class Laws(nn.Module):
     ) -> None:
         super().__init__()
         self.slots, self.columns, self.components, self.finest = tuple(slots), columns, components, finest
-        count, outputs = len(slots), max([3 * components + 1, *(slot.block.width for slot in slots)])
+        parameters = 3 * components + 1 + any(slot.block.repeats > 0 for slot in slots)
+        count, outputs = len(slots), max([parameters, *(slot.block.width for slot in slots)])
         weights = lambda *size, fan: nn.Parameter(torch.randn(*size) / math.sqrt(max(1, fan)))  # noqa: E731
         self.context = weights(context, count, hidden, fan=context)
         self.bias = nn.Parameter(torch.zeros(count, hidden))
@@ -128,6 +130,8 @@ class Laws(nn.Module):
             if slot.block.kind == "continuous":
                 out_bias[j, components : 2 * components] = torch.linspace(-1.5, 1.5, components)
                 out_bias[j, 3 * components] = math.log(slot.change) + 1 if direct else -0.5
+            if slot.block.repeats:
+                out_bias[j, -1] = math.log(slot.block.repeats / (1.01 - slot.block.repeats))
         self.out_bias = nn.Parameter(out_bias)
         of = lambda kind: [j for j, slot in enumerate(slots) if slot.block.kind == kind]  # noqa: E731
         self.of_numbers, self.of_binaries, self.of_categories = of("continuous"), of("binary"), of("categorical")
@@ -159,11 +163,15 @@ class Laws(nn.Module):
         reference: Float[Tensor, "*n columns"],
         direct: Float[Tensor, "*n direct"],
         odds: Float[Tensor, "*n odds"],
+        latest: Float[Tensor, "*n columns"],
     ) -> Float[Tensor, "*n slots"]:
-        """Return the log likelihood of every slot, given the true values of those before it; 0 where not measured."""
+        """Return the log likelihood of every slot, given the true values of those before it; 0 where not measured.
+
+        `latest` is the value measured before that of a slot, NaN if there was none.
+        """
         batch = values.shape[:-1]
-        context, values, offset, reference, direct, odds = (
-            part.flatten(0, -2) for part in (context, values, offset, reference, direct, odds)
+        context, values, offset, reference, direct, odds, latest = (
+            part.flatten(0, -2) for part in (context, values, offset, reference, direct, odds, latest)
         )
         rows = {j: values[:, self.slots[j].gate] > 0.5 for j in self.gated}
         outputs = self._outputs(context, offset, rows)
@@ -171,7 +179,7 @@ class Laws(nn.Module):
         if self.of_numbers:
             straight = direct @ self.straight + offset @ (self.straight_before * self.mask_numbers)
             mean = reference[:, self.positions] + straight
-            numbers = self._numbers(values, mean, outputs, rows)
+            numbers = self._numbers(values, mean, outputs, rows, latest)
             for j, found in zip(self.of_numbers, numbers, strict=True):
                 each[j] = each[j].masked_scatter(rows[j], found) if j in rows else found
         if self.of_binaries:
@@ -214,6 +222,7 @@ class Laws(nn.Module):
         mean: Float[Tensor, "n numbers"],
         outputs: Sequence[Float[Tensor, "_ outputs"]],
         rows: Mapping[int, Bool[Tensor, " n"]],
+        latest: Float[Tensor, "n columns"],
     ) -> Sequence[Float[Tensor, " _"]]:
         """Return the log likelihood of every number where it was measured."""
         own = lambda part, j: part[rows[j]] if j in rows else part  # noqa: E731
@@ -227,7 +236,18 @@ class Laws(nn.Module):
             self.components,
             self.floors.repeat_interleave(counts, dim=0),
         )
-        return found.split(counts.tolist())
+        each = list(found.split(counts.tolist()))
+        for k, j in enumerate(self.of_numbers):
+            if self.slots[j].block.repeats:
+                place = self.slots[j].columns.start
+                each[k] = _with_repeats(
+                    each[k],
+                    outputs[j][:, -1],
+                    own(values[:, place], j),
+                    own(latest[:, place], j),
+                    bool(self.cells[k, 0]),
+                )
+        return each
 
     def draw(
         self,
@@ -236,6 +256,7 @@ class Laws(nn.Module):
         reference: Float[Tensor, "n columns"],
         direct: Float[Tensor, "n direct"],
         odds: Float[Tensor, "n odds"],
+        last: Float[Tensor, "n channels"],
         alive: Float[Tensor, " n"] | None = None,
         held: Held | None = None,
     ) -> Float[Tensor, "n columns"]:
@@ -247,6 +268,7 @@ class Laws(nn.Module):
             reference: As for the likelihood.
             direct: As for the likelihood.
             odds: As for the likelihood.
+            last: The value last measured of every channel, NaN if there was none.
             alive: Whether the step before was alive; None if there is no alive column, or nothing was before.
             held: Values that are not drawn, and where they are put in.
         """
@@ -260,11 +282,12 @@ class Laws(nn.Module):
         before, straight_before = self.before[self.order], self.straight_before[self.order]
         rows: list[Tensor] = [reference[0]] * self.columns
         offsets: list[Tensor] = [reference[0]] * self.columns
+        latests = [*last.unbind(1)] * (self.columns // last.shape[1])  # of every step of the patch
         earlier = reference[:0]
         going, number, binary, start = alive, 0, 0, 0
         for j, (slot, width) in enumerate(zip(self.slots, self.noise_widths, strict=True)):
             drawn, start = noise[start : start + width], start + width
-            done = earlier.shape[0]
+            done, latest = earlier.shape[0], latests[(slot.earlier or slot.columns).start]
             u = silu(torch.addmm(hidden[j], before[:done, j].t(), earlier) if done else hidden[j])
             u = u + silu(torch.addmm(self.middle_bias[j][:, None], self.middle[j].t(), u))
             out = torch.addmm(self.out_bias[j][:, None], self.out[j].t(), u)
@@ -272,7 +295,7 @@ class Laws(nn.Module):
                 mean = reference[slot.columns.start] + straight[number]
                 if done:
                     mean = mean + straight_before[:done, number] @ earlier
-                new = self._number(slot, out, drawn, mean)[None]
+                new = self._number(slot, out, drawn, mean, latest)[None]
                 number += 1
             elif slot.block.kind == "binary":
                 logit = out[:1] + straight_binaries[binary]
@@ -292,6 +315,7 @@ class Laws(nn.Module):
                 new = torch.where(measured, new, 0.0)
             rows[slot.columns] = new
             if slot.block.kind == "continuous":
+                latests[slot.columns.start] = new[0] if measured is None else torch.where(measured, new[0], latest)
                 new = self._offset(slot, new[0] - reference[slot.columns.start], measured, offsets)[None]
             offsets[slot.columns] = new
             earlier = torch.cat([earlier, new])
@@ -306,33 +330,43 @@ class Laws(nn.Module):
         return torch.where(measured, there, before)
 
     def _number(
-        self, slot: Slot, out: Float[Tensor, "outputs n"], noise: Float[Tensor, "2 n"], mean: Float[Tensor, " n"]
+        self,
+        slot: Slot,
+        out: Float[Tensor, "outputs n"],
+        noise: Float[Tensor, "2 n"],
+        mean: Float[Tensor, " n"],
+        latest: Float[Tensor, " n"],
     ) -> Float[Tensor, " n"]:
         logits, places, ratios, (common,) = out[: 3 * self.components + 1].split([self.components] * 3 + [1])
-        pick, widest = _picked(logits, noise[:1]), math.log(WIDEST)
+        chance, again = torch.special.ndtr(noise[0]), None
+        if slot.block.repeats:
+            share = torch.where(torch.isnan(latest), 0.0, torch.sigmoid(out[-1]).clamp(max=1 - 1e-6))
+            again, chance = chance < share, ((chance - share) / (1 - share)).clamp(min=0.0)
+        pick, widest = _picked(logits, chance[None]), math.log(WIDEST)
         log_scale = (common + ratios.gather(0, pick)[0]).clamp(self._floor(slot), widest)
         place = torch.exp(common.clamp(max=widest)) * places.gather(0, pick)[0]
         value = mean + place + torch.exp(log_scale) * noise[1]
         spacing, origin, low, high = slot.cell
         if spacing:
             value = torch.round((value - origin) / spacing) * spacing + origin
-        return value.clamp(low, high)
+        value = value.clamp(low, high)
+        return value if again is None else torch.where(again, latest, value)
 
     def _floor(self, slot: Slot) -> float:
         """Return the logarithm of the smallest deviation of a number's components."""
         return math.log(self.finest * slot.change)
 
 
-def _picked(logits: Float[Tensor, "k n"], noise: Float[Tensor, "1 n"]) -> Int[Tensor, "1 n"]:
-    """Draw categories by inverting their distribution function."""
+def _picked(logits: Float[Tensor, "k n"], chance: Float[Tensor, "1 n"]) -> Int[Tensor, "1 n"]:
+    """Draw categories by inverting their distribution function at numbers from 0 to 1."""
     upto = torch.exp(logits - logits.amax(dim=0)).cumsum(dim=0)
-    return (torch.special.ndtr(noise) * upto[-1:] > upto[:-1]).sum(dim=0, keepdim=True)
+    return (chance * upto[-1:] > upto[:-1]).sum(dim=0, keepdim=True)
 
 
 def _category(logits: Float[Tensor, "k n"], noise: Float[Tensor, "1 n"]) -> Float[Tensor, "k n"]:
     """Draw one-hot categories."""
     which = torch.arange(logits.shape[0], device=logits.device)[:, None]
-    return (_picked(logits, noise) == which).to(logits.dtype)
+    return (_picked(logits, torch.special.ndtr(noise)) == which).to(logits.dtype)
 
 
 def _mixture(
@@ -368,6 +402,22 @@ def _log_mixture(
         cell = _log_between(ends[0], ends[1], each[gridded] + torch.log(spacing)[:, None])
         each = each.index_copy(0, gridded, cell)
     return torch.logsumexp(log_softmax(logits, dim=-1) + each, dim=-1)
+
+
+def _with_repeats(
+    other: Float[Tensor, " m"],
+    logit: Float[Tensor, " m"],
+    x: Float[Tensor, " m"],
+    latest: Float[Tensor, " m"],
+    cells: bool,
+) -> Float[Tensor, " m"]:
+    """Return the log likelihood of values that are those measured before, with some probability, or else as `other`.
+
+    Of a density nothing falls on a point, of cells something does. Where nothing was measured before, `other` is all.
+    """
+    changed = logsigmoid(-logit) + other
+    again = torch.logaddexp(logsigmoid(logit), changed) if cells else logsigmoid(logit)
+    return torch.where(torch.isnan(latest), other, torch.where(x == latest, again, changed))
 
 
 def _log_between(lower: Tensor, upper: Tensor, narrow: Tensor) -> Tensor:

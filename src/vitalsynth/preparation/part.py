@@ -14,6 +14,9 @@ from .. import normalisation
 from ..normalisation import Normaliser
 from ..sequences import Block, Column
 
+FEWEST_REPEATS = 0.05
+"""Share below which a network need not be told."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -27,6 +30,7 @@ class Part:
         extremes: Smallest and largest training value.
         change: By how much the encoded value changes from one measurement to the next, where it does: the median size;
             None if it never does.
+        repeats: Share of the values that are the one measured before, exactly: what is written down again every hour.
     """
 
     column: Column
@@ -35,6 +39,7 @@ class Part:
     statics_gaps: bool
     extremes: tuple[float, float]
     change: float | None = None
+    repeats: float = 0.0
 
     @property
     def width(self) -> int:
@@ -44,12 +49,13 @@ class Part:
         """Return what a network is told of the encoded column."""
         if self.normaliser is None or self.normaliser.width:
             return Block(self.column.kind, self.width, gate, change=self.change)
+        repeats = self.repeats if self.repeats >= FEWEST_REPEATS else 0.0
         low, high = self.normaliser.encode(np.array([self.extremes]))[0][0].tolist()
         step, affine, grid = self.column.resolution, self.normaliser.affine, None
         if step is not None and affine is not None:
             level, scale = affine
             grid = (step / scale, (self.column.origin - level) / scale)
-        return Block("continuous", 1, gate, grid, (low, high), self.change)
+        return Block("continuous", 1, gate, grid, (low, high), self.change, repeats)
 
     @classmethod
     def fit(cls, column: Column, values: Float[ndarray, "n length"], alive: ndarray, kind: str) -> Part:
@@ -60,8 +66,9 @@ class Part:
         taken_out = normaliser is not None and normaliser.width > 0
         statics_gaps = taken_out and bool(missing.all(axis=1).any())
         extremes = (float(np.nanmin(values)), float(np.nanmax(values)))
-        change = _typical_change(normaliser.encode(values)[0]) if normaliser else None
-        return cls(column, normaliser, bool((missing & alive).any()), statics_gaps, extremes, change)
+        encoded = normaliser.encode(values)[0] if normaliser else values[:, :0]
+        change, repeats = _typical_change(encoded), _share_repeated(encoded)
+        return cls(column, normaliser, bool((missing & alive).any()), statics_gaps, extremes, change, repeats)
 
     def encode(self, values: Float[ndarray, "n length"]) -> tuple[Float[ndarray, "n length width"], ndarray]:
         """Return the encoded columns, NaN where not measured, and what was taken out of each sequence."""
@@ -94,6 +101,13 @@ def _typical_change(encoded: Float[ndarray, "n length"]) -> float | None:
     sizes = np.abs(np.diff(encoded, axis=1))
     sizes = sizes[sizes > 1e-9]  # neither NaN nor rounding
     return float(np.median(sizes)) if len(sizes) else None
+
+
+def _share_repeated(encoded: Float[ndarray, "n length"]) -> float:
+    row, step = np.nonzero(~np.isnan(encoded))
+    values = encoded[row, step]
+    follows = row[1:] == row[:-1]
+    return float((values[1:] == values[:-1])[follows].mean()) if follows.any() else 0.0
 
 
 class Reader:

@@ -296,6 +296,7 @@ class Preparation:
                     "statics_gaps": part.statics_gaps,
                     "extremes": part.extremes,
                     "change": part.change,
+                    "repeats": part.repeats,
                 }
                 for part in rows
             ]
@@ -327,6 +328,7 @@ class Preparation:
                     row["statics_gaps"],
                     tuple(row["extremes"]),
                     row.get("change"),
+                    row.get("repeats", 0.0),
                 )
                 for column, row in zip(columns, rows, strict=True)
             )

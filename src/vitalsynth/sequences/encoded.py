@@ -24,6 +24,7 @@ class Block:
         grid: Spacing and origin of the values of a continuous column that was recorded in steps; None if it was not.
         range: Smallest and largest value of a continuous column in the training set; None if not known.
         change: Median size of a continuous channel's changes from step to step; None if not known, or none.
+        repeats: Share of a continuous channel's values that are the one measured before, exactly; 0 where they are few.
     """
 
     kind: Kind
@@ -32,6 +33,7 @@ class Block:
     grid: tuple[float, float] | None = None
     range: tuple[float, float] | None = None
     change: float | None = None
+    repeats: float = 0.0
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Block:
