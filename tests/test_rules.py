@@ -12,7 +12,7 @@ from sklearn.isotonic import IsotonicRegression
 import vitalsynth
 from vitalsynth import frames, sources
 from vitalsynth.commands.sample import sample
-from vitalsynth.evaluation import scorecard, verdict
+from vitalsynth.evaluation import measures, scorecard, verdict
 from vitalsynth.evaluation.plausibility import BOUNDS, violations
 from vitalsynth.sequences import Column, Schema, Sequences, rules
 from vitalsynth.sequences.rules import _ordered
@@ -122,3 +122,9 @@ def test_a_run_knows_its_rules_and_keeps_to_them_if_asked(tmp_path):
     assert sum(broken.sum() for broken, _ in rules.violations(free).values()) > 100
     train, _ = run.data(sources.icu_demo().take(slice(0, 200)))
     assert train.schema.rules == run.preparation.schema.rules and train.schema.channels[0].high == 100
+
+
+def test_what_nothing_is_known_of_breaks_nothing():
+    free = Sequences(np.zeros((4, 3, 1)), Schema((Column("x"),)), subject=np.arange(4))
+    with pytest.raises(measures.Inapplicable, match="no rule or bound"):
+        violations(free, free, free)

@@ -11,6 +11,7 @@ from numpy import ndarray
 
 from ..sequences import Sequences, rules
 from . import measures
+from .measures import Inapplicable
 from .metric import Figure, beside, says
 
 BOUNDS = "any bound"
@@ -37,10 +38,15 @@ def violations(train: Sequences, test: Sequences, synthetic: Sequences, seed: in
         test: Real, of subjects that training never saw.
         synthetic: To be judged.
         seed: Of the bootstrap.
+
+    Raises:
+        Inapplicable: if the schema has neither rules nor bounds.
     """
     sets = [replace(part, schema=train.schema) for part in (synthetic, test)]
     counts = [_by_rule(part) for part in sets]
     drawn = [measures.resamples(part.subject, seed) for part in sets]
+    if not counts[0]:
+        raise Inapplicable("no rule or bound is known of these columns")
     out: dict[str, float] = {}
     for rule in counts[0]:
         both = zip(counts, drawn, strict=True)
