@@ -101,6 +101,20 @@ def as_a_script_reads(folder):
     return records, deaths
 
 
+def test_the_last_of_several_measurements_is_one_that_was_written_down(challenge):
+    mean, last = (sources.physionet2012(str(challenge), several=several) for several in ("mean", "last"))
+    np.testing.assert_array_equal(np.isnan(mean.values), np.isnan(last.values))
+    for i, stay in enumerate(last.subject.tolist()):
+        rows = [row.split(",") for row in (challenge / "set-a" / f"{stay}.txt").read_text().splitlines()[1:]]
+        written = {(min(int(clock[:2]), 47), name): float(value) for clock, name, value in rows}  # the last of each
+        for j, column in enumerate(last.schema.channels):
+            there = np.flatnonzero(~np.isnan(last.values[i, :, j]))
+            if column.name not in ("Urine", "MechVent"):
+                found = [written[hour, column.name] for hour in there.tolist()]
+                np.testing.assert_allclose(last.values[i, there, j], found, rtol=1e-6)
+    assert (mean.values != last.values)[~np.isnan(mean.values)].any()
+
+
 def test_physionet2012_agrees_with_the_derived_array():
     with np.load(shared_data("physionet2012", "set-a_hourly.npz")) as derived:
         expected, statics = derived["x"], derived["static"]

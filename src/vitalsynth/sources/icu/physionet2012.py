@@ -109,29 +109,31 @@ def physionet2012(
     folder: str | None = None,
     set: Literal["a", "b", "c", "all"] = "a",
     step: float = 1.0,
+    several: Literal["mean", "last"] = "mean",
     urine: Literal["sum", "mean"] = "sum",
     scores: bool = False,
     repair: Repair = False,
 ) -> Sequences:
     """ICU stays of the PhysioNet Challenge 2012: 48 hours, 37 variables, in-hospital death.
 
-    Each step holds the mean of what was measured in it, of urine the sum, so that totals stay right; what is measured
-    at 48:00 counts in the last step. The general descriptors are static: Age, Gender (1 is male), Height, ICUType
-    (1 coronary, 2 cardiac surgery recovery, 3 medical, 4 surgical) and Weight, as static_Weight, beside the time
-    series. A stay is a subject: the challenge does not say which stays are of one patient. Silva et al. 2012; licence
-    ODC-By 1.0. To be fetched from PhysioNet, challenge-2012.
+    Each step holds the mean of what was measured in it, or the last, which was really written down; of urine the sum,
+    so that totals stay right. What is measured at 48:00 counts in the last step. The general descriptors are static:
+    Age, Gender (1 is male), Height, ICUType (1 coronary, 2 cardiac surgery recovery, 3 medical, 4 surgical) and Weight,
+    as static_Weight, beside the time series. A stay is a subject: the challenge does not say which stays are of one
+    patient. Silva et al. 2012; licence ODC-By 1.0. To be fetched from PhysioNet, challenge-2012.
 
     Args:
         folder: Holds set-a.tar.gz, or set-a with its text files, and Outcomes-a.txt; $VITALSYNTH_DATA/physionet2012 by
             default.
         set: a, b or c, of 4,000 stays each, or all.
         step: Hours of a step.
-        urine: What a step holds of several amounts of urine.
+        several: What a step holds of several measurements of a variable.
+        urine: What it holds of several amounts of urine.
         scores: Take SAPS-I, SOFA, Length_of_stay and Survival as static columns, too.
         repair: Leave out what is wrong (repeated rows, negative times, unknown parameters, impossible values), and
             convert what is in another unit, with a warning, instead of refusing it.
     """
-    _check(set, step, urine)
+    _check(set, step, several, urine)
     where = Path(folder) if folder else default_folder(FORM)
     faults = Faults(str(where), repair)
     letters = SETS if set == "all" else (set,)
@@ -139,7 +141,7 @@ def physionet2012(
     outcomes = pd.concat([_outcomes(where / f"Outcomes-{letter}.txt", faults) for letter in letters])
     stays = np.array([int(name.removesuffix(".txt")) for name, _ in files])
     rows = _Measurements.read(as_rows(files, HEADER, ",", faults), stays, faults)
-    values = rows.binned(len(stays), step, urine, faults)
+    values = rows.binned(len(stays), step, several, urine, faults)
     taken = [DIED, *SCORES] if scores else [DIED]
     results = _of_stays(outcomes, stays, faults)[[column.name for column in taken]]
     static = np.column_stack([rows.descriptors(len(stays), faults), results]).astype(np.float32)
@@ -152,10 +154,11 @@ def physionet2012(
     return Sequences(values, schema, static=static, subject=stays).take(np.isin(stays, outcomes.index))
 
 
-def _check(set: str, step: float, urine: str) -> None:
+def _check(set: str, step: float, several: str, urine: str) -> None:
     if not 1 / 60 <= step <= HOURS:
         raise ValueError(f"step must lie between a minute (0.0167) and {HOURS} hours, got {step}")
-    for name, given, allowed in (("set", set, (*SETS, "all")), ("urine", urine, ("sum", "mean"))):
+    choices = {"set": (set, (*SETS, "all")), "several": (several, ("mean", "last")), "urine": (urine, ("sum", "mean"))}
+    for name, (given, allowed) in choices.items():
         if given not in allowed:
             raise ValueError(f"{name} is {given!r}; allowed are {', '.join(allowed)}")
 
@@ -246,14 +249,17 @@ class _Measurements:
             found[mine.stay, j] = numbers - 1 if name == "ICUType" else numbers  # the code of category 1 is 0
         return found
 
-    def binned(self, count: int, step: float, urine: str, faults: Faults) -> Float[ndarray, "n length channels"]:
+    def binned(
+        self, count: int, step: float, several: str, urine: str, faults: Faults
+    ) -> Float[ndarray, "n length channels"]:
         rows = self.take(~self.descriptive())
         length, names = math.ceil(HOURS / step), list(UNITS)
         index = np.minimum(steps(rows.minute / 60, step), length - 1)
-        grid = Grid(count, length, [urine if name == "Urine" else "mean" for name in names])
+        grid = Grid(count, length, [urine if name == "Urine" else several for name in names])
         for j, column in enumerate(CHANNELS):
             mine = rows.parameter == j
-            grid.add(rows.stay[mine], index[mine], j, faults.physical(rows.number[mine], column))
+            numbers = faults.physical(rows.number[mine], column)
+            grid.add(rows.stay[mine], index[mine], j, numbers, 60 * rows.minute[mine].astype(np.int64))
         values = grid.values().astype(np.float32)
         ventilated = values[:, :, names.index("MechVent")]
         np.ceil(ventilated, out=ventilated)  # on for a part of a step is on
