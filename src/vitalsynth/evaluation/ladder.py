@@ -8,7 +8,7 @@ metric weak. (After STEB, arXiv 2505.21160, which does the same to 41.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -121,7 +121,7 @@ def tried(asked: Metric, count: int = COUNT, seed: int = 0, **settings: Any) -> 
         asked: The metric.
         count: Sequences in each of the three sets.
         seed: As `climb`.
-        settings: Of the metric; the label is given.
+        settings: Of `climb` and the metric; the label is given.
     """
     make = EXAMPLES.get(getattr(asked, "__name__", ""), vitals)
     if metric.takes(asked, "label"):
@@ -130,9 +130,15 @@ def tried(asked: Metric, count: int = COUNT, seed: int = 0, **settings: Any) -> 
 
 
 def climb(
-    asked: Metric, train: Sequences, test: Sequences, honest: Sequences, seed: int = 0, **settings: Any
+    asked: Metric,
+    train: Sequences,
+    test: Sequences,
+    honest: Sequences,
+    seed: int = 0,
+    rungs: Iterable[str] = tuple(RUNGS),
+    **settings: Any,
 ) -> Iterator[Answer]:
-    """Yield how a metric answers every corruption.
+    """Yield how a metric answers corruptions.
 
     Compared are the distances of figures from their floor, as a verdict takes them (`verdicts.beyond`). Chance is
     overstated, for they share real sequences: what is called an answer is one.
@@ -147,6 +153,7 @@ def climb(
         test: Real, of other subjects.
         honest: As good as synthetic sequences can be: real, of yet others.
         seed: Of the corruptions and the metric.
+        rungs: Which corruptions; all by default.
         settings: Of the metric.
     """
     if metric.takes(asked, "seed"):
@@ -156,9 +163,9 @@ def climb(
         return metric.rows(asked, asked(train, test, synthetic, **settings), settings.get("label"))[0]
 
     base = first(honest)
-    for name, corrupt in RUNGS.items():
+    for name in rungs:
         rng = np.random.default_rng(seed)
-        spoilt = [first(corrupt(honest, train, strength, rng)) for strength in STRENGTHS]
+        spoilt = [first(RUNGS[name](honest, train, strength, rng)) for strength in STRENGTHS]
         distances = [minus(metric.interval(row), metric.interval(row, "floor")) for row in (base, *spoilt)]
         response = _response(distances, higher=base["better"] == "higher")
         yield Answer(
