@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .commands.attack import attack
     from .commands.branch import branch
     from .commands.continue_ import continue_
     from .commands.data import data
@@ -48,6 +49,7 @@ _HOMES = {
     "Shape": "sequences",
     "Stabiliser": "stabilisers",
     "Synthesizer": "synthesizer",
+    "attack": "commands.attack",
     "branch": "commands.branch",
     "continue_": "commands.continue_",
     "data": "commands.data",
@@ -80,6 +82,7 @@ __all__ = [
     "Shape",
     "Stabiliser",
     "Synthesizer",
+    "attack",
     "branch",
     "continue_",
     "data",

@@ -27,6 +27,7 @@ COMMANDS = {
     "export": "export.export",
     "sample": "sample.sample",
     "evaluate": "evaluate.evaluate",
+    "attack": "attack.attack",
     "report": "report.report",
 }
 SHELLS = ("bash", "zsh", "tcsh")
