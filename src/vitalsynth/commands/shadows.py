@@ -19,6 +19,7 @@ from ..seeds import derive
 from ..sequences import Encoded
 from ..training import Plan
 from .progress import Progress
+from .whitebox import encode
 
 Scores = Float[ndarray, " subjects"]
 
@@ -66,7 +67,7 @@ def expected(
     whose = numbered(*parts.real)
     subjects = whose.max() + 1
     at = training.pick_device(device)
-    encoded = Encoded.joined(*map(run.preparation.encode, parts.real)).to(at)
+    encoded = Encoded.joined(*(encode(run.preparation, part) for part in parts.real)).to(at)
     learned = np.arange(subjects) < subjects // 2
     totals: dict[str, Scores] = {}
     with Progress("training shadow models", count * steps, quiet=quiet) as progress:

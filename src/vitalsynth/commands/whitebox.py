@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -41,7 +42,7 @@ def scores(
     """
     networks = {name: network.eval() for name, network in learner.networks.items()} | {"generator": learner.average}
     generator: Any = networks["generator"].eval()
-    encoded = preparation.encode(sequences).to(next(generator.parameters()).device)
+    encoded = encode(preparation, sequences).to(next(generator.parameters()).device)
     with torch.no_grad(), torch.random.fork_rng():
         if isinstance(objective, Adversarial):
             return {DISCRIMINATOR: _numbers(_discriminated(networks, encoded, objective.row))}
@@ -50,6 +51,16 @@ def scores(
             parts = [generator.log_likelihood(part) for part in _batches(encoded)]
             return {LIKELIHOOD: _numbers(torch.cat(parts)) / measured}
         return {LOSS: -_numbers(torch.stack([_loss(objective, networks, encoded, j) for j in range(len(encoded))]))}
+
+
+def encode(preparation: Preparation, sequences: Sequences) -> Encoded:
+    """Return sequences as networks see them; gaps where training had none, which they cannot see, become medians."""
+    values, static = sequences.values.copy(), sequences.static.copy()
+    for columns, parts in ((values, preparation.channels), (static, preparation.statics)):
+        for j, part in enumerate(parts):
+            if not part.gaps and np.isnan(columns[..., j]).any():
+                columns[..., j] = np.where(np.isnan(columns[..., j]), np.nanmedian(columns[..., j]), columns[..., j])
+    return preparation.encode(replace(sequences, values=values, static=static))
 
 
 def _discriminated(networks: Mapping[str, nn.Module], encoded: Encoded, row: int) -> Float[Tensor, " n"]:

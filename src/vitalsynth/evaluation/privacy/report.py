@@ -195,7 +195,8 @@ def grids(rows: list[Row]) -> tuple[Grid, Grid]:
     heads = ["attack", "holds", "whom", *(each["figure"] for each in next(iter(lines.values())))]
     first = heads, [[*of, *map(told, cells)] for of, cells in lines.items()]
     others = [each for each in rows if each["members"] is None]
-    names = [each["figure"] if each["attack"] == DIAGNOSTIC else each["attack"] for each in others]
+    diagnosed = [each["attack"] == DIAGNOSTIC for each in others]
+    names = [f"{r['figure']} (diagnostic)" if d else r["attack"] for r, d in zip(others, diagnosed, strict=True)]
     cells = [[told(each), number(each["chance"]), each["about"]] for each in others]
     return first, (
         ["attack", "value", "by chance", ""],

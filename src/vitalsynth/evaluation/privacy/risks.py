@@ -92,7 +92,7 @@ def attribute_inference(parts: Parts, secret: str, seed: int = 0) -> Row:
 
     train, control = (
         rate(truths[2][cdist(x, made).argmin(axis=1)], truth)
-        for x, truth in zip((members, others), truths, strict=False)
+        for x, truth in ((members, truths[0]), (others, truths[1]))
     )
     return _row(train, control, naive=rate(rng.choice(truths[2], len(members)), truths[0]))
 
