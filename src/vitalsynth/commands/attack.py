@@ -163,8 +163,8 @@ def _written(entrant: Entrant, rows: list[dict[str, Any]], seed: int, quiet: boo
     """Show rows and verdict, and add them to the run."""
     said = reports.verdict(rows)
     console = Console(quiet=quiet)
-    for grid in reports.grids(rows):
-        console.print(reports.table(grid, entrant.name))
+    for grid, title in zip(reports.grids(rows), (entrant.name, "Other risks"), strict=True):
+        console.print(reports.table(grid, title))
     console.print(said, highlight=False)
     common = {**entrant.about, "seed": seed, "time": round(time.time())}
     out = [{**common, **row} for row in (*rows, {"attack": reports.VERDICT, "about": said})]

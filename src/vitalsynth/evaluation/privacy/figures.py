@@ -24,6 +24,7 @@ from numpy import ndarray
 from scipy.optimize import brentq
 from scipy.stats import beta, binom, mannwhitneyu, norm
 
+from ..distances import DRAWS
 from ..measures import auroc, resamples, with_interval
 
 Row = dict[str, Any]
@@ -50,7 +51,7 @@ def _auroc(members: Float[ndarray, " n"], others: Float[ndarray, " m"], seed: in
         return row("AUROC", about=f"Not computed: {n} members and {m} others are too few.", chance=0.5)
     scores = np.concatenate([members, others])
     member = np.arange(n + m) < n
-    value, low, high = with_interval(lambda w: auroc(member, scores, w), resamples(np.arange(n + m), seed))
+    value, low, high = with_interval(lambda w: auroc(member, scores, w), resamples(np.arange(n + m), seed, DRAWS))
     p = float(mannwhitneyu(members, others, alternative="greater").pvalue)
     least = 0.5 + float(norm.ppf(1 - LEVEL / 2) + norm.ppf(POWER)) * math.sqrt((n + m + 1) / (12 * n * m))
     about = "How often a member scores above a non-member."

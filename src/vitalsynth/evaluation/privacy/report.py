@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -30,6 +31,8 @@ POSITIVE, NEGATIVE = "positive", "negative"
 SAMPLES = "samples"
 DIAGNOSTIC = "diagnostic"
 VERDICT = "verdict"
+ALARM = 0.01
+"""Where an attack finds members in data of others."""
 
 
 def attack(
@@ -124,9 +127,13 @@ def _labelled(
 
 
 def found(rows: Iterable[Row], control: str = "") -> list[Row]:
-    """Return the figures, or those of a control, that are beyond chance as one of so many."""
+    """Return the figures, or those of a control, that are beyond chance as one of so many.
+
+    Chance does so in one report of 20, in one of 100 for the negative control.
+    """
     looked_at = [each for each in rows if each["control"] == control and each["p"] is not None]
-    return [each for each in looked_at if each["p"] * len(looked_at) <= LEVEL]
+    level = ALARM if control == NEGATIVE else LEVEL
+    return [each for each in looked_at if each["p"] * len(looked_at) <= level]
 
 
 def verdict(rows: list[Row]) -> str:
@@ -155,8 +162,8 @@ def verdict(rows: list[Row]) -> str:
     said[-1] += f", not by {_listed(missed)}." if missed else "."
     if alarms := _names(found(rows, NEGATIVE)):
         said.append(
-            f"But {_listed(alarms)} find members also in data of others: training and held-out subjects differ by "
-            "themselves, so the figures are not to be trusted."
+            f"But members are found also in data of others, by {_listed(alarms)}: training and held-out subjects "
+            "differ by themselves, so these figures are not to be trusted."
         )
     return " ".join([*said, "Weaker leaks, and attacks that were not tried, are not excluded."])
 
@@ -175,39 +182,43 @@ def _hit(row: Row) -> str:
     return f"{row['attack']} ({row['released']}{among}): {row['figure']} {value}, by chance {number(row['chance'])}"
 
 
-WHOM = {POSITIVE: "control: planted copies", NEGATIVE: "control: of others"}
+WHOM = {POSITIVE: "planted copies", NEGATIVE: "of others"}
 Grid = tuple[list[str], list[list[str]]]
-"""Heads and cells; what was found stands in asterisks."""
+"""Heads and cells; what was found begins with an asterisk."""
 
 
 def grids(rows: list[Row]) -> tuple[Grid, Grid]:
-    """Lay out membership attacks, one to a line, and all else."""
+    """Lay out membership attacks, one to a line, and all else; figures that nobody has are left out."""
     hits = {id(each) for control in ("", *WHOM) for each in found(rows, control)}
 
     def told(each: Row) -> str:
-        value = with_interval(each["value"], each["low"], each["high"])
-        return f"*{value}*" if id(each) in hits else value
+        return "*" * (id(each) in hits) + with_interval(each["value"], each["low"], each["high"])
 
-    lines: dict[tuple[str, ...], list[Row]] = {}
-    for each in (each for each in rows if each["members"] is not None):
+    lines: dict[tuple[str, str], dict[str, str]] = {}
+    others = []
+    for each in rows:
+        if each["members"] is None:
+            name = f"{each['figure']} (diagnostic)" if each["attack"] == DIAGNOSTIC else each["attack"]
+            others.append([name, told(each), number(each["chance"]), each["about"]])
+            continue
+        name = each["attack"] if each["released"] == SAMPLES else f"{each['attack']} ({each['released']})"
         whom = str(WHOM.get(each["control"], each["among"]))
-        lines.setdefault((each["attack"], each["released"], whom), []).append(each)
-    heads = ["attack", "holds", "whom", *(each["figure"] for each in next(iter(lines.values())))]
-    first = heads, [[*of, *map(told, cells)] for of, cells in lines.items()]
-    others = [each for each in rows if each["members"] is None]
-    diagnosed = [each["attack"] == DIAGNOSTIC for each in others]
-    names = [f"{r['figure']} (diagnostic)" if d else r["attack"] for r, d in zip(others, diagnosed, strict=True)]
-    cells = [[told(each), number(each["chance"]), each["about"]] for each in others]
-    return first, (
-        ["attack", "value", "by chance", ""],
-        [[name, *each] for name, each in zip(names, cells, strict=True)],
+        lines.setdefault((name, whom), {})[each["figure"]] = told(each)
+    known = dict.fromkeys(each["figure"] for each in rows if each["members"] is not None and each["value"] is not None)
+    heads = ["attack", "whom or control", *known]
+    return (
+        (heads, [[*of, *(cells[figure] for figure in known)] for of, cells in lines.items()]),
+        (["attack", "value", "by chance", ""], others),
     )
 
 
 def table(grid: Grid, title: str = "") -> Table:
-    """Lay a grid out for a terminal."""
+    """Lay a grid out for a terminal: intervals below their values, an attack named once, what was found bold."""
     heads, lines = grid
-    out = Table(*heads, title=title, title_justify="left")
-    for cells in lines:
-        out.add_row(*(Text(cell, "bold" if cell.startswith("*") else "") for cell in cells))
+    out = Table(*heads, title=title, title_justify="left", box=box.SIMPLE)
+    before = ""
+    for name, *cells in lines:
+        texts = [Text(cell.replace(" [", "\n["), "bold" if cell.startswith("*") else "") for cell in cells]
+        out.add_row(Text(name if name != before else ""), *texts)
+        before = name
     return out
