@@ -15,8 +15,8 @@ from .page import environment
 Reports = Mapping[str, list[dict[str, Any]]]
 
 READING = (
-    "Each figure stands with its 95 % interval; an asterisk is at what is beyond chance as one of so many. TPR at 1 % FPR: "
-    "the share of training subjects that an attack recognises while it mistakes one in a hundred others. "
+    "Each figure stands with its 95 % interval; an asterisk is at what is beyond chance as one of so many. TPR at 1 % "
+    "FPR: the share of training subjects that an attack recognises while it mistakes one in a hundred others. "
     "Planted copies are a leak that was made to be found; of others: data that know no training subject. An attack "
     "that fails proves nothing about other attacks."
 )

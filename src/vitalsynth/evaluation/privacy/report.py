@@ -215,7 +215,9 @@ def grids(rows: list[Row]) -> tuple[Grid, Grid]:
 def table(grid: Grid, title: str = "") -> Table:
     """Lay a grid out for a terminal: intervals below their values, an attack named once, what was found bold."""
     heads, lines = grid
-    out = Table(*heads, title=title, title_justify="left", box=box.SIMPLE)
+    out = Table(title=title, title_justify="left", box=box.SIMPLE, collapse_padding=True, pad_edge=False)
+    for head in heads:
+        out.add_column(head, no_wrap=head.startswith(("AUROC", "TPR", "value")))
     before = ""
     for name, *cells in lines:
         texts = [Text(cell.replace(" [", "\n["), "bold" if cell.startswith("*") else "") for cell in cells]
