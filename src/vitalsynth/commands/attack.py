@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy import ndarray
@@ -24,14 +24,10 @@ from ..reporting import attacks as pages
 from ..sequences import Sequences, listed
 from . import shadows as shadow_models
 from . import whitebox
-from .entrants import Entrant, enter
+from .entrants import Entrant, enter, unlike
 
 Released = Literal["samples", "generator", "discriminator"]
-HELD: dict[str, tuple[str, ...]] = {
-    "samples": ("samples",),
-    "generator": ("samples", "generator"),
-    "discriminator": ("samples", "generator", "discriminator"),
-}
+RELEASED = get_args(Released)
 CLOSEST = "closest synthetic"
 BEYOND = "{} beyond shadow models"
 
@@ -103,10 +99,12 @@ def attack(
             raise ValueError(f"--shadows needs a run, whose training can be repeated; {entrant.name} is a file")
         leaks.refuse(entrant.train, entrant.test)
         parts = points.deal(entrant.train, entrant.test, entrant.synthetic, reference, most, seed)
-        attacks, white_box = _attacks(entrant, parts, HELD[released], shadows, shadow_steps, seed, device, quiet)
+        attacks, white_box = _attacks(
+            entrant, parts, RELEASED[: RELEASED.index(released) + 1], shadows, shadow_steps, seed, device, quiet
+        )
         with Console(stderr=True, quiet=quiet).status("") as status:
             rows = reports.attack(parts, attacks, white_box, secret, isolated, seed, status.update)
-        out[entrant.name] = _written(entrant, rows, seed, quiet)
+        out[unlike(entrant.name, out)] = _written(entrant, rows, seed, quiet)
     if report:
         pages.write(report, out)
     return [row for rows in out.values() for row in rows]
@@ -139,7 +137,8 @@ def _attacks(
         kept = {name: whitebox.HELD[name] for name in joined if whitebox.HELD[name] in held}
         return {name: (holds, points.mean_of(whose, joined[name])) for name, holds in kept.items()}
 
-    white_box = told(learner)
+    with Console(stderr=True, quiet=quiet).status("asking the networks"):
+        white_box = told(learner)
     if shadows:
 
         def statistics(shadow: Learner) -> dict[str, ndarray]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
+from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,8 @@ def default_label(run: Run) -> str:
     """Return the first conditioned column that is a class, or nothing."""
     classes = [part.column.name for part in run.preparation.given if part.column.kind != "continuous"]
     return classes[0] if classes else ""
+
+
+def unlike(name: str, others: Container[str]) -> str:
+    """Return the name, with a number if it is taken."""
+    return next(each for k in count_from(1) if (each := name if k == 1 else f"{name} ({k})") not in others)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count as count_from
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from ..evaluation.baselines import BASELINES
 from ..evaluation.nearest import find_nearest
 from ..reporting import cards
 from ..sequences import Sequences, listed
-from .entrants import MOST, Entrant, enter
+from .entrants import MOST, Entrant, enter, unlike
 
 MOST_CONTINUED, DRAWS = 300, 50
 
@@ -91,7 +90,7 @@ def evaluate(
         rows = _judge(entrant, own, asked, seed, quiet, more)
         if entrant.run is not None:
             entrant.run.add_evaluations(rows)
-        judged[_unlike(entrant.name, judged)] = _Judged(entrant, rows)
+        judged[unlike(entrant.name, judged)] = _Judged(entrant, rows)
     if len(judged) > 1:
         Console(quiet=quiet).print(comparison.table({name: each.rows for name, each in judged.items()}))
     if report:
@@ -113,11 +112,6 @@ def _with_baselines(entrants: Iterator[Entrant], count: int, seed: int) -> Itera
     for name, draw in BASELINES.items():
         drawn = draw(first.train, count or min(len(first.train), MOST), seed)
         yield Entrant(name, {"of": name}, first.train, first.test, drawn, first.label, baseline=True)
-
-
-def _unlike(name: str, others: Container[str]) -> str:
-    """Return the name, with a number if it is taken."""
-    return next(each for k in count_from(1) if (each := name if k == 1 else f"{name} ({k})") not in others)
 
 
 def _continuation(entrant: Entrant, label: str, steps: int, seed: int, device: str) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ or none). Many figures are looked at, so a p-value counts that many times (Bonfe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -67,8 +68,8 @@ def attack(
     out: list[Row] = []
 
     def add(name: str, held: str, inside: ndarray, outside: ndarray, among: str = ALL, control: str = "") -> None:
-        found = figures(inside, outside, seed)
-        out.extend(_labelled(each, name, held, among, control, len(inside), len(outside)) for each in found)
+        rows = figures(inside, outside, seed)
+        out.extend(_labelled(each, name, held, among, control, len(inside), len(outside)) for each in rows)
 
     progress("preparing the controls")
     leak, leaked = planted(parts, seed=seed)
@@ -96,20 +97,18 @@ def attack(
 
 
 def _risks(parts: Parts, secrets: Iterable[str], seed: int) -> list[Row]:
-    asked: dict[str, Callable[[], Row]] = {
-        **{
-            f"attribute inference: {name}": lambda name=name: attribute_inference(parts, name, seed) for name in secrets
-        },
-        "linkability": lambda: linkability(parts, seed),
-        "singling out": lambda: singling_out(parts, seed),
+    asked: dict[str, Callable[..., Row]] = {
+        **{f"attribute inference: {name}": partial(attribute_inference, secret=name) for name in secrets},
+        "linkability": linkability,
+        "singling out": singling_out,
     }
     out = []
     for name, risk in asked.items():
         try:
-            found = risk()
+            figure = risk(parts, seed=seed)
         except Inapplicable as reason:
-            found = row("risk", chance=0.0, about=f"Not computed: {reason}.")
-        out.append(_labelled(found, name, SAMPLES))
+            figure = row("risk", chance=0.0, about=f"Not computed: {reason}.")
+        out.append(_labelled(figure, name, SAMPLES))
     return out
 
 
