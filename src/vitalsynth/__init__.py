@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .commands.merge import merge
     from .commands.pack import pack, unpack
     from .commands.prune import prune
+    from .commands.release import release
     from .commands.report import report
     from .commands.sample import sample
     from .commands.train import train
@@ -61,6 +62,7 @@ _HOMES = {
     "pack": "commands.pack",
     "preset": "presets",
     "prune": "commands.prune",
+    "release": "commands.release",
     "report": "commands.report",
     "sample": "commands.sample",
     "to_frame": "frames",
@@ -94,6 +96,7 @@ __all__ = [
     "pack",
     "preset",
     "prune",
+    "release",
     "report",
     "sample",
     "to_frame",

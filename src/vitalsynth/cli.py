@@ -28,6 +28,7 @@ COMMANDS = {
     "sample": "sample.sample",
     "evaluate": "evaluate.evaluate",
     "attack": "attack.attack",
+    "release": "release.release",
     "report": "report.report",
 }
 SHELLS = ("bash", "zsh", "tcsh")

@@ -104,7 +104,7 @@ def attack(
         )
         with Console(stderr=True, quiet=quiet).status("") as status:
             rows = reports.attack(parts, attacks, white_box, secret, isolated, seed, status.update)
-        out[unlike(entrant.name, out)] = _written(entrant, rows, seed, quiet)
+        out[unlike(entrant.name, out)] = _written(entrant, rows, released, seed, quiet)
     if report:
         pages.write(report, out)
     return [row for rows in out.values() for row in rows]
@@ -158,7 +158,9 @@ def _attacks(
     return attacks, white_box
 
 
-def _written(entrant: Entrant, rows: list[dict[str, Any]], seed: int, quiet: bool) -> list[dict[str, Any]]:
+def _written(
+    entrant: Entrant, rows: list[dict[str, Any]], released: str, seed: int, quiet: bool
+) -> list[dict[str, Any]]:
     """Show rows and verdict, and add them to the run."""
     said = reports.verdict(rows)
     console = Console(quiet=quiet)
@@ -166,7 +168,7 @@ def _written(entrant: Entrant, rows: list[dict[str, Any]], seed: int, quiet: boo
         console.print(reports.table(grid, title))
     console.print(said, highlight=False)
     common = {**entrant.about, "seed": seed, "time": round(time.time())}
-    out = [{**common, **row} for row in (*rows, {"attack": reports.VERDICT, "about": said})]
+    out = [{**common, **row} for row in (*rows, {"attack": reports.VERDICT, "released": released, "about": said})]
     if entrant.run is not None:
         entrant.run.add_attacks(out)
     return out

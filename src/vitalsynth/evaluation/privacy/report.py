@@ -141,7 +141,7 @@ def verdict(rows: list[Row]) -> str:
     first = next(each for each in tried if each["members"])
     held = ", ".join(dict.fromkeys(each["released"] for each in tried))
     said = [
-        f"{len(_names(tried))} attacks, which hold {held}, on {first['members']:,} training subjects and "
+        f"{len(names(tried))} attacks, which hold {held}, on {first['members']:,} training subjects and "
         f"{first['others']:,} held out."
     ]
     if hits := found(rows):
@@ -155,11 +155,11 @@ def verdict(rows: list[Row]) -> str:
         if each["attack"] == first["attack"] and each["among"] == ALL and each["least"]
     ]
     said.append(f"They could have found a true {' or '.join(could) or 'next to nothing: too few were held out'}.")
-    caught = _names(found(rows, POSITIVE))
-    missed = [name for name in _names(r for r in rows if r["control"] == POSITIVE) if name not in caught]
+    caught = names(found(rows, POSITIVE))
+    missed = [name for name in names(r for r in rows if r["control"] == POSITIVE) if name not in caught]
     said.append(f"Copies of {SHARE:.0%} of the training subjects, planted, are found by {_listed(caught)}")
     said[-1] += f", not by {_listed(missed)}." if missed else "."
-    if alarms := _names(found(rows, NEGATIVE)):
+    if alarms := names(found(rows, NEGATIVE)):
         said.append(
             f"But members are found also in data of others, by {_listed(alarms)}: training and held-out subjects "
             "differ by themselves, so these figures are not to be trusted."
@@ -167,7 +167,8 @@ def verdict(rows: list[Row]) -> str:
     return " ".join([*said, "Weaker leaks, and attacks that were not tried, are not excluded."])
 
 
-def _names(rows: Iterable[Row]) -> list[str]:
+def names(rows: Iterable[Row]) -> list[str]:
+    """Return the attacks that rows are of."""
     return list(dict.fromkeys(each["attack"] for each in rows))
 
 
