@@ -81,9 +81,7 @@ def test_attacks_that_succeed_or_cannot_be_trusted_are_reasons_against(attacked,
     rows = [{**row, "time": row["time"] + 1} for row in latest_attack(run, 3)]
     changed = [
         {**row, "p": p}
-        if (row.get("control") == control
-        and row.get("p") is not None
-        and "closest" in row["attack"])
+        if (row.get("control") == control and row.get("p") is not None and "closest" in row["attack"])
         or (control == "positive" and row.get("control") == control)
         else row
         for row in rows

@@ -18,7 +18,7 @@ from ..runs import Run, archive
 from ..sequences import Sequences
 from ..storage import atomic_folder, refuse_existing, sha256
 from . import card
-from .attack import HELD
+from .attack import RELEASED
 from .report import latest_scores
 from .sample import draw_into
 
@@ -96,10 +96,11 @@ def release(
 def objections(run: Run, step: int, what: str) -> list[str]:
     """Return every reason not to hand out samples, or the generator, of a run as it was at a step."""
     rows = latest_attack(run, step)
-    if not rows or what not in HELD[rows[-1]["released"]]:
+    held = RELEASED[: RELEASED.index(what) + 1]  # who has one has those before it
+    if not rows or rows[-1]["released"] not in RELEASED[RELEASED.index(what) :]:
         how = f"vitalsynth attack {run.path} --released {what}"
         return [f"nobody tried to recognise anybody by the {what} of step {step:,} ('{how}' does)"]
-    figures = [row for row in rows[:-1] if row["released"] in HELD[what]]
+    figures = [row for row in rows[:-1] if row["released"] in held]
     out = []
     if hits := reports.names(reports.found(figures)):
         out.append(f"found beyond chance by {', '.join(hits)}")
