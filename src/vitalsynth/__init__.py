@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .commands.attack import attack
     from .commands.branch import branch
     from .commands.continue_ import continue_
     from .commands.data import data
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .commands.merge import merge
     from .commands.pack import pack, unpack
     from .commands.prune import prune
+    from .commands.release import release
     from .commands.report import report
     from .commands.sample import sample
     from .commands.train import train
@@ -48,6 +50,7 @@ _HOMES = {
     "Shape": "sequences",
     "Stabiliser": "stabilisers",
     "Synthesizer": "synthesizer",
+    "attack": "commands.attack",
     "branch": "commands.branch",
     "continue_": "commands.continue_",
     "data": "commands.data",
@@ -59,6 +62,7 @@ _HOMES = {
     "pack": "commands.pack",
     "preset": "presets",
     "prune": "commands.prune",
+    "release": "commands.release",
     "report": "commands.report",
     "sample": "commands.sample",
     "to_frame": "frames",
@@ -80,6 +84,7 @@ __all__ = [
     "Shape",
     "Stabiliser",
     "Synthesizer",
+    "attack",
     "branch",
     "continue_",
     "data",
@@ -91,6 +96,7 @@ __all__ = [
     "pack",
     "preset",
     "prune",
+    "release",
     "report",
     "sample",
     "to_frame",

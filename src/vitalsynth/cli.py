@@ -27,6 +27,8 @@ COMMANDS = {
     "export": "export.export",
     "sample": "sample.sample",
     "evaluate": "evaluate.evaluate",
+    "attack": "attack.attack",
+    "release": "release.release",
     "report": "report.report",
 }
 SHELLS = ("bash", "zsh", "tcsh")

@@ -120,7 +120,7 @@ class Adversarial(Objective):
             real = real.under(fixed.extent)
         else:
             synthetic = generator(batch.noise, real.condition)
-        real, synthetic = (self._shown(each, step) for each in (_resolved(real, synthetic, self.row), synthetic))
+        real, synthetic = (self._shown(each, step) for each in (resolved(real, synthetic, self.row), synthetic))
         play = self.discriminator_loss if player == "discriminator" else self.generator_loss
         terms = play(networks["discriminator"], real, synthetic, step)
         for stabiliser in self.stabilisers:
@@ -408,7 +408,7 @@ def _lazy(every: int) -> int:
     return every
 
 
-def _resolved(real: Encoded, synthetic: Encoded, row: int) -> Encoded:
+def resolved(real: Encoded, synthetic: Encoded, row: int) -> Encoded:
     """Give real sequences the coarser resolutions that synthetic ones come in: each the mean of pairs of the finer."""
     grid, coarse = real.x.unflatten(2, (row, -1)), []
     for _ in synthetic.coarse:

@@ -37,12 +37,17 @@ def text(run: Run, step: int, cohort: Path, drawn: Mapping[str, Any]) -> str:
         f"# {cohort.name}": OPENING,
         "## How it was made": _list({"drawn with": _pairs(drawn)} | asked_of(run, step)),
         "## How good it is": _scores(latest_scores(run, step)),
-        "## How private it is": PRIVACY,
+        "## How private it is": _privacy(run, step),
         "## Whose it is": f"Learned from data under {licence}. Such a licence may bind what is made of them, too."
         if licence
         else OWN,
     }
     return "\n\n".join(f"{heading}\n\n{body.strip()}" for heading, body in parts.items()) + "\n"
+
+
+def _privacy(run: Run, step: int) -> str:
+    said = [row["about"] for row in run.attacks() if row["attack"] == "verdict" and row["step"] == step]
+    return f"Attacks on cohorts of this run: {said[-1]}" if said else PRIVACY
 
 
 def write(cohort: Path, text: str) -> None:

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count as count_from
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from .. import checkpoints, runs, sampling, sources
+from .. import sampling
 from ..evaluation import comparison, scorecard, tasks
 from ..evaluation.baselines import BASELINES
 from ..evaluation.nearest import find_nearest
 from ..reporting import cards
-from ..runs import Run
 from ..sequences import Sequences, listed
-from ..sources.tables import table_like
+from .entrants import MOST, Entrant, enter, unlike
 
-log = logging.getLogger(__name__)
-
-MOST = 10_000
 MOST_CONTINUED, DRAWS = 300, 50
 
 
@@ -88,7 +81,7 @@ def evaluate(
     label = tasks.check(task) if task else label
     asked = listed(metrics)
     judged: dict[str, _Judged] = {}
-    entrants = _entrants(what, data, listed(drop), source or {}, held_out, count, checkpoint, seed, device)
+    entrants = enter(what, data, listed(drop), source or {}, held_out, count, checkpoint, seed, device)
     for entrant in _with_baselines(entrants, count, seed) if baselines else entrants:
         own = label or entrant.label
         more = _continuation(entrant, own, past_steps, seed, device) if past_steps and not entrant.baseline else []
@@ -97,7 +90,7 @@ def evaluate(
         rows = _judge(entrant, own, asked, seed, quiet, more)
         if entrant.run is not None:
             entrant.run.add_evaluations(rows)
-        judged[_unlike(entrant.name, judged)] = _Judged(entrant, rows)
+        judged[unlike(entrant.name, judged)] = _Judged(entrant, rows)
     if len(judged) > 1:
         Console(quiet=quiet).print(comparison.table({name: each.rows for name, each in judged.items()}))
     if report:
@@ -106,73 +99,22 @@ def evaluate(
 
 
 @dataclass(frozen=True, eq=False)
-class _Entrant:
-    """A cohort to be judged: what it is called, the real data, itself, and the run it was drawn from, if any."""
-
-    name: str
-    about: dict[str, Any]
-    train: Sequences
-    test: Sequences
-    synthetic: Sequences
-    label: str = ""
-    run: Run | None = None
-    baseline: bool = False
-
-
-@dataclass(frozen=True, eq=False)
 class _Judged:
-    entrant: _Entrant
+    entrant: Entrant
     rows: list[dict[str, Any]]
 
 
-def _entrants(
-    what: list[str],
-    data: str | Sequences,
-    drop: list[str],
-    settings: dict[str, Any],
-    held_out: float,
-    count: int,
-    checkpoint: str,
-    seed: int,
-    device: str,
-) -> Iterator[_Entrant]:
-    """Yield each cohort when it is its turn, so that one at a time is drawn."""
-    whose = Run(data) if isinstance(data, str) and data and (Path(data) / "run.json").exists() else None
-    for pattern in what:
-        if Path(pattern).is_file():
-            train, test = _real(pattern, data, drop, settings, held_out, seed)
-            made = table_like(pattern, train.schema, train.length)
-            label = "" if whose is None else default_label(whose)
-            yield _Entrant(Path(pattern).name, {"of": pattern}, train, test, made, label)
-            continue
-        for run in runs.find(pattern):
-            train, test = run.data(data if whose is None else "")
-            if run.record["data"]["cut"] is None:
-                raise ValueError(f"{run.path} held nobody out (--held_out 0), so there is nothing to judge it against")
-            for step in _steps(run, checkpoint):
-                generator, step = sampling.load_generator(run, step, device)
-                drawn = sampling.collect(sampling.sample(run, generator, count or min(len(train), MOST), seed=seed))
-                about = {"of": run.name, "step": step}
-                name = f"{run.name} at step {step:,}"
-                yield _Entrant(name, about, train, test, drawn, default_label(run), run)
-
-
-def _with_baselines(entrants: Iterator[_Entrant], count: int, seed: int) -> Iterator[_Entrant]:
+def _with_baselines(entrants: Iterator[Entrant], count: int, seed: int) -> Iterator[Entrant]:
     """Yield cohorts, then those of the baselines, which learn from what the first of them learned from."""
     first = next(entrants)
     yield first
     yield from entrants
     for name, draw in BASELINES.items():
         drawn = draw(first.train, count or min(len(first.train), MOST), seed)
-        yield _Entrant(name, {"of": name}, first.train, first.test, drawn, first.label, baseline=True)
+        yield Entrant(name, {"of": name}, first.train, first.test, drawn, first.label, baseline=True)
 
 
-def _unlike(name: str, others: Container[str]) -> str:
-    """Return the name, with a number if it is taken."""
-    return next(each for k in count_from(1) if (each := name if k == 1 else f"{name} ({k})") not in others)
-
-
-def _continuation(entrant: _Entrant, label: str, steps: int, seed: int, device: str) -> list[dict[str, Any]]:
+def _continuation(entrant: Entrant, label: str, steps: int, seed: int, device: str) -> list[dict[str, Any]]:
     """Let held-out sequences go on from their first steps, and judge that.
 
     Raises:
@@ -194,7 +136,7 @@ def _continuation(entrant: _Entrant, label: str, steps: int, seed: int, device: 
 
 
 def _judge(
-    entrant: _Entrant, label: str, metrics: list[str], seed: int, quiet: bool, more: Sequence[dict[str, Any]]
+    entrant: Entrant, label: str, metrics: list[str], seed: int, quiet: bool, more: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     train, test, synthetic = entrant.train, entrant.test, entrant.synthetic
     with Console(stderr=True, quiet=quiet).status(f"judging {entrant.name}") as status:
@@ -225,33 +167,3 @@ def _report(path: str, judged: dict[str, _Judged], seed: int) -> None:
         notes=notes,
         nearest=nearest,
     )
-
-
-def _steps(run: Run, checkpoint: str) -> list[int | None]:
-    if checkpoint == "all":
-        return list(checkpoints.steps(run.checkpoints))
-    if bad := [text for text in listed(checkpoint) if not text.isdigit()]:
-        raise ValueError(f"--checkpoint takes steps, comma separated, or all; got {bad[0]!r}")
-    return [int(text) for text in listed(checkpoint)] or [None]
-
-
-def _real(
-    path: str, data: str | Sequences, drop: list[str], settings: dict[str, Any], held_out: float, seed: int
-) -> tuple[Sequences, Sequences]:
-    """Return real sequences to judge a file against: those that may have been trained on, and those held out."""
-    if isinstance(data, str) and not data:
-        raise ValueError(f"{path} is a file of sequences; name the real data, or the run it is from, with --data")
-    if isinstance(data, str) and (Path(data) / "run.json").exists():
-        return Run(data).data()
-    log.warning(
-        "nothing is known of which subjects the generator of %s saw; if it is of a run, name that as --data", path
-    )
-    real = sources.read(data, **settings) if isinstance(data, str) else data
-    rest = real.drop(drop)
-    return runs.part(rest, runs.cut(rest, held_out, seed), seed)
-
-
-def default_label(run: Run) -> str:
-    """Return the first conditioned column that is a class, or nothing."""
-    classes = [part.column.name for part in run.preparation.given if part.column.kind != "continuous"]
-    return classes[0] if classes else ""

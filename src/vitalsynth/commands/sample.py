@@ -104,7 +104,7 @@ def sample(
             begun, imposed = None, _pattern(each, listed(never), pattern)
             chunks = sampling.sample(each, generator, count, given, seed, imposed, balance)
         chunks = map(rules.enforce, chunks) if enforce else chunks
-        _draw(each, path, count * (1 if begun is None else len(begun)), chunks, quiet, begun is not None)
+        draw_into(each, path, count * (1 if begun is None else len(begun)), chunks, quiet, begun is not None)
         if path.suffix != ".png":
             card.write(path, about)
         made.append(path)
@@ -146,9 +146,10 @@ def _read_like(run: Run, where: str) -> Sequences:
     return sources.read(where, **settings).drop(source["drop"]).like(schema, length)
 
 
-def _draw(
+def draw_into(
     run: Run, path: Path, count: int, chunks: Iterator[Sequences], quiet: bool, keep_subjects: bool = False
 ) -> None:
+    """Write sequences as they are drawn."""
     schema = run.preparation.schema
     if path.suffix == ".png":
         if schema.image is None:

@@ -45,6 +45,12 @@ def refuse(train: Sequences, test: Sequences) -> None:
         )
 
 
+def copies(train: Sequences, synthetic: Sequences) -> int:
+    """Return how many synthetic sequences are training sequences, value by value, and tell whose they are."""
+    known = set(_contents(train))
+    return sum(content != b"" and content in known for content in _contents(synthetic))
+
+
 def _some(subjects: Shaped[ndarray, " n"]) -> str:
     """Name a few subjects and count the rest."""
     rest = f" and {len(subjects) - NAMED} more" if len(subjects) > NAMED else ""

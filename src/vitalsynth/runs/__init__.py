@@ -6,6 +6,7 @@ log.jsonl          a row a step: losses, penalties, gradient norms: only what a 
 clock.jsonl        seconds, memory, host: what a rerun does not reproduce
 checkpoints/       see `checkpoints`
 evaluation.jsonl   a row a score
+privacy.jsonl      a row a figure of an attack, and a verdict
 samples/           cohorts drawn from it
 report.html
 

@@ -28,7 +28,7 @@ from .run import Run, sealed
 FORMAT = 1
 SUFFIX = ".zip"
 MEMBER = re.compile(
-    r"(run|preparation)\.json|(log|clock|evaluation)\.jsonl|samples/[0-9]{8}-[\w.=+-]+"
+    r"(run|preparation)\.json|(log|clock|evaluation|privacy)\.jsonl|samples/[0-9]{8}-[\w.=+-]+"
     r"|checkpoints/[0-9]{8}/([a-z]+\.safetensors|state\.json)"
 )
 """What a packed run may hold; no report, which is a page that could execute a stranger's script."""
@@ -68,7 +68,8 @@ def _everything(run: Run) -> Iterator[tuple[str, bytes | Path]]:
     yield "log.jsonl", b"".join(run.log_lines(run.start, state["step"]))
     clock = [{key: v for key, v in row.items() if key not in ("host", "process")} for row in _rows(run, "clock.jsonl")]
     yield "clock.jsonl", _lines(clock)
-    yield "evaluation.jsonl", _lines(_rows(run, "evaluation.jsonl"))
+    for name in ("evaluation.jsonl", "privacy.jsonl"):
+        yield name, _lines(_rows(run, name))
     for step, files in checkpoints.whole(run.checkpoints):
         for name in files:
             yield f"checkpoints/{step:08d}/{name}", checkpoints.at(run.checkpoints, step) / name

@@ -39,7 +39,7 @@ def merge(runs: Sequence[Run], out: str | Path) -> Run:
             _write(
                 folder / "log.jsonl", (row for piece in line for row in piece.run.log_lines(piece.start, piece.stop))
             )
-            for name in ("clock.jsonl", "evaluation.jsonl"):
+            for name in ("clock.jsonl", "evaluation.jsonl", "privacy.jsonl"):
                 _write(folder / name, (row for p in line for row in _rows_of(p, name, p is first, p is last)))
             for piece in line:
                 _copy_checkpoints(piece, folder / "checkpoints")

@@ -204,6 +204,14 @@ class Run:
         """Append scores."""
         jsonl.append(self.path / "evaluation.jsonl", rows)
 
+    def attacks(self) -> list[dict[str, Any]]:
+        """Return all figures of attacks on it, and their verdicts, oldest first."""
+        return jsonl.rows(self.path / "privacy.jsonl")
+
+    def add_attacks(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append figures of attacks."""
+        jsonl.append(self.path / "privacy.jsonl", rows)
+
     def log_lines(self, start: int, stop: int) -> list[bytes]:
         """Return the lines of the log for steps start+1 to stop.
 

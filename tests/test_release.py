@@ -1,0 +1,103 @@
+"""What may be handed out of a run, and what is refused, and why."""
+
+import hashlib
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import vitalsynth
+from vitalsynth import runs
+from vitalsynth.cli import main
+from vitalsynth.commands.release import latest_attack, objections
+from vitalsynth.evaluation import leaks
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory):
+    """A run that learned nothing, and so tells nothing, attacked as one could who holds samples."""
+    path = tmp_path_factory.mktemp("release") / "run"
+    vitalsynth.train("icu-demo", out=str(path), steps=3, batch=8, condition="died", quiet=True)
+    vitalsynth.attack([str(path)], released="samples", count=300, seed=1, quiet=True)
+    return runs.Run(path)
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_cohort_is_released_with_all_that_must_be_known_of_it(attacked, tmp_path):
+    (place,) = vitalsynth.release(str(attacked.path), out=str(tmp_path / "pack"), count=50, quiet=True)
+    assert contents(place) == {"cohort.parquet", "card.md", "privacy.md", "privacy.html", "release.json"}
+    manifest = json.loads((place / "release.json").read_text())
+    assert (manifest["step"], manifest["count"], manifest["objections"], manifest["despite"]) == (3, 50, [], None)
+    assert set(manifest["files"]) == contents(place) - {"release.json"}
+    for name, digest in manifest["files"].items():
+        assert hashlib.sha256((place / name).read_bytes()).hexdigest() == digest
+    assert pd.read_parquet(place / "cohort.parquet")["id"].nunique() == 50
+    card, said = (place / "card.md").read_text(), latest_attack(attacked, 3)[-1]["about"]
+    assert said in card and attacked.preparation.schema.licence in card
+    assert said in (place / "privacy.md").read_text()
+    assert not any(str(attacked.path) in (place / name).read_text(errors="replace") for name in contents(place))
+    with pytest.raises(ValueError, match="exists"):
+        vitalsynth.release(str(attacked.path), out=str(place), quiet=True)
+
+
+def test_a_generator_needs_an_attack_of_somebody_who_holds_it(attacked, tmp_path):
+    out = str(tmp_path / "pack")
+    with pytest.raises(ValueError, match=r"nobody tried .* by the generator of step 3 \('vitalsynth attack"):
+        vitalsynth.release(str(attacked.path), out=out, what="generator")
+    assert not list(tmp_path.iterdir())
+    (place,) = vitalsynth.release(str(attacked.path), out=out, what="generator", despite="a trial, by the board")
+    assert contents(place) == {"generator.zip", "card.md", "privacy.md", "privacy.html", "release.json"}
+    (unpacked,) = vitalsynth.unpack([str(place / "generator.zip")], out=str(tmp_path / "there"))
+    assert not any("discriminator" in name for name in unpacked.newest()[0]["networks"])
+    assert json.loads((place / "release.json").read_text())["despite"] == "a trial, by the board"
+    assert "Because: a trial, by the board" in (place / "card.md").read_text()
+
+
+@pytest.mark.parametrize("what", ["discriminator", "run", "data"])
+def test_what_is_never_released(attacked, tmp_path, what, capsys):
+    code = main(["release", str(attacked.path), "--out", str(tmp_path / "pack"), "--what", what])
+    told = capsys.readouterr().err.strip()
+    assert code == 2 and f"--what {what} is never released" in told and "\n" not in told
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("control", "p", "words"),
+    [
+        ("", 1e-12, "found beyond chance by closest synthetic"),
+        ("positive", 1.0, "would not have found copies"),
+        ("negative", 1e-12, "find members also where there are none"),
+    ],
+)
+def test_attacks_that_succeed_or_cannot_be_trusted_are_reasons_against(attacked, tmp_path, control, p, words):
+    """Of a copy of the run, as if the attack had gone so."""
+    (packed,) = vitalsynth.pack(str(attacked.path), out=str(tmp_path / "run.zip"))
+    (run,) = vitalsynth.unpack([str(packed)], out=str(tmp_path / "copy"))
+    assert objections(run, 3, "samples") == []
+    rows = [{**row, "time": row["time"] + 1} for row in latest_attack(run, 3)]
+    changed = [
+        {**row, "p": p}
+        if (row.get("control") == control and row.get("p") is not None and "closest" in row["attack"])
+        or (control == "positive" and row.get("control") == control)
+        else row
+        for row in rows
+    ]
+    run.add_attacks(changed)
+    (reason,) = objections(run, 3, "samples")
+    assert words in reason
+    with pytest.raises(ValueError, match="is not released"):
+        vitalsynth.release(str(run.path), out=str(tmp_path / "pack"), quiet=True)
+    with pytest.raises(ValueError, match="must say in words"):
+        vitalsynth.release(str(run.path), out=str(tmp_path / "pack"), despite="yes", quiet=True)
+    assert not (tmp_path / "pack").exists()
+
+
+def test_training_sequences_are_counted(attacked):
+    train, test = attacked.data()
+    some = train.take(np.array([0, 5, 9]))
+    assert leaks.copies(train, some) == 3
+    assert leaks.copies(train, test) == 0
