@@ -151,10 +151,13 @@ def test_nothing_comes_again_before_it_was_measured(patch):
 
 
 def test_repeats_are_told_by_the_preparation():
-    values = np.array([[70.0, np.nan, 70.0, 71.0], [60.0, 60.0, np.nan, 60.0]] * 20)[..., None]
-    values = np.concatenate([values, np.random.default_rng(0).standard_normal((40, 4, 1))], axis=2)
-    preparation = Preparation.fit(Sequences(values, Schema((Column("weight"), Column("x")))))
-    assert [block.repeats for block in preparation.shape.x if block.kind == "continuous"] == [0.75, 0.0]
+    weight = np.array([[70.0, np.nan, 70.0, 71.0], [60.0, 60.0, np.nan, 60.0]] * 20)
+    pulse = np.array([[70.0, 71.0, 71.0, 72.0], [60.0, 60.0, 61.0, 62.0]] * 20)
+    values = np.stack([weight, pulse, pulse, np.random.default_rng(0).standard_normal((40, 4))], axis=2)
+    columns = (Column("weight", resolution=1.0), Column("pulse", resolution=1.0), Column("as measured"), Column("x"))
+    preparation = Preparation.fit(Sequences(values, Schema(columns)))
+    told = [block.repeats for block in preparation.shape.x if block.kind == "continuous"]
+    assert told == pytest.approx([0.75, 0.0, 1 / 3, 0.0])  # on a grid only where they are most
     assert Preparation.from_json(preparation.to_json()).shape == preparation.shape
 
 

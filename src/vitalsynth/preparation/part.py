@@ -14,8 +14,9 @@ from .. import normalisation
 from ..normalisation import Normaliser
 from ..sequences import Block, Column
 
-FEWEST_REPEATS = 0.05
-"""Share below which a network need not be told."""
+FEWEST_REPEATS, MOST_IN_CELLS = 0.05, 0.5
+"""Share of repeats from which on a network is told; of values on a grid, whose cells have a probability anyway, the
+second: told of fewer, it draws stays of vital signs that are easier to tell from real ones (LOG.md)."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,13 @@ class Part:
         """Return what a network is told of the encoded column."""
         if self.normaliser is None or self.normaliser.width:
             return Block(self.column.kind, self.width, gate, change=self.change)
-        repeats = self.repeats if self.repeats >= FEWEST_REPEATS else 0.0
         low, high = self.normaliser.encode(np.array([self.extremes]))[0][0].tolist()
         step, affine, grid = self.column.resolution, self.normaliser.affine, None
         if step is not None and affine is not None:
             level, scale = affine
             grid = (step / scale, (self.column.origin - level) / scale)
-        return Block("continuous", 1, gate, grid, (low, high), self.change, repeats)
+        told = self.repeats >= (FEWEST_REPEATS if grid is None else MOST_IN_CELLS)
+        return Block("continuous", 1, gate, grid, (low, high), self.change, self.repeats if told else 0.0)
 
     @classmethod
     def fit(cls, column: Column, values: Float[ndarray, "n length"], alive: ndarray, kind: str) -> Part:
