@@ -359,6 +359,20 @@ def test_every_kind_of_discriminator_gives_a_score(tmp_path, settings):
     assert row["released"] == "discriminator" and 0 <= row["value"] <= 1
 
 
+def test_a_discriminator_is_shown_real_sequences_at_every_resolution(tmp_path):
+    path = tmp_path / "run"
+    scales = ["--generator.scales", "2", "--discriminator.scales", "2", "--steps", "1", "--batch", "4", "--quiet"]
+    assert main(["train", "digits", "--preset", "images", *scales, "--out", str(path)]) == 0
+    run, shown = Run(path), []
+    learner = Learner.build(run.record, torch.device("cpu"))
+    learner.networks["discriminator"].register_forward_pre_hook(lambda _, given: shown.append(given[0]))
+    few = run.data()[1].take(slice(0, 5))
+    scores = whitebox.scores(learner, NonSaturating(), run.preparation, few)[whitebox.DISCRIMINATOR]
+    made = learner.average(torch.zeros(5, learner.average.noise), torch.zeros(5, run.preparation.shape.condition))
+    assert [c.shape for c in shown[0].coarse] == [c.shape for c in made.coarse] and made.coarse
+    assert np.isfinite(scores).all() and len(scores) == 5
+
+
 def test_gaps_where_training_had_none_are_filled_for_networks():
     whole = vitals(30, 1)
     holed = replace(whole, values=whole.values.copy(), static=whole.static.copy())

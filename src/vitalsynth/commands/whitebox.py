@@ -45,7 +45,7 @@ def scores(
     encoded = encode(preparation, sequences).to(next(generator.parameters()).device)
     with torch.no_grad(), torch.random.fork_rng():
         if isinstance(objective, Adversarial):
-            return {DISCRIMINATOR: _numbers(_discriminated(networks, encoded, objective.row))}
+            return {DISCRIMINATOR: _numbers(_discriminated(networks, encoded, preparation.shape.row))}
         if hasattr(generator, "log_likelihood"):
             measured = np.maximum(1, (~np.isnan(sequences.values)).sum(axis=(1, 2)))
             parts = [generator.log_likelihood(part) for part in _batches(encoded)]
