@@ -1,0 +1,149 @@
+"""One noisy gradient: patients drawn at random, the gradient of each clipped, noise on the sum.
+
+    g = (Σ_{i drawn} g_i min(1, C / ‖g_i‖) + N(0, σ²C²)) / b
+
+g_i is the gradient of the mean loss of the sequences of patient i, by a backward pass of its own, so that nothing of
+one patient enters the gradient of another, whatever network or loss; b is the number of patients drawn on average. One
+patient more or less changes the sum by at most C. Who is drawn, and the noise, come from a key that lies in the run's
+folder and is never packed: who knew it could take the noise away. It is the reason that training can be carried on
+exactly.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int, Shaped
+from numpy import ndarray
+from torch import Tensor, nn
+
+from .. import storage
+from ..preparation import Preparation
+from ..seeds import derive
+from ..sequences import Encoded
+from .privacy import Privacy
+
+KEY = "noise.key"
+
+
+def patients(subject: Shaped[ndarray, " n"]) -> list[Int[ndarray, " _"]]:
+    """Return which sequences each subject has."""
+    _, position, counts = np.unique(subject, return_inverse=True, return_counts=True)
+    return np.split(np.argsort(position, kind="stable"), np.cumsum(counts)[:-1])
+
+
+def noise_key(folder: Path) -> str:
+    """Return the key of a run's noise, made at random when it is first asked for, readable by its owner alone.
+
+    A copy of a run that comes without it, from an archive, gets another, and with it noise of its own.
+    """
+    path = folder / KEY
+    if not path.exists():
+        with storage.atomic_path(path) as temporary:
+            temporary.touch(0o600)
+            temporary.write_text(secrets.token_hex(16), "ascii")
+    storage.refuse_special(path)
+    return path.read_text("ascii")
+
+
+@dataclass(frozen=True, eq=False)
+class Mechanism:
+    """How a player that sees real sequences gets its gradient.
+
+    Args:
+        privacy: The noise, and what is clipped to.
+        members: Which sequences each patient has; a patient may have none.
+        batch: Patients drawn on average.
+        conditions: Draws conditions by their public law, given how many and a seed.
+        key: Of all that must stay secret.
+    """
+
+    privacy: Privacy
+    members: Sequence[Int[ndarray, " _"]]
+    batch: int
+    conditions: Callable[[int, int], Tensor]
+    key: str
+
+    @classmethod
+    def of(
+        cls, record: Mapping[str, Any], preparation: Preparation, members: Sequence[Int[ndarray, " _"]], key: str
+    ) -> Mechanism | None:
+        """Return the mechanism of a run; None if it promises nothing.
+
+        Raises:
+            ValueError: if there are too few patients.
+        """
+        if not record.get("privacy"):
+            return None
+        privacy = Privacy(**record["privacy"])
+        if record["batch"] > len(members):
+            raise ValueError(f"--batch {record['batch']} exceeds the {len(members):,} patients to draw from")
+        if privacy.delta * len(members) >= 1:
+            raise ValueError(
+                f"--privacy.delta {privacy.delta:g} promises nothing to one in {1 / privacy.delta:,.0f}; with "
+                f"{len(members):,} patients it must be less than {1 / len(members):.2g}"
+            )
+        conditions = lambda count, seed: preparation.conditions(count, seed=seed)  # noqa: E731
+        return cls(privacy, members, record["batch"], conditions, key)
+
+    @property
+    def rate(self) -> float:
+        """The probability with which each patient is drawn."""
+        return self.batch / len(self.members)
+
+    def seed(self, *parts: int | str) -> int:
+        """Return a secret seed."""
+        return derive(0, self.key, *parts)
+
+    def drawn(self, step: int, turn: int) -> Int[ndarray, " _"]:
+        """Draw patients for a turn, each by itself (Poisson sampling); there may be none."""
+        chance = np.random.default_rng(self.seed("drawn", step, turn)).random(len(self.members))
+        return np.flatnonzero(chance < self.rate)
+
+    def gradients(
+        self, loss: Callable[[Int[Tensor, " _"]], Tensor], parameters: Sequence[nn.Parameter], step: int, turn: int
+    ) -> list[Tensor]:
+        """Return the noisy gradient of a turn.
+
+        Args:
+            loss: Mean loss of sequences, given their positions: those of one patient.
+            parameters: By which to differentiate.
+            step: Counted from 0.
+            turn: Of the step.
+        """
+        total = [torch.zeros_like(parameter) for parameter in parameters]
+        for patient in self.drawn(step, turn).tolist():
+            own = self.members[patient]
+            if not len(own):
+                continue
+            seed = self.seed("patient", patient, step, turn)  # of its own: who else was drawn must not matter
+            torch.manual_seed(seed)
+            index = np.random.default_rng(seed).permutation(own)[: self.privacy.sequences]
+            found = torch.autograd.grad(loss(torch.from_numpy(index)), parameters, allow_unused=True)
+            for whole, part in zip(total, clipped(found, self.privacy.clip), strict=True):
+                whole += 0.0 if part is None else part
+        noise = torch.Generator().manual_seed(self.seed("noise", step, turn))  # the same on every device
+        std = self.privacy.noise * self.privacy.clip
+        return [
+            (whole + std * torch.randn(whole.shape, generator=noise).to(whole.device)) / self.batch for whole in total
+        ]
+
+    def unseen(self, like: Encoded, count: int, seed: int) -> Encoded:
+        """Return what stands for real sequences where a player must see none: NaN, with conditions by their law."""
+        nothing = like.take(torch.zeros(count, dtype=torch.long, device=like.x.device)).parts
+        condition = self.conditions(count, seed).to(like.x.device)
+        return Encoded(*(torch.full_like(part, torch.nan) for part in nothing[:2]), condition)
+
+
+def clipped(gradients: Sequence[Tensor | None], most: float) -> list[Tensor | None]:
+    """Scale a patient's gradient so that its norm is at most `most`; what is not finite counts as 0."""
+    finite = [None if part is None else part.nan_to_num(0.0, 0.0, 0.0) for part in gradients]
+    norm = nn.utils.get_total_norm([part for part in finite if part is not None])
+    factor = most / norm.clamp(min=most)
+    return [None if part is None else part * factor for part in finite]
