@@ -130,9 +130,11 @@ def take_step(
         if mechanism is not None and player == private_player(learner):
             terms: dict[str, Tensor] = {}  # a loss on real sequences is not private
             loss = lambda index, losses=losses: _total(losses(data.take(index.to(device))))  # noqa: E731
-            found = mechanism.gradients(loss, list(parameters), step, turn)
+            with differential.nothing_kept(learner.networks):
+                found = mechanism.gradients(loss, list(parameters), step, turn)
             for parameter, gradient in zip(parameters, found, strict=True):
                 parameter.grad = gradient
+            assert learner.budget is not None
             learner.budget.spend(mechanism.rate)
         else:
             if mechanism is not None:
@@ -173,9 +175,7 @@ def _total(terms: Mapping[str, Tensor]) -> Tensor:
     return sum(terms.values(), torch.zeros((), device=next(iter(terms.values())).device))
 
 
-def rehearse(
-    record: Mapping[str, Any], data: Encoded, groups: Groups = (), mechanism: Mechanism | None = None
-) -> None:
+def rehearse(record: Mapping[str, Any], data: Encoded, groups: Groups = (), mechanism: Mechanism | None = None) -> None:
     """Take a first step with a state that is thrown away, so that what cannot be trained leaves no run behind.
 
     Raises:
@@ -283,6 +283,7 @@ def train(
     mechanism = None
     if learner.budget is not None:
         mechanism = Mechanism.of(run.record, run.preparation, patients, differential.noise_key(run.path))
+        assert mechanism is not None
         steps = _within_budget(learner, plan, mechanism.rate, steps, str(run.path))
     clock = _Clock(run, data.x.device)
     log_file = run.path / "log.jsonl"

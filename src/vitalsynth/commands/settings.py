@@ -7,13 +7,14 @@ import platform
 import re
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
 import torch
 
 from .. import components
+from ..differential import Privacy
 from ..sequences import listed
 from ..training import EARLIER
 
@@ -48,7 +49,7 @@ def to_record(given: Mapping[str, Any], parent: Mapping[str, Any] | None = None)
     )
     record |= {name: before[name] if given.get(name) is None else given[name] for name in PLAIN}
     record["frozen"] = listed(record["frozen"])
-    if is_dataclass(record["privacy"]):
+    if isinstance(record["privacy"], Privacy):
         record["privacy"] = asdict(record["privacy"])
     check_at_least_one(batch=record["batch"], checkpoint_every=record["checkpoint_every"])
     if not 0 <= record["average"] < 1:

@@ -9,7 +9,7 @@ preparation knows nothing of the data but what is public or paid for. docs/diffe
 """
 
 from .budget import Budget, calibrated, epsilon
-from .mechanism import Mechanism, noise_key, patients
+from .mechanism import Mechanism, noise_key, nothing_kept, patients
 from .privacy import Privacy
 from .public import known, prepare
 from .refusals import check, check_prepared
@@ -24,6 +24,7 @@ __all__ = [
     "epsilon",
     "known",
     "noise_key",
+    "nothing_kept",
     "patients",
     "prepare",
 ]

@@ -1,9 +1,9 @@
 """What has been spent of a budget. The accounting is Opacus's (Yousefpour et al. 2021, arXiv 2109.12298).
 
 Everything that looks at patients is a Gaussian mechanism on a Poisson sample of them: noise of `noise` times the most
-that one patient can add, each patient drawn with probability `rate`, `count` times over. Those triples compose, in Rényi
-divergences (Mironov 2017, arXiv 1702.07476; Mironov, Talwar and Zhang 2019, arXiv 1908.10530) or numerically (Gopi, Lee
-and Wutschitz 2021, arXiv 2106.02848); both give upper bounds of ε.
+that one patient can add, each patient drawn with probability `rate`, `count` times over. Those triples compose, in
+Rényi divergences (Mironov 2017, arXiv 1702.07476; Mironov, Talwar and Zhang 2019, arXiv 1908.10530) or numerically
+(Gopi, Lee and Wutschitz 2021, arXiv 2106.02848); both give upper bounds of ε.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def epsilon(spent: Iterable[Spent], delta: float, accountant: Accountant = "rdp"
         from opacus.accountants import RDPAccountant
         from opacus.accountants.analysis.rdp import get_privacy_spent
 
-        divergences = sum(count * _renyi(noise, rate) for noise, rate, count in spent)
+        divergences = np.sum([count * _renyi(noise, rate) for noise, rate, count in spent], axis=0).tolist()
         return float(get_privacy_spent(orders=RDPAccountant.DEFAULT_ALPHAS, rdp=divergences, delta=delta)[0])
 
 

@@ -12,7 +12,8 @@ exactly.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,9 +137,26 @@ class Mechanism:
 
     def unseen(self, like: Encoded, count: int, seed: int) -> Encoded:
         """Return what stands for real sequences where a player must see none: NaN, with conditions by their law."""
-        nothing = like.take(torch.zeros(count, dtype=torch.long, device=like.x.device)).parts
-        condition = self.conditions(count, seed).to(like.x.device)
-        return Encoded(*(torch.full_like(part, torch.nan) for part in nothing[:2]), condition)
+        x, s = (part.new_full((count, *part.shape[1:]), torch.nan) for part in (like.x, like.s))
+        return Encoded(x, s, self.conditions(count, seed).to(like.x.device))
+
+
+@contextmanager
+def nothing_kept(networks: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Hold networks to keeping nothing of what they are shown while gradients are taken: no buffer may change.
+
+    Raises:
+        ValueError: if one does.
+    """
+
+    def versions() -> list[tuple[str, int, int]]:
+        named = ((f"{player}.{name}", b) for player, network in networks.items() for name, b in network.named_buffers())
+        return [(name, id(buffer), buffer._version) for name, buffer in named]
+
+    before = versions()
+    yield
+    if changed := [name for (name, *now), (_, *then) in zip(versions(), before, strict=True) if now != then]:
+        raise ValueError(f"under --privacy a network may keep nothing of what it is shown; {changed[0]} changed")
 
 
 def clipped(gradients: Sequence[Tensor | None], most: float) -> list[Tensor | None]:

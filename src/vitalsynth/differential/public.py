@@ -59,7 +59,8 @@ def prepare(sequences: Sequences, condition: Sequence[str], privacy: Privacy) ->
     )
     given = [statics[schema.static_index(name)] for name in condition]
     codes = [[*range(int(part.extremes[1]) + 1), *([np.nan] if part.gaps else [])] for part in given]
-    cells = np.array(list(product(*codes)) if given else [], dtype=np.float64).reshape(-1, len(given))
+    combined = list(product(*codes)) if given else []
+    cells = np.array(combined, dtype=np.float64).reshape(len(combined), len(given))
     return Preparation(
         schema,
         sequences.length,

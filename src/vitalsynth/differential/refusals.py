@@ -8,12 +8,12 @@ from typing import Any
 from torch import nn
 
 from ..discriminators import Discriminator
-from ..layers import Minibatch
+from ..layers import Minibatch, Spectral
 from ..objectives import Objective
 from ..schedules import Schedule
 
-MIXING = (Minibatch, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
-"""Layers that let one sequence know of others, or keep statistics of what they were shown."""
+MIXING = (Minibatch, Spectral, nn.modules.batchnorm._BatchNorm)
+"""Layers that let one sequence know of others, or that remember how much they were shown, as power iteration does."""
 
 
 def check(

@@ -125,7 +125,7 @@ def average(runs: Sequence[Run], out: str | Path) -> Run:
         record |= {"parent": origin[longest], "averaged": origin}
         promised = [other[1]["privacy"]["spent"] for other in newest if "privacy" in other[1]]
         if len(promised) == len(newest):  # what they have in common is counted for each: more than needed, never less
-            state = {**state, "privacy": {"spent": sum(promised, [])}}
+            state = {**state, "privacy": {"spent": [part for spent in promised for part in spent]}}
         elif promised:
             log.warning("%s has no differential privacy: not all of its parents have", out)
             record["privacy"] = None
