@@ -284,16 +284,18 @@ def train(
     if learner.budget is not None:
         mechanism = Mechanism.of(run.record, run.preparation, patients, differential.noise_key(run.path))
         assert mechanism is not None
-        steps = _within_budget(learner, plan, mechanism.rate, steps, str(run.path))
+        asked, steps = steps, within_budget(learner, plan, mechanism, steps)
+        if steps < asked:
+            log.warning("%s: the budget pays for %d of the %d steps, and training stops there", run.path, steps, asked)
     clock = _Clock(run, data.x.device)
     log_file = run.path / "log.jsonl"
-    with naming(log_file), _kept_settings(run.record), StopFlag() as stop, log_file.open("ab") as log:
+    with naming(log_file), _kept_settings(run.record), StopFlag() as stop, log_file.open("ab") as lines:
         saved, since = learner.step, hashlib.sha256()
 
         def save() -> None:
             nonlocal saved, since
-            log.flush()
-            os.fsync(log.fileno())  # a checkpoint's log rows are on disk before the checkpoint is
+            lines.flush()
+            os.fsync(lines.fileno())  # a checkpoint's log rows are on disk before the checkpoint is
             learner.save(run.checkpoints, {"after": saved, "sha256": since.hexdigest()})
             clock.note("save", learner.step)
             saved, since = learner.step, hashlib.sha256()
@@ -306,12 +308,12 @@ def train(
             except Diverged as error:
                 raise Diverged(f"{error}; the run is kept at step {saved}. {ADVICE}") from None
             line = json.dumps(row).encode() + b"\n"
-            log.write(line)
+            lines.write(line)
             since.update(line)
             if learner.step % every == 0:
                 save()
             elif learner.step % 16 == 0:  # whoever watches the log sees it grow
-                log.flush()
+                lines.flush()
             report(row)
         if saved != learner.step:
             save()
@@ -319,22 +321,22 @@ def train(
     return learner.step >= steps
 
 
-def _within_budget(learner: Learner, plan: Plan, rate: float, steps: int, name: str) -> int:
-    """Return the last step that the budget pays for, of those asked for.
+def within_budget(learner: Learner, plan: Plan, mechanism: Mechanism | None, steps: int) -> int:
+    """Return the last step that the budget of differential privacy pays for, of those asked for; all if there is none.
 
     Raises:
         ValueError: if it does not pay for the next.
     """
-    budget = learner.budget
-    assert budget is not None
+    if (budget := learner.budget) is None or mechanism is None or steps <= learner.step:
+        return steps
     player = private_player(learner)
     turns = np.cumsum([plan.objective.players(step).count(player) for step in range(learner.step, steps)])
-    paid = int(np.searchsorted(turns, budget.affordable(rate, int(turns[-1])), side="right"))
-    about = f"the budget of epsilon {budget.privacy.epsilon:g} at delta {budget.privacy.delta:g}"
+    paid = int(np.searchsorted(turns, budget.affordable(mechanism.rate, int(turns[-1])), side="right"))
     if not paid:
-        raise ValueError(f"{name}: {about} does not pay for step {learner.step + 1}; {budget.epsilon:.4g} is spent")
-    if paid < len(turns):
-        log.warning("%s: %s pays for %d steps of %d, and training stops there", name, about, learner.step + paid, steps)
+        raise ValueError(
+            f"the budget of epsilon {budget.privacy.epsilon:g} at delta {budget.privacy.delta:g} does not pay for step "
+            f"{learner.step + 1}; {budget.epsilon:.4g} is spent"
+        )
     return learner.step + paid
 
 

@@ -77,7 +77,7 @@ def branch(
         part, _ = runs.part(sequences, about["cut"], about["seed"])
         encoded = parent.preparation.encode(part).to(chosen)
         patients = differential.patients(part.subject)
-        branched, learner = _make(place, parent, step, record, encoded, patients)
+        branched, learner = _make(place, parent, step, record, encoded, patients, steps)
         if steps:
             say_what_is_trained(learner, part, sequences, chosen, quiet)
             with branched.lock():
@@ -87,7 +87,13 @@ def branch(
 
 
 def _make(
-    place: Path, parent: Run, step: int, record: Mapping[str, Any], encoded: Encoded, patients: Sequence[np.ndarray]
+    place: Path,
+    parent: Run,
+    step: int,
+    record: Mapping[str, Any],
+    encoded: Encoded,
+    patients: Sequence[np.ndarray],
+    steps: int,
 ) -> tuple[Run, Learner]:
     """Write the run, with a checkpoint of where it begins; return it, and the state there."""
     tensors, state = checkpoints.load(parent.checkpoint(step))
@@ -95,6 +101,7 @@ def _make(
     anew = learner.inherit(tensors, state, parent.settings_at(step), record)
     mechanism = Mechanism.of(record, parent.preparation, patients, secrets.token_hex(16))
     training.rehearse(record, encoded, parent.preparation.groups(encoded, record["balance"]), mechanism)
+    training.within_budget(learner, training.Plan.of(record), mechanism, steps)
     if anew:
         log.warning("%s: these do not fit what the parent learned, and start anew: %s", place, ", ".join(anew))
     with runs.making(place, record, parent.preparation.to_json()) as folder:

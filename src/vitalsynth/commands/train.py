@@ -184,6 +184,7 @@ def train(
     encoded = preparation.encode(training_part).to(chosen_device)
     mechanism = Mechanism.of(record, preparation, patients, secrets.token_hex(16))
     training.rehearse(record, encoded, preparation.groups(encoded, balance), mechanism)
+    training.within_budget(learner, training.Plan.of(record), mechanism, steps)
     say_what_is_trained(learner, training_part, sequences, chosen_device, quiet)
     run = Run.create(out, record, preparation)
     with run.lock():
