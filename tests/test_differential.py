@@ -155,10 +155,6 @@ FAMILIES = {
 }
 
 
-def flat(gradients):
-    return torch.cat([gradient.flatten() for gradient in gradients])
-
-
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_one_patient_changes_the_sum_of_gradients_by_no_more_than_the_clip(family):
     made, loss_on, data, parameters = mechanism(family, clip=0.5)
@@ -171,7 +167,7 @@ def test_one_patient_changes_the_sum_of_gradients_by_no_more_than_the_clip(famil
     without = replace(made, members=[own if j != 3 else own[:0] for j, own in enumerate(made.members)])
 
     def total(how, encoded):
-        return 10 * flat(how.gradients(loss_on(encoded), parameters, turn, 0))  # times the batch: the sum itself
+        return 10 * how.gradient(loss_on(encoded), parameters, turn, 0)  # times the batch: the sum itself
 
     whole = total(made, data)
     assert 0 < (total(without, data) - whole).norm() <= 0.5 * (1 + 1e-4)
@@ -183,30 +179,28 @@ def test_gradients_of_patients_are_those_of_brute_force():
     made, loss_on, data, parameters = mechanism(ALONE, clip=1e12)
     drawn = made.drawn(0, 0)
     loss = sum(loss_on(data)(torch.from_numpy(made.members[patient])) for patient in drawn)  # both of its sequences
-    expected = flat(torch.autograd.grad(loss, parameters)) / 10
-    found = flat(made.gradients(loss_on(data), parameters, 0, 0))
+    expected = torch.nn.utils.parameters_to_vector(torch.autograd.grad(loss, parameters)) / 10
+    found = made.gradient(loss_on(data), parameters, 0, 0)
     assert len(drawn) > 1
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_what_is_not_finite_counts_as_nothing():
-    broken = [torch.tensor([torch.nan, 3.0]), None, torch.tensor([torch.inf, -torch.inf, 4.0])]
-    first, nothing, second = clipped(broken, 1.0)
-    torch.testing.assert_close(first, torch.tensor([0.0, 0.6]))
-    torch.testing.assert_close(second, torch.tensor([0.0, 0.0, 0.8]))
-    assert nothing is None
-    assert clipped([torch.full((3,), 1e30)], 1.0)[0].isfinite().all()
+    broken = torch.tensor([torch.nan, 3.0, torch.inf, -torch.inf, 4.0])
+    torch.testing.assert_close(clipped(broken, 1.0), torch.tensor([0.0, 0.6, 0.0, 0.0, 0.8]))
+    torch.testing.assert_close(clipped(broken, 9.0), torch.tensor([0.0, 3.0, 0.0, 0.0, 4.0]))
+    assert clipped(torch.full((3,), 1e30), 1.0).isfinite().all()
 
 
 def test_noise_has_the_deviation_that_is_accounted_for_also_when_nobody_is_drawn():
     made, loss_on, data, _ = mechanism(GAME, noise=1.5, clip=2.0, members=[np.array([0])] * 1000)
     made = replace(made, members=[own[:0] for own in made.members])
     weights = [torch.nn.Parameter(torch.zeros(200, 200))]
-    found = made.gradients(loss_on(data), weights, 0, 0)[0]
+    found = made.gradient(loss_on(data), weights, 0, 0)
     assert found.std().item() == pytest.approx(1.5 * 2.0 / 10, rel=0.02)
-    again, later = made.gradients(loss_on(data), weights, 0, 0)[0], made.gradients(loss_on(data), weights, 0, 1)[0]
+    again, later = (made.gradient(loss_on(data), weights, 0, turn) for turn in (0, 1))
     assert torch.equal(found, again) and not torch.equal(found, later)
-    assert not torch.equal(found, replace(made, key="another").gradients(loss_on(data), weights, 0, 0)[0])
+    assert not torch.equal(found, replace(made, key="another").gradient(loss_on(data), weights, 0, 0))
 
 
 def test_every_subject_is_drawn_at_the_same_rate_however_many_sequences_it_has():
@@ -419,7 +413,10 @@ REFUSED = {
     "complete": ({"privacy": replace(PROMISE, complete="temp")}, "'temp' has gaps"),
     "delta": ({"privacy": replace(PROMISE, delta=0.1)}, "must be less than 0.021"),
     "batch": ({"batch": 60}, "exceeds the 48 patients"),
-    "counts": ({"condition": "died", "privacy": replace(PROMISE, epsilon=1, counts=0.5, noise=0.0)}, "--privacy.counts"),
+    "counts": (
+        {"condition": "died", "privacy": replace(PROMISE, epsilon=1, counts=0.5, noise=0.0)},
+        "--privacy.counts",
+    ),
 }
 
 
@@ -490,3 +487,76 @@ def test_those_of_the_highest_scores_are_guessed_to_be_in():
     scores, included = np.array([3.0, 1.0, 2.0, 0.0, 9.0, -1.0]), np.array([1, 0, 0, 1, 1, 0], dtype=bool)
     assert auditing.right_guesses(scores, included, 6) == 4
     assert auditing.right_guesses(scores, included, 2) == 2
+
+
+def audited(tmp_path, seeds, noise, **settings):
+    run = private(
+        tmp_path / "run", 1, replace(PROMISE, noise=noise), cohort(16), held_out=0, batch=16, average=0.0,
+        discriminator_optimizer=partial(torch.optim.SGD, lr=0.1),
+    )  # fmt: skip
+    given = {"quiet": True, "data": cohort(16), **settings}
+    return [audit(str(run.path), out=str(tmp_path / f"audit{seed}"), seed=seed, **given)[0] for seed in seeds]
+
+
+def test_the_audit_never_exceeds_the_accountant_in_20_seeds(tmp_path):
+    results = audited(tmp_path, range(20), 1.0, canaries=60, steps=3)
+    assert all(0 <= found["epsilon_at_least"] <= found["epsilon_at_most"] for found in results)
+    assert len({found["right"] for found in results}) > 1
+    assert json.loads((tmp_path / "audit3" / "audit.json").read_text()) == results[3]
+
+
+def test_the_audit_notices_that_the_noise_was_forgotten(tmp_path, monkeypatch, capsys):
+    of = Mechanism.of
+
+    def forgetful(*given):
+        return replace(made := of(*given), privacy=replace(made.privacy, noise=0.0))
+
+    monkeypatch.setattr(Mechanism, "of", forgetful)
+    (found,) = audited(tmp_path, [0], 2.0, canaries=200, steps=40, **{"quiet": False})
+    assert found["epsilon_at_least"] > found["epsilon_at_most"] > 0 and found["refuted"]
+    assert "THE PROMISE DOES NOT HOLD" in capsys.readouterr().err
+
+
+def test_what_promises_nothing_cannot_be_audited(tmp_path):
+    run = train(cohort(), out=str(tmp_path / "open"), steps=1, batch=8, quiet=True, **GAME)
+    with pytest.raises(ValueError, match="trained without --privacy"):
+        audit(str(run.path), out=str(tmp_path / "audit"), data=cohort())
+
+
+# The baseline
+
+
+def test_marginals_are_those_of_the_data_where_the_budget_is_large_and_all_alike_where_it_is_small():
+    sequences = limited(400, 0)
+    rich = Marginals.learn(sequences, replace(PROMISE, epsilon=1e5), "died", bins=50)
+    drawn, known = rich.draw(2000, seed=1), sequences
+    np.testing.assert_allclose(drawn.static_column("died").mean(), 0.25, atol=0.03)
+    dead = lambda s: s.static_column("died") == 1  # noqa: E731
+    for group in (dead, lambda s: ~dead(s)):
+        ours, theirs = (np.nanmean(s.channel("hr")[group(s)]) for s in (drawn, known))
+        assert ours == pytest.approx(theirs, abs=3)
+    np.testing.assert_allclose(
+        np.isnan(drawn.values).mean(axis=(0, 1)), np.isnan(known.values).mean(axis=(0, 1)), atol=0.06
+    )
+    np.testing.assert_allclose(drawn.lengths.mean(), known.lengths.mean(), atol=0.2)
+    poor = Marginals.learn(sequences, replace(PROMISE, epsilon=0.01)).draw(2000)
+    assert abs(np.nanmean(poor.channel("hr")) - 125) < 10  # the middle of the bounds: nothing was learned
+    assert np.nanmin(poor.channel("hr")) >= 0 and np.nanmax(poor.channel("hr")) <= 250
+
+
+def test_one_patient_changes_the_counts_of_marginals_by_what_is_paid_for(monkeypatch):
+    sequences = limited(30, 0)
+    deviations = []
+
+    class Silent:
+        def normal(self, mean, deviation, shape):
+            deviations.append(deviation)
+            return np.zeros(shape)
+
+    monkeypatch.setattr("vitalsynth.differential.marginals.np.random.default_rng", lambda *seed: Silent())
+    whole = Marginals.learn(sequences, PROMISE).counts
+    without = Marginals.learn(sequences.take(np.arange(30) != 7), PROMISE).counts
+    most = sqrt(1 + 3 + 6 * 4)  # a length, 3 statics, 4 channels at 6 steps
+    assert np.linalg.norm(whole - without) == pytest.approx(most)
+    noise = deviations[0] / most
+    assert 8.9 < epsilon([(noise, 1.0, 1)], 1e-5) <= 9

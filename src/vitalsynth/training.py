@@ -131,9 +131,9 @@ def take_step(
             terms: dict[str, Tensor] = {}  # a loss on real sequences is not private
             loss = lambda index, losses=losses: _total(losses(data.take(index.to(device))))  # noqa: E731
             with differential.nothing_kept(learner.networks):
-                found = mechanism.gradients(loss, list(parameters), step, turn)
-            for parameter, gradient in zip(parameters, found, strict=True):
-                parameter.grad = gradient
+                gradient = mechanism.gradient(loss, list(parameters), step, turn)
+            for parameter, part in zip(parameters, gradient.split([p.numel() for p in parameters]), strict=True):
+                parameter.grad = part.view_as(parameter)
             assert learner.budget is not None
             learner.budget.spend(mechanism.rate)
         else:
@@ -259,6 +259,7 @@ def train(
     steps: int,
     report: Callable[[dict[str, float]], None] = lambda row: None,
     patients: Groups = (),
+    canaries: Sequence[int | None] = (),
 ) -> bool:
     """Train a run up to a number of steps, writing its log and checkpoints.
 
@@ -269,6 +270,7 @@ def train(
         steps: Total number of steps to reach.
         report: Called with every log row.
         patients: Which sequences each patient has, as `differential.patients` says; of account under privacy only.
+        canaries: What an audit plants, see `differential.Mechanism`.
 
     Returns:
         Whether the number was reached, or the budget of differential privacy; False if SIGINT or SIGTERM asked to stop.
@@ -282,7 +284,8 @@ def train(
     groups = run.preparation.groups(data, {**EARLIER, **run.record}["balance"])
     mechanism = None
     if learner.budget is not None:
-        mechanism = Mechanism.of(run.record, run.preparation, patients, differential.noise_key(run.path))
+        key = differential.noise_key(run.path)
+        mechanism = Mechanism.of(run.record, run.preparation, patients, key, canaries)
         assert mechanism is not None
         asked, steps = steps, within_budget(learner, plan, mechanism, steps)
         if steps < asked:

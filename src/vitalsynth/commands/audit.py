@@ -8,19 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
+from torch import nn
 
 from .. import differential, runs, storage, training
 from ..differential import auditing
 from ..learner import Learner
-from ..objectives import Batch
 from ..runs import Run
 from ..seeds import derive
-from ..sequences import Encoded, Sequences
+from ..sequences import Sequences
 from .train import run_to
-
-LOOKS = 8
-"""Times that a canary's loss is taken, with other noise."""
 
 
 def audit(
@@ -37,10 +33,11 @@ def audit(
 ) -> list[dict[str, Any]]:
     """Test what runs promise: train each once more with canaries among its patients, and guess who of them was in.
 
-    Each canary is a patient unlike any other, in by the toss of a coin. Those on whom the player that sees real
-    sequences has the least loss are guessed to have been in, those with the largest to have been out. How often that is
-    right bounds epsilon from below, with 95 % confidence (Steinke, Nasr and Jagielski 2023, arXiv 2305.08846). A bound
-    above what the accountant says shows that something is wrong; one below shows little, as others may guess better.
+    Each canary is a patient whose whole gradient lies in one weight, in by the toss of a coin; it is drawn, clipped and
+    hidden in noise like any other. Those whose weights fell most are guessed to have been in, the others out. How often
+    that is right bounds epsilon from below, with 95 % confidence (Steinke, Nasr and Jagielski 2023, arXiv 2305.08846).
+    A bound above what the accountant says shows that something is wrong; one below shows little, as others may guess
+    better. The run with canaries is of no other use.
 
     Args:
         run: Folders of runs trained with --privacy; globs are expanded.
@@ -66,8 +63,8 @@ def audit(
     for each, place in zip(found, runs.destinations(out, found), strict=True):
         if not each.record.get("privacy"):
             raise ValueError(f"{each.path} was trained without --privacy, so there is no promise to test")
-        made, score, included = _with_canaries(each, str(place), canaries, steps, seed, device, quiet, data)
-        right = auditing.right_guesses(score, included, guesses or canaries)
+        made, fallen, included = _with_canaries(each, str(place), canaries, steps, seed, device, quiet, data)
+        right = auditing.right_guesses(fallen, included, guesses or canaries)
         result = _result(made, canaries, (guesses or canaries) // 2 * 2, right)
         with storage.atomic_path(made.path / "audit.json") as temporary:
             temporary.write_text(json.dumps(result, indent=1), "utf-8")
@@ -80,40 +77,26 @@ def audit(
 def _with_canaries(
     run: Run, out: str, count: int, steps: int, seed: int, device: str, quiet: bool, data: str | Sequences
 ) -> tuple[Run, np.ndarray, np.ndarray]:
-    """Train with canaries; return the run, their scores, and which were in."""
-    chosen, preparation = training.pick_device(device), run.preparation
+    """Train with canaries; return the run, how far each one's weight fell, and which were in."""
+    chosen = training.pick_device(device)
     runs.refuse_existing(out)
     part, _ = run.data(data)
-    planted = preparation.encode(auditing.canaries(preparation, count, seed))
-    included = np.random.default_rng(derive(seed, "coins")).random(count) < 0.5
-    encoded = Encoded.joined(preparation.encode(part), planted).to(chosen)
-    patients = differential.patients(part.subject)
-    patients += [np.arange(len(part) + j, len(part) + j + is_in) for j, is_in in enumerate(included)]
     record = {key: value for key, value in run.record.items() if key not in ("format", "id", "pieces", "averaged")}
-    about = {**record["data"], "source": None, "digest": "", "count": len(part) + int(included.sum())}
-    record |= {"data": about, "parent": None, "seed": seed, "audit": {"of": run.name, "canaries": count}}
+    record |= {"parent": None, "seed": seed, "audit": {"of": run.name, "canaries": count}}
     learner = Learner.build(record, chosen)
-    made = Run.create(out, record, preparation)
+    weights = list(learner.trains[training.private_player(learner)].values())
+    first = nn.utils.parameters_to_vector(weights).detach().clone()
+    if count > len(first):
+        raise ValueError(f"--canaries {count:,} exceeds the {len(first):,} weights")
+    rng = np.random.default_rng(derive(seed, "canaries"))
+    place, included = rng.choice(len(first), size=count, replace=False), rng.random(count) < 0.5
+    planted = [int(weight) if is_in else None for weight, is_in in zip(place, included, strict=True)]
+    made = Run.create(out, record, run.preparation)
     with made.lock():
-        run_to(made, learner, encoded, patients, steps or run.step, quiet)
-    return made, _scores(learner, made.record, planted.to(chosen)), included
-
-
-def _scores(learner: Learner, record: Mapping[str, Any], planted: Encoded) -> np.ndarray:
-    """Return minus the loss of each canary, averaged over noise that is the same for all."""
-    plan, player = training.Plan.of(record), training.private_player(learner)
-    for network in learner.networks.values():
-        network.eval()
-
-    def loss(canary: Encoded, look: int) -> float:
-        torch.manual_seed(derive(plan.seed, "look", look))
-        noise = torch.randn(1, learner.networks["generator"].noise, device=canary.x.device)
-        terms = plan.objective.loss(player, learner.networks, Batch(canary, noise), learner.step)
-        return sum(term.item() for term in terms.values())
-
-    with torch.random.fork_rng():
-        ones = [planted.take(slice(j, j + 1)) for j in range(len(planted))]
-        return np.array([-np.mean([loss(canary, look) for look in range(LOOKS)]) for canary in ones])
+        encoded = run.preparation.encode(part).to(chosen)
+        run_to(made, learner, encoded, differential.patients(part.subject), steps or run.step, quiet, planted)
+    fallen = (first - nn.utils.parameters_to_vector(weights).detach()).cpu().numpy()[place]
+    return made, fallen, included
 
 
 def _result(made: Run, canaries: int, guesses: int, right: int) -> dict[str, Any]:

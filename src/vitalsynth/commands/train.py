@@ -201,7 +201,13 @@ def _lasting(record: Mapping[str, Any], patients: int, steps: int) -> float:
 
 
 def run_to(
-    run: Run, learner: Learner, encoded: Encoded, patients: Sequence[np.ndarray], steps: int, quiet: bool
+    run: Run,
+    learner: Learner,
+    encoded: Encoded,
+    patients: Sequence[np.ndarray],
+    steps: int,
+    quiet: bool,
+    canaries: Sequence[int | None] = (),
 ) -> Run:
     """Train with a progress bar.
 
@@ -209,7 +215,7 @@ def run_to(
         Stopped: if a signal asked to stop before the last step.
     """
     with Progress(f"training {run.path}", steps, learner.step, quiet) as progress:
-        done = training.train(run, learner, encoded, steps, progress.row, patients)
+        done = training.train(run, learner, encoded, steps, progress.row, patients, canaries)
     if not done:
         raise Stopped(f"stopped at step {learner.step}; carry on with: vitalsynth continue {run.path} --steps {steps}")
     return run

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 from torch import Tensor, nn
 
@@ -63,6 +63,8 @@ class Mechanism:
         batch: Patients drawn on average.
         conditions: Draws conditions by their public law, given how many and a seed.
         key: Of all that must stay secret.
+        canaries: Patients of an audit, who come after the others: the weight in which the whole gradient of each lies,
+            or None of one who is left out.
     """
 
     privacy: Privacy
@@ -70,10 +72,16 @@ class Mechanism:
     batch: int
     conditions: Callable[[int, int], Tensor]
     key: str
+    canaries: Sequence[int | None] = ()
 
     @classmethod
     def of(
-        cls, record: Mapping[str, Any], preparation: Preparation, members: Sequence[Int[ndarray, " _"]], key: str
+        cls,
+        record: Mapping[str, Any],
+        preparation: Preparation,
+        members: Sequence[Int[ndarray, " _"]],
+        key: str,
+        canaries: Sequence[int | None] = (),
     ) -> Mechanism | None:
         """Return the mechanism of a run; None if it promises nothing.
 
@@ -91,12 +99,16 @@ class Mechanism:
                 f"{len(members):,} patients it must be less than {1 / len(members):.2g}"
             )
         conditions = lambda count, seed: preparation.conditions(count, seed=seed)  # noqa: E731
-        return cls(privacy, members, record["batch"], conditions, key)
+        return cls(privacy, members, record["batch"], conditions, key, canaries)
+
+    @property
+    def _count(self) -> int:
+        return len(self.members) + len(self.canaries)
 
     @property
     def rate(self) -> float:
         """The probability with which each patient is drawn."""
-        return self.batch / len(self.members)
+        return self.batch / self._count
 
     def seed(self, *parts: int | str) -> int:
         """Return a secret seed."""
@@ -104,13 +116,13 @@ class Mechanism:
 
     def drawn(self, step: int, turn: int) -> Int[ndarray, " _"]:
         """Draw patients for a turn, each by itself (Poisson sampling); there may be none."""
-        chance = np.random.default_rng(self.seed("drawn", step, turn)).random(len(self.members))
+        chance = np.random.default_rng(self.seed("drawn", step, turn)).random(self._count)
         return np.flatnonzero(chance < self.rate)
 
-    def gradients(
+    def gradient(
         self, loss: Callable[[Int[Tensor, " _"]], Tensor], parameters: Sequence[nn.Parameter], step: int, turn: int
-    ) -> list[Tensor]:
-        """Return the noisy gradient of a turn.
+    ) -> Float[Tensor, " weights"]:
+        """Return the noisy gradient of a turn, all parameters in one vector.
 
         Args:
             loss: Mean loss of sequences, given their positions: those of one patient.
@@ -118,22 +130,20 @@ class Mechanism:
             step: Counted from 0.
             turn: Of the step.
         """
-        total = [torch.zeros_like(parameter) for parameter in parameters]
+        total = torch.zeros_like(nn.utils.parameters_to_vector(parameters).detach())
         for patient in self.drawn(step, turn).tolist():
-            own = self.members[patient]
-            if not len(own):
-                continue
-            seed = self.seed("patient", patient, step, turn)  # of its own: who else was drawn must not matter
-            torch.manual_seed(seed)
-            index = np.random.default_rng(seed).permutation(own)[: self.privacy.sequences]
-            found = torch.autograd.grad(loss(torch.from_numpy(index)), parameters, allow_unused=True)
-            for whole, part in zip(total, clipped(found, self.privacy.clip), strict=True):
-                whole += 0.0 if part is None else part
+            own = self.members[patient] if patient < len(self.members) else ()
+            if len(own):
+                seed = self.seed("patient", patient, step, turn)  # of its own: who else was drawn must not matter
+                torch.manual_seed(seed)
+                index = np.random.default_rng(seed).permutation(own)[: self.privacy.sequences]
+                found = torch.autograd.grad(loss(torch.from_numpy(index)), parameters, materialize_grads=True)
+                total += clipped(nn.utils.parameters_to_vector(found), self.privacy.clip)
+            elif patient >= len(self.members) and (weight := self.canaries[patient - len(self.members)]) is not None:
+                total += clipped(torch.zeros_like(total).index_fill_(0, torch.tensor(weight), 1e3), self.privacy.clip)
         noise = torch.Generator().manual_seed(self.seed("noise", step, turn))  # the same on every device
         std = self.privacy.noise * self.privacy.clip
-        return [
-            (whole + std * torch.randn(whole.shape, generator=noise).to(whole.device)) / self.batch for whole in total
-        ]
+        return (total + std * torch.randn(total.shape, generator=noise).to(total.device)) / self.batch
 
     def unseen(self, like: Encoded, count: int, seed: int) -> Encoded:
         """Return what stands for real sequences where a player must see none: NaN, with conditions by their law."""
@@ -159,9 +169,7 @@ def nothing_kept(networks: Mapping[str, nn.Module]) -> Iterator[None]:
         raise ValueError(f"under --privacy a network may keep nothing of what it is shown; {changed[0]} changed")
 
 
-def clipped(gradients: Sequence[Tensor | None], most: float) -> list[Tensor | None]:
+def clipped(gradient: Float[Tensor, " weights"], most: float) -> Float[Tensor, " weights"]:
     """Scale a patient's gradient so that its norm is at most `most`; what is not finite counts as 0."""
-    finite = [None if part is None else part.nan_to_num(0.0, 0.0, 0.0) for part in gradients]
-    norm = nn.utils.get_total_norm([part for part in finite if part is not None])
-    factor = most / norm.clamp(min=most)
-    return [None if part is None else part * factor for part in finite]
+    finite = gradient.nan_to_num(0.0, 0.0, 0.0)
+    return finite * (most / finite.norm().clamp(min=most))
