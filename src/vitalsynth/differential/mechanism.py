@@ -130,7 +130,7 @@ class Mechanism:
             step: Counted from 0.
             turn: Of the step.
         """
-        total = torch.zeros_like(nn.utils.parameters_to_vector(parameters).detach())
+        total = torch.zeros_like(_flat(parameters))
         for patient in self.drawn(step, turn).tolist():
             own = self.members[patient] if patient < len(self.members) else ()
             if len(own):
@@ -138,7 +138,7 @@ class Mechanism:
                 torch.manual_seed(seed)
                 index = np.random.default_rng(seed).permutation(own)[: self.privacy.sequences]
                 found = torch.autograd.grad(loss(torch.from_numpy(index)), parameters, materialize_grads=True)
-                total += clipped(nn.utils.parameters_to_vector(found), self.privacy.clip)
+                total += clipped(_flat(found), self.privacy.clip)
             elif patient >= len(self.members) and (weight := self.canaries[patient - len(self.members)]) is not None:
                 total += clipped(torch.zeros_like(total).index_fill_(0, torch.tensor(weight), 1e3), self.privacy.clip)
         noise = torch.Generator().manual_seed(self.seed("noise", step, turn))  # the same on every device
@@ -149,6 +149,10 @@ class Mechanism:
         """Return what stands for real sequences where a player must see none: NaN, with conditions by their law."""
         x, s = (part.new_full((count, *part.shape[1:]), torch.nan) for part in (like.x, like.s))
         return Encoded(x, s, self.conditions(count, seed).to(like.x.device))
+
+
+def _flat(parts: Sequence[Tensor]) -> Float[Tensor, " weights"]:
+    return torch.cat([part.detach().flatten() for part in parts])
 
 
 @contextmanager
