@@ -119,7 +119,7 @@ def mechanism(settings, noise=0.0, clip=1.0, members=None, length=6):
     record = {**_parts(settings), "shape": preparation.shape.to_json(), "condition": ["died"], "privacy": None}
     learner = Learner.build(record, torch.device("cpu"))
     objective = settings["objective"]()
-    player = private_player(learner)
+    player = private_player(learner.networks)
 
     def loss_on(encoded):
         def loss(index):
@@ -529,8 +529,8 @@ def test_what_promises_nothing_cannot_be_audited(tmp_path):
 
 
 def test_marginals_are_those_of_the_data_where_the_budget_is_large_and_all_alike_where_it_is_small():
-    sequences = limited(400, 0)
-    rich = Marginals.learn(sequences, replace(PROMISE, epsilon=1e5, complete="died"), "died", bins=50)
+    sequences = limited(2000, 0)
+    rich = Marginals.learn(sequences, replace(PROMISE, epsilon=1e5, complete="died"), "died", bins=25)
     drawn, known = rich.draw(2000, seed=1), sequences
     np.testing.assert_allclose(drawn.static_column("died").mean(), 0.25, atol=0.03)
     dead = lambda s: s.static_column("died") == 1  # noqa: E731

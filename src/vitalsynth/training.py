@@ -19,7 +19,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -127,7 +127,7 @@ def take_step(
             with torch.autocast(device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
                 return plan.objective.loss(player, learner.networks, Batch(real, noise), step)
 
-        if mechanism is not None and player == private_player(learner):
+        if mechanism is not None and player == private_player(learner.networks):
             terms: dict[str, Tensor] = {}  # a loss on real sequences is not private
             loss = lambda index, losses=losses: _total(losses(data.take(index.to(device))))  # noqa: E731
             with differential.nothing_kept(learner.networks):
@@ -166,9 +166,9 @@ def take_step(
     return {"step": learner.step, **row}
 
 
-def private_player(learner: Learner) -> str:
+def private_player(networks: Container[str]) -> str:
     """Return who alone sees real sequences, where they are private."""
-    return "discriminator" if "discriminator" in learner.networks else "generator"
+    return "discriminator" if "discriminator" in networks else "generator"
 
 
 def _total(terms: Mapping[str, Tensor]) -> Tensor:
@@ -332,7 +332,7 @@ def within_budget(learner: Learner, plan: Plan, mechanism: Mechanism | None, ste
     """
     if (budget := learner.budget) is None or mechanism is None or steps <= learner.step:
         return steps
-    player = private_player(learner)
+    player = private_player(learner.networks)
     turns = np.cumsum([plan.objective.players(step).count(player) for step in range(learner.step, steps)])
     paid = int(np.searchsorted(turns, budget.affordable(mechanism.rate, int(turns[-1])), side="right"))
     if not paid:

@@ -84,7 +84,7 @@ def _with_canaries(
     record = {key: value for key, value in run.record.items() if key not in ("format", "id", "pieces", "averaged")}
     record |= {"parent": None, "seed": seed, "audit": {"of": run.name, "canaries": count}}
     learner = Learner.build(record, chosen)
-    weights = list(learner.trains[training.private_player(learner)].values())
+    weights = list(learner.trains[training.private_player(learner.networks)].values())
     first = nn.utils.parameters_to_vector(weights).detach().clone()
     if count > len(first):
         raise ValueError(f"--canaries {count:,} exceeds the {len(first):,} weights")

@@ -195,7 +195,7 @@ def _lasting(record: Mapping[str, Any], patients: int, steps: int) -> float:
     """Return the noise with which a budget lasts for so many steps."""
     budget, objective = Budget.of(record), components.construct(record["objective"], Objective)
     assert budget is not None
-    player = "discriminator" if "discriminator" in record["networks"] else "generator"
+    player = training.private_player(record["networks"])
     turns = sum(objective.players(step).count(player) for step in range(steps))
     return differential.calibrated(budget, min(1.0, record["batch"] / patients), turns)
 

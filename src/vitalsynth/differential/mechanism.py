@@ -140,7 +140,9 @@ class Mechanism:
                 found = torch.autograd.grad(loss(torch.from_numpy(index)), parameters, materialize_grads=True)
                 total += clipped(_flat(found), self.privacy.clip)
             elif patient >= len(self.members) and (weight := self.canaries[patient - len(self.members)]) is not None:
-                total += clipped(torch.zeros_like(total).index_fill_(0, torch.tensor(weight), 1e3), self.privacy.clip)
+                canary = torch.zeros_like(total)
+                canary[weight] = 1e3
+                total += clipped(canary, self.privacy.clip)
         noise = torch.Generator().manual_seed(self.seed("noise", step, turn))  # the same on every device
         std = self.privacy.noise * self.privacy.clip
         return (total + std * torch.randn(total.shape, generator=noise).to(total.device)) / self.batch
