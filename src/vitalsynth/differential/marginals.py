@@ -1,6 +1,6 @@
 """The baseline of differential privacy: every column of every step drawn by itself, by a noisy histogram.
 
-Whatever costs more has to beat it. A patient counts once, with the first sequence, in one bin of each of K histograms,
+Whatever costs more has to beat it. A patient counts once, with the first sequence, in at most one bin of each of K histograms,
 so the counts change by at most √K in norm, and one Gaussian mechanism pays for all of them (Dwork and Roth 2014,
 theorem A.1). Given a condition, each of its classes has histograms of its own, at no further cost.
 """
@@ -60,7 +60,9 @@ class Marginals:
         own = 1 + train.schema.static_index(condition) if condition else 0
         group = codes[:, own] if condition else np.zeros(len(first), dtype=int)
         counts = np.zeros((missing + 1 if condition else 1, len(widths), missing + 1))
-        np.add.at(counts, (group[:, None], np.arange(len(widths)), codes), 1)
+        there = np.repeat(first.alive, len(preparation.channels), axis=1)  # what has ended is not missing besides
+        there = np.concatenate([np.ones((len(first), len(widths) - there.shape[1]), dtype=bool), there], axis=1)
+        np.add.at(counts, (group[:, None], np.arange(len(widths)), codes), there)
         noise = calibrated(Budget(privacy), 1.0, 1) * np.sqrt(len(widths))
         noisy = (counts + np.random.default_rng().normal(0, noise, counts.shape)).clip(min=0)
         gaps = np.array([False, *(part.gaps for part in parts)])
