@@ -541,7 +541,7 @@ def test_marginals_are_those_of_the_data_where_the_budget_is_large_and_all_alike
         np.isnan(drawn.values).mean(axis=(0, 1)), np.isnan(known.values).mean(axis=(0, 1)), atol=0.06
     )
     np.testing.assert_allclose(drawn.lengths.mean(), known.lengths.mean(), atol=0.2)
-    poor = Marginals.learn(sequences, replace(PROMISE, epsilon=0.01)).draw(2000)
+    poor = Marginals.learn(limited(50, 0), replace(PROMISE, epsilon=0.3)).draw(2000)
     assert abs(np.nanmean(poor.channel("hr")) - 125) < 10  # the middle of the bounds: nothing was learned
     assert np.nanmin(poor.channel("hr")) >= 0 and np.nanmax(poor.channel("hr")) <= 250
 

@@ -1,8 +1,8 @@
 """The baseline of differential privacy: every column of every step drawn by itself, by a noisy histogram.
 
-Whatever costs more has to beat it. A patient counts once, with the first sequence, in at most one bin of each of K histograms,
-so the counts change by at most √K in norm, and one Gaussian mechanism pays for all of them (Dwork and Roth 2014,
-theorem A.1). Given a condition, each of its classes has histograms of its own, at no further cost.
+Whatever costs more has to beat it. A patient counts once, with the first sequence, in at most one bin of each of K
+histograms, so the counts change by at most √K in norm, and one Gaussian mechanism pays for all of them (Dwork and Roth
+2014, theorem A.1). Given a condition, each of its classes has histograms of its own, at no further cost.
 """
 
 from __future__ import annotations
