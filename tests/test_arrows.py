@@ -7,6 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "vitalsynth"
 LEARNING = {
+    "differential",
     "layers",
     "recurrences",
     "generators",
@@ -50,9 +51,30 @@ ALLOWED = {
     "checkpoints": {"storage"},
     "runs": {*DATA, "checkpoints"},
     "seeds": set(),
-    "learner": {"sequences", "components", "checkpoints", "runs", "generators", "discriminators", "seeds"},
+    "differential": {
+        "sequences",
+        "normalisation",
+        "preparation",
+        "storage",
+        "layers",
+        "discriminators",
+        "objectives",
+        "schedules",
+        "seeds",
+    },
+    "learner": {
+        "sequences",
+        "components",
+        "checkpoints",
+        "runs",
+        "generators",
+        "discriminators",
+        "differential",
+        "seeds",
+    },
     "training": {
         "sequences",
+        "differential",
         "storage",
         "components",
         "runs",

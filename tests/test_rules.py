@@ -89,7 +89,7 @@ def test_columns_that_leave_take_their_rules_along():
         ({"limits": {"map": "20"}}, "LOW:HIGH"),
         ({"limits": {"map": "90:20"}}, "LOW:HIGH"),
         ({"limits": {"map": "a:20"}}, "LOW:HIGH"),
-        ({"limits": {"hr": "0:20"}}, "no channel 'hr'"),
+        ({"limits": {"hr": "0:20"}}, "no column 'hr'"),
     ],
 )
 def test_what_makes_no_sense_is_refused(asked, message):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .commands.attack import attack
+    from .commands.audit import audit
     from .commands.branch import branch
     from .commands.continue_ import continue_
     from .commands.data import data
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .commands.report import report
     from .commands.sample import sample
     from .commands.train import train
+    from .differential import Privacy
     from .discriminators import Discriminator
     from .frames import from_frame, to_frame
     from .generators import Generator
@@ -43,6 +45,7 @@ _HOMES = {
     "Generator": "generators",
     "Objective": "objectives",
     "Preparation": "preparation",
+    "Privacy": "differential",
     "Run": "runs",
     "Schedule": "schedules",
     "Schema": "sequences",
@@ -51,6 +54,7 @@ _HOMES = {
     "Stabiliser": "stabilisers",
     "Synthesizer": "synthesizer",
     "attack": "commands.attack",
+    "audit": "commands.audit",
     "branch": "commands.branch",
     "continue_": "commands.continue_",
     "data": "commands.data",
@@ -77,6 +81,7 @@ __all__ = [
     "Generator",
     "Objective",
     "Preparation",
+    "Privacy",
     "Run",
     "Schedule",
     "Schema",
@@ -85,6 +90,7 @@ __all__ = [
     "Stabiliser",
     "Synthesizer",
     "attack",
+    "audit",
     "branch",
     "continue_",
     "data",

@@ -29,6 +29,7 @@ COMMANDS = {
     "evaluate": "evaluate.evaluate",
     "attack": "attack.attack",
     "release": "release.release",
+    "audit": "audit.audit",
     "report": "report.report",
 }
 SHELLS = ("bash", "zsh", "tcsh")

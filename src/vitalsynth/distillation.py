@@ -24,6 +24,8 @@ from .stabilisers import Stabiliser
 class Distillation(Likelihood):
     """Maximum likelihood of what a parent draws."""
 
+    private = False  # whatever the parent knows
+
     def __init__(self, parent: str = "", draws: int = 50_000) -> None:
         """Set the objective.
 

@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from . import checkpoints, components
+from .differential import Budget
 from .discriminators import Discriminator
 from .generators import Generator
 from .runs import Run
@@ -30,6 +31,7 @@ class Learner:
         optimizers: One for each network.
         step: How many steps have been taken.
         balance: How far the discriminator has been ahead lately, from -1 to 1, by its adversarial loss.
+        budget: Of differential privacy, and what was spent of it; None if nothing is promised.
         trains: Which parameters each player trains, by name; the others stay as they are.
     """
 
@@ -38,6 +40,7 @@ class Learner:
     optimizers: dict[str, Optimizer]
     step: int = 0
     balance: float = 0.0
+    budget: Budget | None = None
     trains: dict[str, dict[str, nn.Parameter]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,7 +69,8 @@ class Learner:
         for optimizer in optimizers.values():
             for group in optimizer.param_groups:
                 group["initial_lr"] = group["lr"]
-        return cls(networks, deepcopy(networks["generator"]).requires_grad_(False), optimizers)
+        average = deepcopy(networks["generator"]).requires_grad_(False)
+        return cls(networks, average, optimizers, budget=Budget.of(record))
 
     def meet(self, data: Encoded) -> None:
         """Let a discriminator look at a thousand real sequences before it plays, if it has not yet."""
@@ -89,6 +93,8 @@ class Learner:
         trains = {player: list(parameters) for player, parameters in self.trains.items()}
         tensors = {"networks": weights, "optimizers": slots}
         plain = {"optimizers": state, "trains": trains, "balance": self.balance, "log": log}
+        if self.budget is not None:
+            plain["privacy"] = self.budget.to_json()
         checkpoints.save(folder, self.step, tensors, plain)
 
     def _saved(self) -> Iterator[tuple[str, nn.Module]]:
@@ -109,6 +115,8 @@ class Learner:
             checkpoints.join_optimizer(optimizer, _below(name, tensors["optimizers"]), state["optimizers"][name])
         self._restrict(state["trains"])
         self.step, self.balance = state["step"], state.get("balance", 0.0)  # earlier checkpoints have none
+        if self.budget is not None:
+            self.budget.load(state["privacy"])
 
     def inherit(
         self,
@@ -129,8 +137,14 @@ class Learner:
             What starts anew, in words.
 
         Raises:
-            ValueError: if the generator does not fit.
+            ValueError: if the generator does not fit, or privacy is asked for that the parent has not promised.
         """
+        if self.budget is not None:
+            if "privacy" not in state:
+                raise ValueError(
+                    "the parent was trained without --privacy, and nothing can be promised for what it knows already"
+                )
+            self.budget.load(state["privacy"])
         strangers: list[str] = []
         for name, network in self._saved():
             part = record["networks"]["generator" if name == "average" else name]

@@ -47,9 +47,12 @@ class Objective(ABC):
 
     Attributes:
         scale_free: Whether a channel is learned as well at any scale.
+        private: Whether it can be trained under differential privacy: no loss looks at more of the data than its batch,
+            and in a game the generator's loss looks at nothing of real sequences but their conditions.
     """
 
     scale_free: ClassVar[bool] = False
+    private: ClassVar[bool] = False
 
     @abstractmethod
     def players(self, step: int) -> tuple[str, ...]:
@@ -152,6 +155,8 @@ class NonSaturating(Adversarial):
     Real labels may be smoothed on their side only (Salimans et al. 2016), by a fixed or a random amount.
     """
 
+    private = True
+
     def __init__(
         self, smoothing: float = 0.1, noisy: bool = False, discriminator_steps: int = 1, generator_steps: int = 1
     ) -> None:
@@ -191,6 +196,7 @@ class Hinge(Adversarial):
     """The hinge game (Lim and Ye 2017; Miyato et al. 2018)."""
 
     ideal = 2.0
+    private = True
 
     def __init__(self, discriminator_steps: int = 1, generator_steps: int = 1) -> None:
         """Set the game.
@@ -217,6 +223,8 @@ class Hinge(Adversarial):
 
 class Wasserstein(Adversarial):
     """The Wasserstein game with gradient penalty λ E(‖∇D(x̂)‖ - 1)² (Gulrajani et al. 2017, arXiv 1704.00028)."""
+
+    private = True
 
     def __init__(
         self,
@@ -312,6 +320,7 @@ class Likelihood(Objective):
     """Maximum likelihood: one player, the generator, which must say how likely a sequence is."""
 
     scale_free = True
+    private = True
 
     def players(self, step: int) -> tuple[str, ...]:
         """The generator alone."""
@@ -333,6 +342,8 @@ class FlowMatching(Objective):
 
     E q(t) ‖v(x_t, t) - (x - z)‖², q = t² + (1 - t)², t logit-normal (Esser et al. 2024, arXiv 2403.03206); see `flows`.
     """
+
+    private = True
 
     def __init__(self, forget: float = 0.1) -> None:
         """Set the objective.

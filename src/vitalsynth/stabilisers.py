@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -26,7 +26,14 @@ Change = Callable[[Columns], Columns]
 
 
 class Stabiliser:
-    """What every stabiliser is, and by itself none. Derive from it to write your own."""
+    """What every stabiliser is, and by itself none. Derive from it to write your own.
+
+    Attributes:
+        private: Whether it can be used under differential privacy: it keeps nothing of what it was shown, and its terms
+            of a generator do not look at real sequences.
+    """
+
+    private: ClassVar[bool] = False
 
     def __init__(self, shape: Shape) -> None:
         """Take what the data know.
@@ -54,6 +61,8 @@ class InstanceNoise(Stabiliser):
     makes them overlap (Sønderby et al. 2017, arXiv 1610.04490; Arjovsky and Bottou 2017, arXiv 1701.04862). Near the
     equilibrium noise of variance σ² damps the game's rotation, at rate σ²/4 in the Dirac-GAN (Mescheder et al. 2018).
     """
+
+    private = True
 
     def __init__(self, shape: Shape, std: float = 0.2, over: int = 2000) -> None:
         """Set the noise.
@@ -91,6 +100,8 @@ class Augment(Stabiliser):
     Each change is made to a share of the sequences only: where it is always made, a generator may come to make it too
     (Karras et al. 2020, arXiv 2006.06676, who find 0.8 safe).
     """
+
+    private = True
 
     def __init__(
         self,
@@ -183,6 +194,8 @@ class Consistency(Stabiliser):
     Of real and of synthetic sequences (balanced consistency regularisation; Zhao et al. 2021, arXiv 2002.04724). The
     changes are those of `Augment`, milder, since here they must not matter at all.
     """
+
+    private = True
 
     def __init__(
         self, shape: Shape, weight: float = 10.0, shift: float = 0.05, scale: float = 0.1, level: float = 0.1

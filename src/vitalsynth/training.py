@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import platform
 import resource
@@ -18,7 +19,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,7 +27,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import components
+from . import components, differential
+from .differential import Mechanism
 from .learner import Learner
 from .objectives import Batch, Objective
 from .runs import Run, append
@@ -36,10 +38,12 @@ from .sequences import Encoded, Shape
 from .stabilisers import Stabiliser
 from .storage import naming
 
+log = logging.getLogger(__name__)
+
 Precision = Literal["float32", "bfloat16"]
 BALANCE_MEMORY = 20
 """Steps over which it is averaged who is ahead: one batch says little, and a hundred steps ago is long past."""
-EARLIER: Mapping[str, Any] = {"stabilisers": [], "clip": 0.0, "balance": ""}
+EARLIER: Mapping[str, Any] = {"stabilisers": [], "clip": 0.0, "balance": "", "privacy": None}
 """What runs did whose records say nothing of these settings, because there were none yet."""
 
 
@@ -93,7 +97,9 @@ class Plan:
 Groups = Sequence[np.ndarray]
 
 
-def take_step(learner: Learner, data: Encoded, plan: Plan, groups: Groups = ()) -> dict[str, float]:
+def take_step(
+    learner: Learner, data: Encoded, plan: Plan, groups: Groups = (), mechanism: Mechanism | None = None
+) -> dict[str, float]:
     """Take one step in place, and return its log row.
 
     Args:
@@ -101,6 +107,7 @@ def take_step(learner: Learner, data: Encoded, plan: Plan, groups: Groups = ()) 
         data: Encoded training sequences.
         plan: What else decides what the step does.
         groups: Which sequences make groups that are to be equally frequent; none takes all as they are.
+        mechanism: How whoever sees real sequences gets a gradient that is differentially private, if it shall be.
 
     Raises:
         Diverged: if a loss or gradient is not finite; the networks are then spoilt.
@@ -109,19 +116,35 @@ def take_step(learner: Learner, data: Encoded, plan: Plan, groups: Groups = ()) 
     measured: dict[str, Tensor] = {}
     for turn, player in enumerate(plan.objective.players(step)):
         torch.manual_seed(derive(plan.seed, step, turn, 0))
-        if groups:
-            index = balanced_index(plan.seed, step, turn, plan.batch, groups).to(device)
-        else:
-            index = batch_index(plan.seed, step, turn, plan.batch, len(data)).to(device)
-        noise = torch.randn(plan.batch, learner.networks["generator"].noise, device=device)
         for name, parameters in learner.trains.items():
             for parameter in parameters.values():
                 parameter.requires_grad_(name == player)
-        with torch.autocast(device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
-            terms = plan.objective.loss(player, learner.networks, Batch(data.take(index), noise), step)
         optimizer, parameters = learner.optimizers[player], learner.trains[player].values()
         optimizer.zero_grad()
-        sum(terms.values(), torch.zeros((), device=device)).backward()
+
+        def losses(real: Encoded, player: str = player) -> dict[str, Tensor]:
+            noise = torch.randn(len(real), learner.networks["generator"].noise, device=device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
+                return plan.objective.loss(player, learner.networks, Batch(real, noise), step)
+
+        if mechanism is not None and player == private_player(learner.networks):
+            terms: dict[str, Tensor] = {}  # a loss on real sequences is not private
+            loss = lambda index, losses=losses: _total(losses(data.take(index.to(device))))  # noqa: E731
+            with differential.nothing_kept(learner.networks):
+                gradient = mechanism.gradient(loss, list(parameters), step, turn)
+            for parameter, part in zip(parameters, gradient.split([p.numel() for p in parameters]), strict=True):
+                parameter.grad = part.view_as(parameter)
+            assert learner.budget is not None
+            learner.budget.spend(mechanism.rate)
+        else:
+            if mechanism is not None:
+                real = mechanism.unseen(data, plan.batch, derive(plan.seed, step, turn, "conditions"))
+            elif groups:
+                real = data.take(balanced_index(plan.seed, step, turn, plan.batch, groups).to(device))
+            else:
+                real = data.take(batch_index(plan.seed, step, turn, plan.batch, len(data)).to(device))
+            terms = losses(real)
+            _total(terms).backward()
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if plan.clip:
             nn.utils.clip_grads_with_norm_(parameters, plan.clip, norm)
@@ -138,10 +161,21 @@ def take_step(learner: Learner, data: Encoded, plan: Plan, groups: Groups = ()) 
         raise Diverged(f"step {learner.step}: {bad[0]} is {row[bad[0]]}")
     if (lead := plan.objective.lead(row)) is not None:
         learner.balance += (lead - learner.balance) / BALANCE_MEMORY
+    if learner.budget is not None:
+        row["privacy.epsilon_rdp"] = learner.budget.renyi
     return {"step": learner.step, **row}
 
 
-def rehearse(record: Mapping[str, Any], data: Encoded, groups: Groups = ()) -> None:
+def private_player(networks: Container[str]) -> str:
+    """Return who alone sees real sequences, where they are private."""
+    return "discriminator" if "discriminator" in networks else "generator"
+
+
+def _total(terms: Mapping[str, Tensor]) -> Tensor:
+    return sum(terms.values(), torch.zeros((), device=next(iter(terms.values())).device))
+
+
+def rehearse(record: Mapping[str, Any], data: Encoded, groups: Groups = (), mechanism: Mechanism | None = None) -> None:
     """Take a first step with a state that is thrown away, so that what cannot be trained leaves no run behind.
 
     Raises:
@@ -151,10 +185,12 @@ def rehearse(record: Mapping[str, Any], data: Encoded, groups: Groups = ()) -> N
     learner, plan = Learner.build(record, data.x.device), Plan.of(record)
     if missing := set(plan.objective.players(0)) - set(learner.networks):
         raise ValueError(f"{record['objective']['class_path']} needs a {min(missing)}, and none was given")
+    if mechanism is not None:
+        differential.check(record, learner.networks, plan.objective, plan.schedules)
     with _kept_settings(record):
         try:
             learner.meet(data)
-            take_step(learner, data, plan, groups)
+            take_step(learner, data, plan, groups, mechanism)
         except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
             raise ValueError(f"the first step fails: {type(error).__name__}: {error}") from error
 
@@ -222,6 +258,8 @@ def train(
     data: Encoded,
     steps: int,
     report: Callable[[dict[str, float]], None] = lambda row: None,
+    patients: Groups = (),
+    canaries: Sequence[int | None] = (),
 ) -> bool:
     """Train a run up to a number of steps, writing its log and checkpoints.
 
@@ -231,24 +269,36 @@ def train(
         data: Encoded training sequences, on the same device.
         steps: Total number of steps to reach.
         report: Called with every log row.
+        patients: Which sequences each patient has, as `differential.patients` says; of account under privacy only.
+        canaries: What an audit plants, see `differential.Mechanism`.
 
     Returns:
-        Whether the number was reached; False if SIGINT or SIGTERM asked to stop. Either way all is saved.
+        Whether the number was reached, or the budget of differential privacy; False if SIGINT or SIGTERM asked to stop.
+        Either way all is saved.
 
     Raises:
         Diverged: with what to try; the run stays at its last checkpoint.
+        ValueError: if the budget does not pay for another step.
     """
     plan, every = Plan.of(run.record), run.record["checkpoint_every"]
     groups = run.preparation.groups(data, {**EARLIER, **run.record}["balance"])
+    mechanism = None
+    if learner.budget is not None:
+        key = differential.noise_key(run.path)
+        mechanism = Mechanism.of(run.record, run.preparation, patients, key, canaries)
+        assert mechanism is not None
+        asked, steps = steps, within_budget(learner, plan, mechanism, steps)
+        if steps < asked:
+            log.warning("%s: the budget pays for %d of the %d steps, and training stops there", run.path, steps, asked)
     clock = _Clock(run, data.x.device)
     log_file = run.path / "log.jsonl"
-    with naming(log_file), _kept_settings(run.record), StopFlag() as stop, log_file.open("ab") as log:
+    with naming(log_file), _kept_settings(run.record), StopFlag() as stop, log_file.open("ab") as lines:
         saved, since = learner.step, hashlib.sha256()
 
         def save() -> None:
             nonlocal saved, since
-            log.flush()
-            os.fsync(log.fileno())  # a checkpoint's log rows are on disk before the checkpoint is
+            lines.flush()
+            os.fsync(lines.fileno())  # a checkpoint's log rows are on disk before the checkpoint is
             learner.save(run.checkpoints, {"after": saved, "sha256": since.hexdigest()})
             clock.note("save", learner.step)
             saved, since = learner.step, hashlib.sha256()
@@ -257,21 +307,40 @@ def train(
         learner.meet(data)
         while learner.step < steps and not stop.raised:
             try:
-                row = take_step(learner, data, plan, groups)
+                row = take_step(learner, data, plan, groups, mechanism)
             except Diverged as error:
                 raise Diverged(f"{error}; the run is kept at step {saved}. {ADVICE}") from None
             line = json.dumps(row).encode() + b"\n"
-            log.write(line)
+            lines.write(line)
             since.update(line)
             if learner.step % every == 0:
                 save()
             elif learner.step % 16 == 0:  # whoever watches the log sees it grow
-                log.flush()
+                lines.flush()
             report(row)
         if saved != learner.step:
             save()
         clock.note("end", learner.step)
     return learner.step >= steps
+
+
+def within_budget(learner: Learner, plan: Plan, mechanism: Mechanism | None, steps: int) -> int:
+    """Return the last step that the budget of differential privacy pays for, of those asked for; all if there is none.
+
+    Raises:
+        ValueError: if it does not pay for the next.
+    """
+    if (budget := learner.budget) is None or mechanism is None or steps <= learner.step:
+        return steps
+    player = private_player(learner.networks)
+    turns = np.cumsum([plan.objective.players(step).count(player) for step in range(learner.step, steps)])
+    paid = int(np.searchsorted(turns, budget.affordable(mechanism.rate, int(turns[-1])), side="right"))
+    if not paid:
+        raise ValueError(
+            f"the budget of epsilon {budget.privacy.epsilon:g} at delta {budget.privacy.delta:g} does not pay for step "
+            f"{learner.step + 1}; {budget.epsilon:.4g} is spent"
+        )
+    return learner.step + paid
 
 
 ADVICE = (

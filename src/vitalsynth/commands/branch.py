@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import checkpoints, runs, sources, training
+import numpy as np
+
+from .. import checkpoints, differential, runs, sources, training
+from ..differential import Mechanism
 from ..learner import Learner
 from ..runs import Run
 from ..sequences import Encoded, Sequences, nearest
@@ -35,7 +39,7 @@ def branch(
     What is not said stays as it was; with nothing changed, a branch trains as its parent would have. Its preparation,
     condition and who is held out are the parent's. A discriminator or optimiser that cannot take over what its
     predecessor learned starts anew, and that is said; the generator must take over its weights. Schedules count from
-    the start of the first run.
+    the start of the first run. What the parent has spent of a budget of differential privacy is spent.
 
     Args:
         run: Folders of runs; globs are expanded.
@@ -72,21 +76,32 @@ def branch(
         record |= settings.to_record(changed, before) | settings.provenance()
         part, _ = runs.part(sequences, about["cut"], about["seed"])
         encoded = parent.preparation.encode(part).to(chosen)
-        branched, learner = _make(place, parent, step, record, encoded)
+        patients = differential.patients(part.subject)
+        branched, learner = _make(place, parent, step, record, encoded, patients, steps)
         if steps:
             say_what_is_trained(learner, part, sequences, chosen, quiet)
             with branched.lock():
-                run_to(branched, learner, encoded, steps, quiet)
+                run_to(branched, learner, encoded, patients, steps, quiet)
         made.append(branched)
     return made
 
 
-def _make(place: Path, parent: Run, step: int, record: Mapping[str, Any], encoded: Encoded) -> tuple[Run, Learner]:
+def _make(
+    place: Path,
+    parent: Run,
+    step: int,
+    record: Mapping[str, Any],
+    encoded: Encoded,
+    patients: Sequence[np.ndarray],
+    steps: int,
+) -> tuple[Run, Learner]:
     """Write the run, with a checkpoint of where it begins; return it, and the state there."""
     tensors, state = checkpoints.load(parent.checkpoint(step))
     learner = Learner.build(record, encoded.x.device)
     anew = learner.inherit(tensors, state, parent.settings_at(step), record)
-    training.rehearse(record, encoded, parent.preparation.groups(encoded, record["balance"]))
+    mechanism = Mechanism.of(record, parent.preparation, patients, secrets.token_hex(16))
+    training.rehearse(record, encoded, parent.preparation.groups(encoded, record["balance"]), mechanism)
+    training.within_budget(learner, training.Plan.of(record), mechanism, steps)
     if anew:
         log.warning("%s: these do not fit what the parent learned, and start anew: %s", place, ", ".join(anew))
     with runs.making(place, record, parent.preparation.to_json()) as folder:

@@ -10,7 +10,7 @@ from ..evaluation.scorecard import with_interval
 from ..evaluation.verdicts import judged, verdict
 from ..runs import Run
 from ..storage import atomic_path
-from .report import asked_of, latest_scores
+from .report import asked_of, latest_scores, promise
 
 OPENING = """\
 These sequences are synthetic: a generator drew them, nobody was measured. They serve to develop and to test methods;
@@ -19,6 +19,10 @@ what is found in them about patients has to be found again in real ones.
 PRIVACY = """\
 No attack was run on this cohort. That it is synthetic does not by itself mean that nobody in the training data can be
 recognised.
+"""
+PROMISED = """\
+It was learned with differential privacy, as said above; that holds for the sequences, not for scores, which were
+computed from real ones.
 """
 OWN = "Learned from the user's own data: what may be done with those decides what may be done with this."
 
@@ -37,7 +41,7 @@ def text(run: Run, step: int, cohort: Path, drawn: Mapping[str, Any]) -> str:
         f"# {cohort.name}": OPENING,
         "## How it was made": _list({"drawn with": _pairs(drawn)} | asked_of(run, step)),
         "## How good it is": _scores(latest_scores(run, step)),
-        "## How private it is": _privacy(run, step),
+        "## How private it is": (PROMISED if promise(run, step) else "") + _privacy(run, step),
         "## Whose it is": f"Learned from data under {licence}. Such a licence may bind what is made of them, too."
         if licence
         else OWN,

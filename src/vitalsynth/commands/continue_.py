@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from .. import runs, training
+from .. import differential, runs, training
 from ..learner import Learner
 from ..runs import Run
 from ..sequences import Sequences
@@ -32,7 +32,7 @@ def continue_(
         The runs.
 
     Raises:
-        ValueError: if there is no such run, or its data changed.
+        ValueError: if there is no such run, its data changed, or its budget of differential privacy is spent.
     """
     return [_carry_on(each, steps, device, quiet, data) for each in runs.find(run)]
 
@@ -48,4 +48,5 @@ def _carry_on(run: Run, steps: int, device: str, quiet: bool, data: str | Sequen
             log.warning("%s is at step %d already, of the %d asked for in all", run.path, learner.step, steps)
             return run
         training_part, _ = run.data(data)
-        return run_to(run, learner, run.preparation.encode(training_part).to(chosen), steps, quiet)
+        encoded = run.preparation.encode(training_part).to(chosen)
+        return run_to(run, learner, encoded, differential.patients(training_part.subject), steps, quiet)

@@ -65,6 +65,7 @@ class Progress:
             for name, value in row.items()
             if name.endswith(".adversarial")
         ]
+        losses += [f"ε {value:.2f}" for name, value in row.items() if name == "privacy.epsilon_rdp"]
         self.advance(note=" ".join(losses))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .. import runs, sampling
+from .. import checkpoints, runs, sampling
+from ..differential import Budget
 from ..reporting import page
 from ..runs import Run
 from ..sequences import Sequences
@@ -73,7 +74,8 @@ def asked_of(run: Run, step: int) -> dict[str, Any]:
     """Return, in words, what a run learned from and how."""
     record, data = run.record, run.record["data"]
     if record.get("generator_only"):
-        return {"step": f"{step:,}", "versions": _versions(record)}
+        known = {"step": f"{step:,}", "versions": _versions(record)}
+        return known | ({"differential privacy": promised} if (promised := promise(run, step)) else {})
 
     def part(one: dict[str, Any]) -> str:
         settings = ", ".join(f"{key} {value}" for key, value in one["init_args"].items() if value is not None)
@@ -92,7 +94,21 @@ def asked_of(run: Run, step: int) -> dict[str, Any]:
         "ran on": clock[-1]["device"] if clock else "unknown",
         "seed": record["seed"],
         "versions": _versions(record),
+        **({"differential privacy": promised} if (promised := promise(run, step)) else {}),
     }
+
+
+def promise(run: Run, step: int) -> str:
+    """Return, in words, what a run promises to its patients; nothing if it promises nothing."""
+    budget = Budget.of(run.settings_at(step))
+    if budget is None:
+        return ""
+    budget.load(checkpoints.load(run.checkpoint(step))[1]["privacy"])
+    settings = budget.privacy
+    return (
+        f"for each patient epsilon {budget.epsilon:.3g} at delta {settings.delta:g}, by {settings.accountant} "
+        f"accounting; gradients clipped to {settings.clip:g}, noise {settings.noise:g}"
+    )
 
 
 def _versions(record: dict[str, Any]) -> str:

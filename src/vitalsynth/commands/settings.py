@@ -7,19 +7,21 @@ import platform
 import re
 import subprocess
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
 import torch
 
 from .. import components
+from ..differential import Privacy
 from ..sequences import listed
 from ..training import EARLIER
 
 PLAYERS = ("generator", "discriminator")
 PARTS = {"networks": "{}", "optimizers": "{}_optimizer", "schedules": "{}_schedule"}
 """Where a record keeps the parts of each player, and the settings that choose them."""
-PLAIN = ("seed", "batch", "balance", "average", "clip", "checkpoint_every", "frozen", "precision")
+PLAIN = ("seed", "batch", "balance", "average", "clip", "checkpoint_every", "frozen", "precision", "privacy")
 NAMES = (*(s.format(player) for s in PARTS.values() for player in PLAYERS), "objective", "stabilisers", *PLAIN)
 
 
@@ -47,6 +49,8 @@ def to_record(given: Mapping[str, Any], parent: Mapping[str, Any] | None = None)
     )
     record |= {name: before[name] if given.get(name) is None else given[name] for name in PLAIN}
     record["frozen"] = listed(record["frozen"])
+    if isinstance(record["privacy"], Privacy):
+        record["privacy"] = asdict(record["privacy"])
     check_at_least_one(batch=record["batch"], checkpoint_every=record["checkpoint_every"])
     if not 0 <= record["average"] < 1:
         raise ValueError(f"--average must lie in [0, 1), got {record['average']}")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
-from .. import frames, runs, schedules, sources, training
+from .. import components, differential, frames, runs, schedules, sources, training
 from ..autoregressive import Autoregressive  # noqa: F401 (can be named)
-from ..components import class_of
+from ..differential import Budget, Mechanism, Privacy
 from ..discriminators import Discriminator, Projected
 from ..distillation import Distillation  # noqa: F401
 from ..flows import Flow  # noqa: F401
@@ -24,7 +26,7 @@ from ..preparation import Preparation, choose, fixing
 from ..runs import Run
 from ..sampling import parse_pairs
 from ..schedules import Schedule
-from ..sequences import Sequences, Shape, listed
+from ..sequences import Encoded, Sequences, Shape, listed
 from ..stabilisers import Stabiliser
 from . import settings
 from .progress import Progress
@@ -64,6 +66,7 @@ def train(
     checkpoint_every: int = 1000,
     frozen: str | list[str] = "",
     precision: training.Precision = "float32",
+    privacy: Privacy | None = None,
     device: str = "auto",
     source: dict[str, Any] | None = None,
     quiet: bool = False,
@@ -83,7 +86,7 @@ def train(
         drop: Columns to leave out, comma separated.
         rules: Orders between channels that physiology keeps, comma separated, such as 'dbp <= map <= sbp': how often
             synthetic sequences break them is reported, and 'sample --enforce' keeps to them.
-        limits: Likewise, what channels cannot be below or above, such as hr=0:300,temp=25:45.
+        limits: Likewise, what columns cannot be below or above, such as hr=0:300,temp=25:45.
         normalise: Of continuous channels: standard, minmax, quantile, local (each sequence's level and scale become
             statics), local-max or integrated; by name with '{"hr": "local", "*": "standard"}'; auto chooses for each
             channel and says why.
@@ -116,6 +119,9 @@ def train(
         frozen: Parameters that stay as they begin, by the beginnings of their names, comma separated, such as
             generator.recurrence; most useful in a branch.
         precision: float32, or bfloat16 autocast for the forward passes.
+        privacy: Differential privacy of every patient, with a budget, --privacy.epsilon 3 --privacy.delta 1e-5
+            --privacy.clip 1.0: training stops when it is spent, and whatever else would look at the data is refused.
+            A step draws --batch patients on average. docs/differential-privacy.md says what is promised.
         device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
         source: Settings of the source, as --source.NAME on the command line.
         quiet: No progress bar.
@@ -136,14 +142,20 @@ def train(
     sequences = sequences.drop(listed(drop))
     schema = sequences.schema.limited(listed(rules), parse_pairs(limits, "limit"))
     sequences = replace(sequences, schema=schema)
+    if privacy is not None:
+        differential.check_prepared(normalise, whiten)
+        sequences = differential.known(sequences, privacy)
     cut = runs.cut(sequences, held_out, seed)
     training_part, _ = runs.part(sequences, cut, seed)
     pasts = chosen["networks"]["generator"]["init_args"].get("pasts", 0)
     if normalise == "auto":
-        normalise, reasons = choose(training_part, class_of(objective).scale_free, whole=not pasts)
+        normalise, reasons = choose(training_part, components.class_of(objective).scale_free, whole=not pasts)
         if reasons and not quiet:
             print("normalised by", "; ".join(reasons), file=sys.stderr)
-    preparation = Preparation.fit(training_part, normalise, listed(condition), whiten)
+    if privacy is not None:
+        preparation = differential.prepare(training_part, listed(condition), privacy)
+    else:
+        preparation = Preparation.fit(training_part, normalise, listed(condition), whiten)
     if pasts:
         fixing.check_steps_alone(preparation)
     record = {
@@ -165,23 +177,45 @@ def train(
         "parent": None,
         **settings.provenance(),
     }
+    patients = differential.patients(training_part.subject)
+    if privacy is not None and not privacy.noise:
+        record["privacy"]["noise"] = _lasting(record, len(patients), steps)
     learner = Learner.build(record, chosen_device)
     encoded = preparation.encode(training_part).to(chosen_device)
-    training.rehearse(record, encoded, preparation.groups(encoded, balance))
+    mechanism = Mechanism.of(record, preparation, patients, secrets.token_hex(16))
+    training.rehearse(record, encoded, preparation.groups(encoded, balance), mechanism)
+    training.within_budget(learner, training.Plan.of(record), mechanism, steps)
     say_what_is_trained(learner, training_part, sequences, chosen_device, quiet)
     run = Run.create(out, record, preparation)
     with run.lock():
-        return run_to(run, learner, encoded, steps, quiet)
+        return run_to(run, learner, encoded, patients, steps, quiet)
 
 
-def run_to(run: Run, learner: Learner, encoded: Any, steps: int, quiet: bool) -> Run:
+def _lasting(record: Mapping[str, Any], patients: int, steps: int) -> float:
+    """Return the noise with which a budget lasts for so many steps."""
+    budget, objective = Budget.of(record), components.construct(record["objective"], Objective)
+    assert budget is not None
+    player = training.private_player(record["networks"])
+    turns = sum(objective.players(step).count(player) for step in range(steps))
+    return differential.calibrated(budget, min(1.0, record["batch"] / patients), turns)
+
+
+def run_to(
+    run: Run,
+    learner: Learner,
+    encoded: Encoded,
+    patients: Sequence[np.ndarray],
+    steps: int,
+    quiet: bool,
+    canaries: Sequence[int | None] = (),
+) -> Run:
     """Train with a progress bar.
 
     Raises:
         Stopped: if a signal asked to stop before the last step.
     """
     with Progress(f"training {run.path}", steps, learner.step, quiet) as progress:
-        done = training.train(run, learner, encoded, steps, progress.row)
+        done = training.train(run, learner, encoded, steps, progress.row, patients, canaries)
     if not done:
         raise Stopped(f"stopped at step {learner.step}; carry on with: vitalsynth continue {run.path} --steps {steps}")
     return run

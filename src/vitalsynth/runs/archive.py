@@ -86,6 +86,9 @@ def _generator(run: Run) -> Iterator[tuple[str, bytes | Path]]:
         key: settings[key]
         for key in ("id", "seed", "condition", "normalise", "average", "precision", "shape", "versions")
     }
+    promised = {"privacy": state["privacy"]} if "privacy" in state else {}
+    if promised:
+        record["privacy"] = settings["privacy"]
     record |= {
         "networks": {"generator": settings["networks"]["generator"]},
         "data": {"source": None, "settings": {}, "drop": settings["data"]["drop"]},
@@ -93,7 +96,7 @@ def _generator(run: Run) -> Iterator[tuple[str, bytes | Path]]:
         "parent": None,
     }
     yield from sealed(record, run.preparation.to_json()).items()
-    for name, content in checkpoints.contents(step, {"networks": networks}, {}).items():
+    for name, content in checkpoints.contents(step, {"networks": networks}, promised).items():
         yield f"checkpoints/{step:08d}/{name}", content
 
 

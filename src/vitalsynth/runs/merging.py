@@ -88,7 +88,8 @@ def average(runs: Sequence[Run], out: str | Path) -> Run:
     """Make a run whose networks are the mean of those of siblings, weight by weight.
 
     A "model soup" (Wortsman et al. 2022, arXiv 2203.05482). It is a branch of the run trained longest, at its newest
-    step and with its settings; optimisers start anew, since their moments belong to the weights they had.
+    step and with its settings; optimisers start anew, since their moments belong to the weights they had. What siblings
+    spent of budgets of differential privacy adds up, and with one that has none the average has none.
 
     Raises:
         ValueError: if there is one run only, they differ in preparation or generator, or something is at `out`.
@@ -122,6 +123,13 @@ def average(runs: Sequence[Run], out: str | Path) -> Run:
         ]
         record = {key: value for key, value in leading.record.items() if key not in ("format", "id", "pieces")}
         record |= {"parent": origin[longest], "averaged": origin}
+        promised = [other[1]["privacy"]["spent"] for other in newest if "privacy" in other[1]]
+        if len(promised) == len(newest):  # what they have in common is counted for each: more than needed, never less
+            state = {**state, "privacy": {"spent": [part for spent in promised for part in spent]}}
+        elif promised:
+            log.warning("%s has no differential privacy: not all of its parents have", out)
+            record["privacy"] = None
+            state.pop("privacy", None)
         step = state["step"]
         with making(out, record, leading.preparation.to_json()) as folder:
             checkpoints.save(

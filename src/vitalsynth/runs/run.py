@@ -189,8 +189,10 @@ class Run:
         """
         there = {column.name for column in sequences.schema.columns}
         rest = sequences.drop(name for name in self.record["data"]["drop"] if name in there)
-        schema = self.preparation.schema
-        return replace(rest.like(schema, self.preparation.length), schema=schema)
+        schema, length = self.preparation.schema, self.preparation.length
+        if self.record.get("privacy"):
+            rest = rest.until(length)
+        return replace(rest.like(schema, length), schema=schema)
 
     def log(self) -> pd.DataFrame:
         """Return the training log, a row a step."""

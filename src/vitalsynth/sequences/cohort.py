@@ -107,6 +107,10 @@ class Sequences:
             self, schema=schema, values=self.values[:, :, keep_channels], static=self.static[:, keep_statics]
         )
 
+    def until(self, length: int) -> Sequences:
+        """Leave out all steps from a number of them on."""
+        return replace(self, values=self.values[:, :length], lengths=np.minimum(self.lengths, length))
+
     def like(self, schema: Schema, length: int) -> Sequences:
         """Bring columns into the order and the codes of a schema, and pad to a length, as ended.
 

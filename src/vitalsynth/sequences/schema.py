@@ -179,16 +179,18 @@ class Schema:
         return replace(self, rules=(*self.rules, *(" <= ".join(chain) for chain in chains if len(chain) > 1)))
 
     def limited(self, rules: Sequence[str] = (), limits: Mapping[str, str] | None = None) -> Schema:
-        """Return the same with more rules, and with other bounds of channels, `{"hr": "0:300"}`.
+        """Return the same with more rules, and with other bounds of columns, `{"hr": "0:300"}`.
 
         Raises:
-            ValueError: if a rule or bound makes no sense, or there is no such channel.
+            ValueError: if a rule or bound makes no sense, or there is no such column.
         """
-        channels = list(self.channels)
+        columns = list(self.columns)
         for name, limit in (limits or {}).items():
-            j = self.channel_index(name)
-            channels[j] = replace(channels[j], **dict(zip(("low", "high"), _ends(name, limit), strict=True)))
-        return replace(self, channels=tuple(channels), rules=tuple(dict.fromkeys([*self.rules, *rules])))
+            j = _position(name, columns, "column")
+            columns[j] = replace(columns[j], **dict(zip(("low", "high"), _ends(name, limit), strict=True)))
+        channels, statics = tuple(columns[: len(self.channels)]), tuple(columns[len(self.channels) :])
+        rules = tuple(dict.fromkeys([*self.rules, *rules]))
+        return replace(self, channels=channels, statics=statics, rules=rules)
 
     def differences(self, other: Schema) -> list[str]:
         """Say how another schema differs in what networks depend on: names, order, kinds and categories."""
