@@ -32,6 +32,7 @@ def test_a_cohort_is_released_with_all_that_must_be_known_of_it(attacked, tmp_pa
     assert contents(place) == {"cohort.parquet", "card.md", "privacy.md", "privacy.html", "release.json"}
     manifest = json.loads((place / "release.json").read_text())
     assert (manifest["step"], manifest["count"], manifest["objections"], manifest["despite"]) == (3, 50, [], None)
+    assert manifest["differential_privacy"] is None
     assert set(manifest["files"]) == contents(place) - {"release.json"}
     for name, digest in manifest["files"].items():
         assert hashlib.sha256((place / name).read_bytes()).hexdigest() == digest

@@ -21,8 +21,8 @@ No attack was run on this cohort. That it is synthetic does not by itself mean t
 recognised.
 """
 PROMISED = """\
-It was learned with differential privacy, as said above; that holds for the sequences, not for scores, which were
-computed from real ones.
+It was learned with differential privacy, as said above; that holds for the sequences, not for scores and
+attacks, which were computed from real ones.
 """
 OWN = "Learned from the user's own data: what may be done with those decides what may be done with this."
 

@@ -19,7 +19,7 @@ from ..sequences import Sequences
 from ..storage import atomic_folder, refuse_existing, sha256
 from . import card
 from .attack import RELEASED
-from .report import latest_scores
+from .report import latest_scores, promise
 from .sample import draw_into
 
 log = logging.getLogger(__name__)
@@ -177,6 +177,7 @@ def _describe(run: Run, step: int, folder: Path, asked: dict[str, Any], against:
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": run.record["versions"],
         "licence": run.preparation.schema.licence or None,
+        "differential_privacy": promise(run, step) or None,
         "objections": against,
         "despite": despite or None,
         "files": {str(path.relative_to(folder)): sha256(path.read_bytes()) for path in files},
