@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+import zipfile
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import vitalsynth
-from vitalsynth import runs
+from vitalsynth import discriminators, objectives, runs
 from vitalsynth.cli import main
 from vitalsynth.commands.release import latest_attack, objections
+from vitalsynth.differential import Privacy
 from vitalsynth.evaluation import leaks
 
 
@@ -102,3 +105,26 @@ def test_training_sequences_are_counted(attacked):
     some = train.take(np.array([0, 5, 9]))
     assert leaks.copies(train, some) == 3
     assert leaks.copies(train, test) == 0
+
+
+def test_what_was_promised_goes_with_a_release(tmp_path):
+    promise = Privacy(epsilon=9, length=25, public="all", noise=2.0)
+    bounds = "hr=0:300,resp=0:80,o2sat=0:100,map=0:250,sbp=0:300,dbp=0:250,temp=25:45,age=0:90"
+    run = vitalsynth.train(
+        "icu-demo",
+        out=str(tmp_path / "run"),
+        privacy=promise,
+        limits=bounds,
+        normalise="minmax",
+        discriminator=partial(discriminators.LSTM, hidden=8),
+        objective=objectives.NonSaturating,
+        steps=2,
+        batch=16,
+        quiet=True,
+    )
+    (place,) = vitalsynth.release(
+        str(run.path), out=str(tmp_path / "pack"), what="generator", despite="asked by the test"
+    )
+    told = json.loads((place / "release.json").read_text())["differential_privacy"]
+    assert told.startswith("for each patient epsilon ") and told in (place / "card.md").read_text()
+    assert "noise.key" not in " ".join(zipfile.ZipFile(place / "generator.zip").namelist())
