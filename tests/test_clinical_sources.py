@@ -121,7 +121,7 @@ def test_physionet2012_agrees_with_the_derived_array():
         expected, statics = derived["x"], derived["static"]
         outcomes = {name: derived[name] for name in ("in_hospital_death", "saps_i", "survival", "record_id")}
         names = derived["variables"].tolist()
-    s = sources.physionet2012(str(shared_data("physionet2012")), urine="mean", scores=True)
+    s = sources.physionet2012(str(shared_data("physionet2012")), several="mean", urine="mean", scores=True)
     assert [column.name for column in s.schema.channels] == names
     weight = names.index("Weight")
     others = np.delete(np.arange(37), weight)
@@ -325,9 +325,10 @@ def test_a_truncated_archive_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (("d", 1.0, "sum"), "set is 'd'; allowed are a, b, c, all"),
-        (("a", 0.0, "sum"), "step must lie between a minute"),
-        (("a", 1.0, "last"), "urine is 'last'; allowed are sum, mean"),
+        (("d", 1.0, "last", "sum"), "set is 'd'; allowed are a, b, c, all"),
+        (("a", 0.0, "last", "sum"), "step must lie between a minute"),
+        (("a", 1.0, "first", "sum"), "several is 'first'; allowed are last, mean"),
+        (("a", 1.0, "last", "last"), "urine is 'last'; allowed are sum, mean"),
     ],
 )
 def test_wrong_settings_of_2012(settings, message):
@@ -545,7 +546,7 @@ def test_meds_by_items_agrees_with_the_challenge_itself(tmp_path, events, challe
     (tmp_path / "items.csv").write_text(ITEMS)
     settings = {"items": str(tmp_path / "items.csv"), "start": "ICU_ADMISSION"}
     s = sources.read(as_shards(events, tmp_path / "meds"), **settings)
-    theirs = sources.physionet2012(str(challenge))
+    theirs = sources.physionet2012(str(challenge), several="mean")
     at_end = theirs.lengths.max() - 1  # what the challenge has at 48:00 lies outside of 48 hours
     np.testing.assert_allclose(s.channel("heart rate")[:, :at_end], theirs.channel("HR")[:, :at_end], rtol=1e-6)
     np.testing.assert_allclose(s.channel("temperature")[:, :at_end], theirs.channel("Temp")[:, :at_end], rtol=1e-6)

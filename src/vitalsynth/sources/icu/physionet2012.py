@@ -109,14 +109,14 @@ def physionet2012(
     folder: str | None = None,
     set: Literal["a", "b", "c", "all"] = "a",
     step: float = 1.0,
-    several: Literal["mean", "last"] = "mean",
+    several: Literal["last", "mean"] = "last",
     urine: Literal["sum", "mean"] = "sum",
     scores: bool = False,
     repair: Repair = False,
 ) -> Sequences:
     """ICU stays of the PhysioNet Challenge 2012: 48 hours, 37 variables, in-hospital death.
 
-    Each step holds the mean of what was measured in it, or the last, which was really written down; of urine the sum,
+    Each step holds the last of what was measured in it, which was really written down, or the mean; of urine the sum,
     so that totals stay right. What is measured at 48:00 counts in the last step. The general descriptors are static:
     Age, Gender (1 is male), Height, ICUType (1 coronary, 2 cardiac surgery recovery, 3 medical, 4 surgical) and Weight,
     as static_Weight, beside the time series. A stay is a subject: the challenge does not say which stays are of one
@@ -157,7 +157,7 @@ def physionet2012(
 def _check(set: str, step: float, several: str, urine: str) -> None:
     if not 1 / 60 <= step <= HOURS:
         raise ValueError(f"step must lie between a minute (0.0167) and {HOURS} hours, got {step}")
-    choices = {"set": (set, (*SETS, "all")), "several": (several, ("mean", "last")), "urine": (urine, ("sum", "mean"))}
+    choices = {"set": (set, (*SETS, "all")), "several": (several, ("last", "mean")), "urine": (urine, ("sum", "mean"))}
     for name, (given, allowed) in choices.items():
         if given not in allowed:
             raise ValueError(f"{name} is {given!r}; allowed are {', '.join(allowed)}")
