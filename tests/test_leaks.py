@@ -40,7 +40,7 @@ def test_ids_are_counted(sides):
 
 def test_honest_real_data_pass(sides):
     leaks.refuse(*sides)
-    leaks.refuse(*sources.etth1(shared_data("etth1")).split(0.3, 0))
+    leaks.refuse(*sources.etth1(folder=str(shared_data("etth1"))).split(0.3, 0))
 
 
 def test_empty_short_and_recurring_sequences_are_no_leak(rng):

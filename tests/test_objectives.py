@@ -214,7 +214,7 @@ def test_real_sequences_are_halved_as_synthetic_ones_come():
     """Three steps of images two pixels wide, in two colours: 3x2, 2x1, 1x1; what has no partner stays as it is."""
     x = torch.tensor([[[1.0, 10.0, 3.0, 30.0], [5.0, 50.0, 7.0, 70.0], [9.0, 90.0, 11.0, 110.0]]])
     real, none = Encoded(x, x[:, 0, :0], x[:, 0, :0]), x[:, :0]
-    coarse = objectives._resolved(real, Encoded(x, real.s, real.condition, (none, none)), row=2).coarse
+    coarse = objectives.resolved(real, Encoded(x, real.s, real.condition, (none, none)), row=2).coarse
     assert coarse[0].tolist() == [[[4.0, 40.0], [10.0, 100.0]]]
     assert coarse[1].tolist() == [[[7.0, 70.0]]]
 

@@ -76,7 +76,7 @@ def tone(row: Row, among: int = 1) -> Tone:
         least, most = (row["low"], row["value"]) if row["better"] == "higher" else (-row["high"], -row["value"])
         floor, trivial = (row["floor"], trivial) if row["better"] == "higher" else (-row["floor"], -trivial)
         return "fair" if least > trivial and most >= (floor + trivial) / 2 else "bad"
-    nearer = row["part"] == COPYING and row["better"] == "near floor"
+    nearer = row.get("part") == COPYING and row["better"] == "near floor"
     return "fair" if nearer or together <= 1 else "bad"
 
 
@@ -89,7 +89,7 @@ def verdict(row: Row, among: int = 1) -> str:
     alone, together = excess(row), excess(row, among)
     if alone is None or together is None:
         return "no interval"
-    if row["part"] == COPYING:
+    if row.get("part") == COPYING:
         return {"near floor": (NO_NEARER, NEARER)}.get(row["better"], (NO_COPIES, COPIES))[alone > 1]
     if row["metric"] == AUROC and alone < -1:
         return "closer to the held-out data than real data are: are they copies?"
