@@ -40,6 +40,7 @@ def test_ids_are_counted(sides):
 
 def test_honest_real_data_pass(sides):
     leaks.refuse(*sides)
+    assert leaks.copies(*sides) == 0
     leaks.refuse(*sources.etth1(folder=str(shared_data("etth1"))).split(0.3, 0))
 
 
@@ -47,8 +48,12 @@ def test_empty_short_and_recurring_sequences_are_no_leak(rng):
     schema = Schema((Column("alarm", "binary"), Column("x")))
     empty = Sequences(np.full((4, 6, 2), np.nan), schema)
     leaks.refuse(empty, replace(empty, subject=np.arange(4, 8)))
+    assert leaks.copies(empty, empty) == 0
     alarms = Sequences((rng.random((60, 6, 2)) < 0.5).astype(float), schema)
     leaks.refuse(alarms.take(slice(0, 30)), alarms.take(slice(30, 60)))
     rhythms = rng.standard_normal((5, 12, 2))[rng.integers(5, size=60)]  # five kinds, each of many subjects
     recurring = Sequences(rhythms, schema)
     leaks.refuse(recurring.take(slice(0, 30)), recurring.take(slice(30, 60)))
+    assert (
+        leaks.copies(recurring.take(slice(0, 30)), recurring.take(slice(30, 60))) == 30
+    )  # alike, and told from a leak
