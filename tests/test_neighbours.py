@@ -77,6 +77,9 @@ def test_a_collapsed_generator_has_precision_and_covers_little(three):
         assert got[f"{name}_floor_low"] < got[name] < got[f"{name}_floor_high"]
     assert coverage(train, test, collapsed)["coverage"] < 0.3
     assert precision(train, test, collapsed)["precision"] == 1
+    nearest = evaluate(train, test, collapsed, metrics=["copying"])[0]
+    assert nearest["value"] in (0, 1) and (nearest["low"], nearest["high"]) == (0, 1)
+    assert verdict(nearest) == verdicts.NO_NEARER
 
 
 def test_density_is_above_its_floor_for_what_keeps_to_the_middle(rng):

@@ -207,7 +207,7 @@ def _numbers(view: View, sequences: Sequences) -> tuple[Float[ndarray, "n length
     Figure("worst", "spectra, worst channel", "near floor", "The same of the worst channel" + COMPARED),
     part="fidelity",
     doing="comparing power spectra",
-    responds={"worse": ("noise", "shuffled steps", "collapsed")},
+    responds={"worse": ("noise", "shuffled steps", "collapsed"), "blind or worse": ("dropped mode",)},
 )
 def spectra(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = CAP, seed: int = 0) -> dict[str, float]:
     """Return how far each channel's power spectrum is from that of test sequences: the log-spectral distance.
@@ -262,7 +262,10 @@ def spectra(train: Sequences, test: Sequences, synthetic: Sequences, cap: int = 
     ),
     part="fidelity",
     doing="comparing along random directions (sliced Wasserstein)",
-    responds={"worse": ("noise", "permuted channels", "dropped mode", "collapsed")},
+    responds={
+        "worse": ("noise", "dropped mode", "collapsed"),
+        "blind or worse": ("shuffled steps", "permuted channels"),
+    },
 )
 def sliced_wasserstein(
     train: Sequences,

@@ -48,14 +48,14 @@ def vitals(count: int, seed: int) -> Sequences:
 
 
 def labs(count: int, seed: int) -> Sequences:
-    """Return `vitals` in which `b` is measured at 0.3 of the steps in women, and at 0.6 in men, and `c` mostly with it.
+    """Return `vitals` in which `b` is measured at 0.2 of the steps in women, and at 0.7 in men, and `c` mostly with it.
 
     Where `a` is below its subject's mean both are measured a tenth as often.
     """
     whole = vitals(count, seed)
     rng = np.random.default_rng([seed, 1])
     a = whole.values[:, :, 0]
-    often = (0.3 + 0.3 * whole.static_column("sex"))[:, None] * np.where(a < a.mean(axis=1, keepdims=True), 0.1, 1.0)
+    often = (0.2 + 0.5 * whole.static_column("sex"))[:, None] * np.where(a < a.mean(axis=1, keepdims=True), 0.1, 1.0)
     drawn = rng.random(a.shape) < often
     measured = np.stack([np.ones(drawn.shape, dtype=bool), drawn, drawn ^ (rng.random(drawn.shape) < 0.1)], axis=2)
     return replace(whole, values=np.where(measured, whole.values, np.nan))

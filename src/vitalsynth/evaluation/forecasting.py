@@ -125,7 +125,10 @@ def _per_sequence(steps: Steps, of: Float[ndarray, "steps targets"], n: int) -> 
     ),
     part="usefulness",
     doing="foretelling real sequences",
-    responds={"worse": ("noise", "reversed time", "shuffled steps", "permuted channels", "dropped mode", "collapsed")},
+    responds={
+        "worse": ("noise", "reversed time", "shuffled steps", "permuted channels", "collapsed"),
+        "blind or worse": ("dropped mode",),
+    },
 )
 def forecast(
     train: Sequences,

@@ -65,8 +65,9 @@ class Said:
         figures: In the order of the scorecard.
         part: Of the scorecard: fidelity, coverage, plausibility, usefulness, copying.
         doing: What is done while it is computed, for a progress line.
-        responds: Rungs of the corruption ladder by how its first figure answers them on `examples` (`ladder`): worse,
-            better or unclear; it is blind to all others. None if nothing is promised.
+        responds: Rungs of the corruption ladder by how its first figure answers them on any draw of `examples`
+            (`ladder`): worse, better, or where one draw gives this and another that, "blind or worse". It is blind to
+            all others. None if nothing is promised.
     """
 
     figures: tuple[Figure, ...]

@@ -138,7 +138,7 @@ def recall(
     doing="counting the real neighbourhoods of synthetic sequences (density)",
     responds={
         "worse": ("noise", "reversed time", "shuffled steps", "permuted channels"),
-        "unclear": ("collapsed",),
+        "better": ("collapsed",),
     },
 )
 def density(
@@ -249,10 +249,13 @@ def copying(
     apart = cdist(judged, np.concatenate([known, other]))
     to_known, to_other = apart[:, : len(known)].min(axis=1), apart[:, len(known) :].min(axis=1)
     share = lambda hit, w: (w @ hit) / w.sum(axis=1)  # noqa: E731
-    weights = resamples(np.unique(judged, axis=0, return_inverse=True)[1].reshape(-1), seed + 1)
+    twin = np.unique(judged, axis=0, return_inverse=True)[1].reshape(-1)
+    weights = resamples(twin, seed + 1)
     ratio = len(known) / len(other)
     hit = np.where(to_known == to_other, 0.5, to_known < to_other)
     value = with_interval(lambda w: _evened(share(hit, w), ratio), weights)
+    if not twin.any():  # all are one, in which a bootstrap sees no chance
+        value = (value[0], 0.0, 1.0)
     subject = np.concatenate([train.subject, test.subject])
     chance = _divided(apart.argmin(axis=1), subject, len(np.unique(train.subject)), rng)
 

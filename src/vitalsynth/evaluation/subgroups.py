@@ -55,7 +55,10 @@ def divide(train: Sequences, shown: Sequences, name: str) -> Iterator[tuple[str,
     ),
     part="fairness",
     doing="testing within subgroups",
-    responds={"worse": ("reversed time", "dropped mode")},
+    responds={
+        "worse or unclear": ("reversed time", "dropped mode"),
+        "blind or better or unclear": ("noise", "shuffled steps", "permuted channels", "collapsed", "copied"),
+    },
 )
 def subgroups(
     train: Sequences,
@@ -72,7 +75,8 @@ def subgroups(
     Figures: `gap`, and for each subgroup, `sex F (120)`, its AUROC, or of a number the share that is saved of the error
     of a constant answer; in brackets how many test cases it has. The floor is TRTR. A subgroup that is too small has
     NaN for a figure, and is not in the gap. The gap says nothing of how good a model is: one that is of no use to
-    anybody, such as after a collapse, has none.
+    anybody, such as after a collapse, has none. Its interval is over test subjects, and does not include what models of
+    other training sequences would have.
 
     Args:
         train: Real, trains TRTR.

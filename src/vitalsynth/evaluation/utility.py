@@ -227,7 +227,10 @@ def _said(title: str, about: str) -> tuple[Figure, ...]:
     ),
     part="usefulness",
     doing="training on synthetic, testing on real",
-    responds={"worse": ("noise", "reversed time", "shuffled steps", "permuted channels", "dropped mode", "collapsed")},
+    responds={
+        "worse": ("noise", "reversed time", "shuffled steps", "permuted channels", "collapsed"),
+        "blind or worse": ("dropped mode",),
+    },
 )
 def tstr(
     train: Sequences,
@@ -279,7 +282,8 @@ def tstr(
     doing="training on real, testing on synthetic",
     responds={
         "worse": ("noise", "reversed time", "shuffled steps", "permuted channels"),
-        "unclear": ("collapsed",),
+        "worse or unclear": ("collapsed",),
+        "blind or worse": ("dropped mode",),
         "better": ("copied",),
     },
 )
@@ -325,7 +329,7 @@ def trts(
     ),
     part="usefulness",
     doing="training on real and synthetic together",
-    responds={"worse": ("noise", "reversed time")},
+    responds={"worse": ("reversed time",), "blind or worse": ("noise", "shuffled steps", "permuted channels")},
 )
 def augmented(
     train: Sequences,
