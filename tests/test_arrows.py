@@ -24,6 +24,7 @@ LEARNING = {
     "training",
     "sampling",
     "distillation",
+    "embedding",
 }
 # What each room may import, besides itself.
 DATA = {"sequences", "normalisation", "whitening", "preparation", "storage", "components", "frames", "sources"}
@@ -48,6 +49,7 @@ ALLOWED = {
     "stabilisers": {"sequences"},
     "penalties": {"sequences"},
     "objectives": {"sequences", "penalties", "stabilisers"},
+    "embedding": {"sequences", "discriminators", "objectives", "seeds"},
     "checkpoints": {"storage"},
     "runs": {*DATA, "checkpoints"},
     "seeds": set(),
@@ -70,6 +72,7 @@ ALLOWED = {
         "generators",
         "discriminators",
         "differential",
+        "embedding",
         "seeds",
     },
     "training": {

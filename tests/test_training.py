@@ -430,7 +430,7 @@ def test_nothing_is_left_behind_when_a_run_cannot_start(tmp_path):
         ({"balance": "age", "condition": "age"}, "--balance: 'age' is a number"),
         ({"condition": "died,died"}, "named twice"),
         ({"condition": "hr"}, "'hr' changes with time"),
-        ({"discriminator": None}, "needs a discriminator, and none was given"),
+        ({"discriminator": None}, "needs a discriminator that learns, and none was given"),
         ({"discriminator": partial(Convolutional, width=0)}, "at least 1 channel"),
         ({"discriminator": partial(Projected, kernels=0)}, "at least 1 kernel"),
         ({"discriminator": partial(Projected, hidden=0)}, "and 1 unit"),

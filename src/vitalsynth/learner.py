@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from . import checkpoints, components
-from .differential import Budget
+from .differential import Budget, Mechanism
 from .discriminators import Discriminator
+from .embedding import Embedding
 from .generators import Generator
 from .runs import Run
 from .seeds import derive
@@ -28,7 +31,7 @@ class Learner:
     Args:
         networks: `generator` and whatever else plays.
         average: The generator averaged over the steps, which is the one to sample from.
-        optimizers: One for each network.
+        optimizers: One for each network that has parameters.
         step: How many steps have been taken.
         balance: How far the discriminator has been ahead lately, from -1 to 1, by its adversarial loss.
         budget: Of differential privacy, and what was spent of it; None if nothing is promised.
@@ -65,6 +68,7 @@ class Learner:
         optimizers = {
             name: components.construct(record["optimizers"][name], Optimizer, list(network.parameters()))
             for name, network in networks.items()
+            if any(True for _ in network.parameters())
         }
         for optimizer in optimizers.values():
             for group in optimizer.param_groups:
@@ -72,11 +76,32 @@ class Learner:
         average = deepcopy(networks["generator"]).requires_grad_(False)
         return cls(networks, average, optimizers, budget=Budget.of(record))
 
-    def meet(self, data: Encoded) -> None:
-        """Let a discriminator look at a thousand real sequences before it plays, if it has not yet."""
-        if isinstance(discriminator := self.networks.get("discriminator"), Discriminator):
+    def meet(self, data: Encoded, mechanism: Mechanism | None = None) -> None:
+        """Let a discriminator look at a thousand real sequences before it plays, if it has not yet; a mean is of all.
+
+        Raises:
+            ValueError: if the budget of differential privacy does not pay for the mean.
+        """
+        if isinstance(discriminator := self.networks.get("discriminator"), Embedding):
+            if not discriminator.met:
+                discriminator.learn(self._mean(discriminator, data, mechanism))
+        elif isinstance(discriminator, Discriminator):
             few = torch.linspace(0, len(data) - 1, min(len(data), 1000), device=data.x.device).long()
             discriminator.meet(data.take(few))
+
+    def _mean(self, embedding: Embedding, data: Encoded, mechanism: Mechanism | None) -> Float[Tensor, "told features"]:
+        total = partial(embedding.total, data)
+        if mechanism is None:
+            everyone = torch.arange(len(data), device=data.x.device)
+            return total(everyone, torch.ones_like(everyone, dtype=data.x.dtype)) / len(data)
+        assert self.budget is not None
+        if not self.budget.affordable(1.0, 1):
+            raise ValueError(
+                f"--privacy.noise {mechanism.privacy.noise:g} on the mean of the data costs more than the budget of "
+                f"epsilon {mechanism.privacy.epsilon:g}; 0 takes as much as fits"
+            )
+        self.budget.spend(1.0)
+        return mechanism.release(total, data.x.device) / len(mechanism.members)
 
     def save(self, folder: Path, log: Mapping[str, Any]) -> None:
         """Write a checkpoint.

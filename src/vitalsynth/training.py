@@ -183,13 +183,13 @@ def rehearse(record: Mapping[str, Any], data: Encoded, groups: Groups = (), mech
         Diverged: if it is not finite.
     """
     learner, plan = Learner.build(record, data.x.device), Plan.of(record)
-    if missing := set(plan.objective.players(0)) - set(learner.networks):
-        raise ValueError(f"{record['objective']['class_path']} needs a {min(missing)}, and none was given")
+    if missing := set(plan.objective.players(0)) - set(learner.optimizers):
+        raise ValueError(f"{record['objective']['class_path']} needs a {min(missing)} that learns, and none was given")
     if mechanism is not None:
         differential.check(record, learner.networks, plan.objective, plan.schedules)
     with _kept_settings(record):
         try:
-            learner.meet(data)
+            learner.meet(data, mechanism)
             take_step(learner, data, plan, groups, mechanism)
         except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
             raise ValueError(f"the first step fails: {type(error).__name__}: {error}") from error
@@ -304,7 +304,7 @@ def train(
             saved, since = learner.step, hashlib.sha256()
 
         clock.note("begin", saved, target=steps)
-        learner.meet(data)
+        learner.meet(data, mechanism)
         while learner.step < steps and not stop.raised:
             try:
                 row = take_step(learner, data, plan, groups, mechanism)

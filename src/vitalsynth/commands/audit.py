@@ -85,6 +85,10 @@ def _with_canaries(
     record |= {"parent": None, "seed": seed, "audit": {"of": run.name, "canaries": count}}
     learner = Learner.build(record, chosen)
     weights = list(learner.trains[training.private_player(learner.networks)].values())
+    if not weights:
+        raise ValueError(
+            f"{run.path} learned from one mean of the data; canaries are planted in gradients, and there are none"
+        )
     first = nn.utils.parameters_to_vector(weights).detach().clone()
     if count > len(first):
         raise ValueError(f"--canaries {count:,} exceeds the {len(first):,} weights")

@@ -18,6 +18,7 @@ from ..autoregressive import Autoregressive  # noqa: F401 (can be named)
 from ..differential import Budget, Mechanism, Privacy
 from ..discriminators import Discriminator, Projected
 from ..distillation import Distillation  # noqa: F401
+from ..embedding import Embedding, Matching  # noqa: F401
 from ..flows import Flow  # noqa: F401
 from ..generators import LSTM, Generator
 from ..learner import Learner
@@ -195,6 +196,8 @@ def _lasting(record: Mapping[str, Any], patients: int, steps: int) -> float:
     """Return the noise with which a budget lasts for so many steps."""
     budget, objective = Budget.of(record), components.construct(record["objective"], Objective)
     assert budget is not None
+    if isinstance(objective, Matching):
+        return differential.calibrated(budget, 1.0, 1)
     player = training.private_player(record["networks"])
     turns = sum(objective.players(step).count(player) for step in range(steps))
     return differential.calibrated(budget, min(1.0, record["batch"] / patients), turns)

@@ -13,7 +13,7 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from ..learner import Learner
-from ..objectives import Adversarial, Batch, Objective, resolved
+from ..objectives import Batch, Objective, resolved
 from ..preparation import Preparation
 from ..sequences import Encoded, Fixed, Sequences
 
@@ -44,7 +44,7 @@ def scores(
     generator: Any = networks["generator"].eval()
     encoded = encode(preparation, sequences).to(next(generator.parameters()).device)
     with torch.no_grad(), torch.random.fork_rng():
-        if isinstance(objective, Adversarial):
+        if "discriminator" in networks:
             return {DISCRIMINATOR: _numbers(_discriminated(networks, encoded, preparation.shape.row))}
         if hasattr(generator, "log_likelihood"):
             measured = np.maximum(1, (~np.isnan(sequences.values)).sum(axis=(1, 2)))

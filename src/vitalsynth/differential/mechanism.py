@@ -147,6 +147,24 @@ class Mechanism:
         std = self.privacy.noise * self.privacy.clip
         return (total + std * torch.randn(total.shape, generator=noise).to(total.device)) / self.batch
 
+    def release(
+        self, total: Callable[[Int[Tensor, " m"], Float[Tensor, " m"]], Tensor], device: torch.device
+    ) -> Tensor:
+        """Return a sum over all patients with noise, whose norm none of them changes by more than 1.
+
+        Args:
+            total: Sum over sequences, given their positions and weights, each adding at most its weight in norm. Those
+                of one patient weigh 1 together.
+            device: Where it is computed.
+        """
+        orders = [np.random.default_rng(self.seed("patient", k)).permutation(own) for k, own in enumerate(self.members)]
+        chosen = [own[: self.privacy.sequences] for own in orders if len(own)]
+        index = torch.from_numpy(np.concatenate(chosen)).to(device)
+        weights = torch.cat([torch.full((len(own),), 1 / len(own)) for own in chosen]).to(device)
+        found = total(index, weights)
+        noise = torch.Generator().manual_seed(self.seed("noise", "release"))
+        return found + self.privacy.noise * torch.randn(found.shape, generator=noise).to(device)
+
     def unseen(self, like: Encoded, count: int, seed: int) -> Encoded:
         """Return what stands for real sequences where a player must see none: NaN, with conditions by their law."""
         x, s = (part.new_full((count, *part.shape[1:]), torch.nan) for part in (like.x, like.s))
