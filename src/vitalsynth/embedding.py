@@ -48,7 +48,9 @@ class Embedding(Discriminator):
         """
         super().__init__()
         if features < 1 or not 0 < coarse <= fine:
-            raise ValueError(f"features must be at least 1 and coarse above 0, at most fine; got {features}, {coarse}")
+            raise ValueError(
+                f"features must be at least 1 and coarse above 0, and at most fine, got {features}, {coarse} and {fine}"
+            )
         random = torch.Generator().manual_seed(derive(0, "embedding"))
         self.register_buffer("frequencies", _frequencies(shape, features, coarse, fine, random), persistent=False)
         self.register_buffer("mean", torch.zeros(1 + shape.condition, 2 * features))

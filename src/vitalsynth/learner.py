@@ -68,7 +68,7 @@ class Learner:
         optimizers = {
             name: components.construct(record["optimizers"][name], Optimizer, list(network.parameters()))
             for name, network in networks.items()
-            if any(True for _ in network.parameters())
+            if list(network.parameters())
         }
         for optimizer in optimizers.values():
             for group in optimizer.param_groups:
@@ -90,6 +90,7 @@ class Learner:
             discriminator.meet(data.take(few))
 
     def _mean(self, embedding: Embedding, data: Encoded, mechanism: Mechanism | None) -> Float[Tensor, "told features"]:
+        """Return the mean of all sequences, or under privacy that of all patients, with the noise that is paid for."""
         total = partial(embedding.total, data)
         if mechanism is None:
             everyone = torch.arange(len(data), device=data.x.device)
