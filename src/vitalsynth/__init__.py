@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .discriminators import Discriminator
     from .frames import from_frame, to_frame
     from .generators import Generator
+    from .methods import Method
     from .objectives import Objective
     from .preparation import Preparation
     from .presets import preset
@@ -43,6 +44,7 @@ _HOMES = {
     "Discriminator": "discriminators",
     "Encoded": "sequences",
     "Generator": "generators",
+    "Method": "methods",
     "Objective": "objectives",
     "Preparation": "preparation",
     "Privacy": "differential",
@@ -79,6 +81,7 @@ __all__ = [
     "Discriminator",
     "Encoded",
     "Generator",
+    "Method",
     "Objective",
     "Preparation",
     "Privacy",
