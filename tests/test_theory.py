@@ -1,0 +1,214 @@
+"""What is shipped does what theory says of it, and would be found out if it did not."""
+
+import ast
+import inspect
+import textwrap
+
+import numpy as np
+import pytest
+
+from vitalsynth import methods, objectives, optimizers, penalties, stabilisers, training
+from vitalsynth.theory import catalogue, closed, stepping
+from vitalsynth.theory.catalogue import H
+from vitalsynth.theory.games import Game, double
+
+CASES = {case.name: case for case in catalogue.catalogue()}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_training_step_has_the_eigenvalues_of_theory(name):
+    """To 1e-6, and played it goes where they say."""
+    answer = catalogue.ask(CASES[name])
+    assert answer.error < 1e-6 and answer.drift < 1e-9
+    assert answer.agrees, (answer.factor, closed.radius(answer.expected))
+
+
+def test_closed_forms_give_known_numbers():
+    """Numbers worked out by computer algebra beforehand; h c = 0.15 but where said."""
+    rotation = closed.field(1.0)
+
+    def moduli(of, *settings):
+        return [closed.radius(of(rotation, *each)) for each in settings]
+
+    at_once = closed.simultaneous(rotation, 0.15)
+    assert closed.radius(closed.lookahead(at_once, 5, 0.5)) == pytest.approx(0.9582, abs=5e-5)
+    assert closed.radius(closed.lookahead(at_once, 20, 0.5)) == pytest.approx(0.1545, abs=5e-5)
+    assert moduli(closed.optimistic, (0.577,), (0.578,)) == pytest.approx([0.9991, 1.0017], abs=5e-5)
+    assert moduli(closed.momentum, (0.15, -0.5), (0.15, 0.0), (0.15, 0.5)) == pytest.approx(
+        [1.0017, 1.0112, 1.0843], abs=5e-5
+    )
+    turns = [closed.radius(closed.momentum_alternating(1.0, 0.15, beta)) for beta in (-0.5, 0.5)]
+    assert turns == pytest.approx([0.9967, 1.0611], abs=5e-5)
+    pulled = [closed.radius(closed.alternating(0.5, 0.3, g)) for g in (0, 0.1, 0.5, 1, 2)]
+    assert pulled == pytest.approx([1, 0.9849, 0.9219, 0.8979, 0.9615], abs=1e-4)
+    assert moduli(closed.extragradient, (0.15,)) == pytest.approx([np.sqrt(1 - 0.15**2 + 0.15**4)])
+    assert closed.field(0.5, 1.0) == pytest.approx([-0.5, -0.5])  # critically damped
+
+
+@pytest.mark.parametrize("name", ["NonSaturating", "Wasserstein"])
+def test_at_once_the_distance_changes_exactly_as_theory_says(name):
+    """However far from the equilibrium: r² grows by h² (θ' ² + ψ' ²), and as losses that are not opposite pull in."""
+    with double():
+        learner, plan, data = Game(catalogue.GAMES[name][0]).build()
+        stepping.place(learner, np.array([1.5, -2.0]))
+        for _ in range(30):
+            theta, psi = before = stepping.state(learner)
+            training.take_step(learner, data, plan)
+            wins = 1 / (1 + np.exp(-theta * psi))
+            fields = np.array([psi * (1 - wins), -theta * wins]) if name == "NonSaturating" else np.array([psi, -theta])
+            pull = -theta * psi * np.tanh(theta * psi / 2) if name == "NonSaturating" else 0.0
+            expected = (before**2).sum() + 2 * H * pull + H**2 * (fields**2).sum()
+            assert (stepping.state(learner) ** 2).sum() == pytest.approx(expected, rel=1e-12)
+
+
+def test_what_theory_favours_converges_on_a_bilinear_game_where_turns_circle():
+    found = {
+        name: catalogue.verdict(closed.radius(case.closed))
+        for name, case in CASES.items()
+        if case.game == catalogue.BILINEAR
+    }
+    assert found.pop("bilinear: Simultaneous") == "diverges"
+    assert found.pop("bilinear: Alternating") == "circles"
+    assert len(found) == 5 and set(found.values()) == {"converges"}
+
+
+def test_eigenvalues_are_paired_as_well_as_they_can_be():
+    assert stepping.apart([1 + 1j, 2, 0], [2, 1 + 1j]) == 0
+    assert stepping.apart([1, 1, 0.5], [1, 1]) == pytest.approx(0.5)
+    assert stepping.apart([1, 2], [1, 1]) == pytest.approx(1)
+
+
+# A mutant is a shipped function with one sign flipped: of a sum, of a term of a loss, of what it returns.
+MUTATED = [
+    *(
+        (owner, f"{player}_loss")
+        for owner in vars(objectives).values()
+        if owner in (objectives.NonSaturating, objectives.Hinge, objectives.Wasserstein, objectives.Relativistic)
+        for player in ("discriminator", "generator")
+    ),
+    (objectives.Likelihood, "loss"),
+    (objectives.FlowMatching, "loss"),
+    (penalties, "_squared_gradient"),
+    (penalties, "squared_slope"),
+    (penalties, "gradient_norm_between"),
+    (penalties, "slope_between"),
+    (penalties, "_difference"),
+    (penalties, "_squared_norm"),
+    (stabilisers.FeatureMatching, "terms"),
+    (stabilisers.Consistency, "terms"),
+    (methods.Consensus, "play"),
+    (methods.Lookahead, "play"),
+    (optimizers.OptimisticAdam, "step"),
+]
+UNSEEN = {
+    # Games here have no statics and no pasts, and no distance is so small that what keeps it from 0 matters.
+    *("vs - (s - zs)", "s - zs", "ex.sum(dim=(1, 2)) + es.sum(dim=1)", "x[0].numel() + s[0].numel()"),
+    *("columns - (fixed.known.sum() + fixed.known_s.sum()) / len(x)", "fixed.known.sum() + fixed.known_s.sum()"),
+    *("squared + 1e-12", "_squared_norm(apart) + 1e-12"),
+    *("{}",),
+}
+
+
+class Flip(ast.NodeTransformer):
+    """Flips the sign at one site, and lists them all."""
+
+    def __init__(self, at=-1):
+        self.at, self.sites = at, []
+
+    def site(self, node, flipped):
+        self.sites.append(ast.unparse(node))
+        return flipped if len(self.sites) - 1 == self.at else node
+
+    def visit_BinOp(self, node):
+        self.generic_visit(node)
+        if isinstance(node.op, ast.Add | ast.Sub):
+            return self.site(
+                node, ast.BinOp(node.left, ast.Sub() if isinstance(node.op, ast.Add) else ast.Add(), node.right)
+            )
+        return node
+
+    def visit_UnaryOp(self, node):
+        self.generic_visit(node)
+        return self.site(node, node.operand) if isinstance(node.op, ast.USub) else node
+
+    def visit_Dict(self, node):
+        self.generic_visit(node)
+        node.values = [self.site(value, negated(value)) for value in node.values]
+        return node
+
+    def visit_Assign(self, node):
+        self.generic_visit(node)
+        if isinstance(node.targets[0], ast.Subscript):
+            node.value = self.site(node.value, negated(node.value))
+        return node
+
+    def visit_Return(self, node):
+        self.generic_visit(node)
+        if isinstance(node.value, ast.Tuple):
+            node.value.elts = [self.site(each, negated(each)) for each in node.value.elts]
+        elif node.value is not None and not isinstance(node.value, ast.Dict | ast.Name):
+            node.value = self.site(node.value, negated(node.value))
+        return node
+
+
+def negated(node):
+    return ast.UnaryOp(ast.USub(), node)
+
+
+def source(owner, name):
+    code = textwrap.dedent(inspect.getsource(inspect.unwrap(getattr(owner, name))))
+    return code.replace("super()", f"super({owner.__name__}, self)")
+
+
+def mutants():
+    for owner, name in MUTATED:
+        listing = Flip()
+        listing.visit(ast.parse(source(owner, name)))
+        for at, site in enumerate(listing.sites):
+            if site not in UNSEEN:
+                yield pytest.param(owner, name, at, id=f"{owner.__name__.split('.')[-1]}.{name}: {site}")
+
+
+def found_out(about):
+    """Whether any case no longer agrees; those first that are named after it."""
+    ordered = sorted(CASES.values(), key=lambda case: about not in case.name)
+    return any(disagrees(case) for case in ordered)
+
+
+def disagrees(case):
+    try:
+        return not catalogue.ask(case, play=False).agrees
+    except training.Diverged:
+        return True
+
+
+@pytest.mark.parametrize(("owner", "name", "at"), list(mutants()))
+def test_a_flipped_sign_is_found_out(owner, name, at, monkeypatch):
+    tree = ast.fix_missing_locations(Flip(at).visit(ast.parse(source(owner, name))))
+    module = owner if inspect.ismodule(owner) else inspect.getmodule(owner)
+    namespace = {}
+    exec(compile("from __future__ import annotations\n" + ast.unparse(tree), name, "exec"), vars(module), namespace)
+    for place in (owner, objectives) if inspect.ismodule(owner) else (owner,):
+        if hasattr(place, name):
+            monkeypatch.setattr(place, name, namespace[name])
+    assert found_out(owner.__name__.split(".")[-1])
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "old", "new"),
+    [
+        (methods.Extragradient, "play", "step.put(before)", "pass"),
+        (methods.Simultaneous, "play", "for turn in step.turns:\n        step.move(turn)", "pass"),
+        (methods.Alternating, "play", "step.move(turn)", "pass"),
+        (methods.Lookahead, "play", "self.share", "(1 - self.share)"),
+        (methods.Lookahead, "play", "step.memory.clear()", "pass"),
+        (methods.Consensus, "play", "(self.weight / 2)", "self.weight"),
+    ],
+)
+def test_a_method_played_wrongly_is_found_out(owner, name, old, new, monkeypatch):
+    code = source(owner, name)
+    assert old in code
+    namespace = {}
+    exec("from __future__ import annotations\n" + code.replace(old, new), vars(methods), namespace)
+    monkeypatch.setattr(owner, name, namespace[name])
+    assert found_out(owner.__name__)
