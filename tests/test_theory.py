@@ -3,12 +3,19 @@
 import ast
 import inspect
 import textwrap
+from copy import deepcopy
+from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 from vitalsynth import methods, objectives, optimizers, penalties, stabilisers, training
-from vitalsynth.theory import catalogue, closed, stepping
+from vitalsynth.commands.train import train
+from vitalsynth.discriminators import LSTM as Judge
+from vitalsynth.generators import GRU
+from vitalsynth.learner import Learner
+from vitalsynth.theory import catalogue, closed, duality, modes, spectrum, stepping
 from vitalsynth.theory.catalogue import H
 from vitalsynth.theory.games import Game, double
 
@@ -212,3 +219,108 @@ def test_a_method_played_wrongly_is_found_out(owner, name, old, new, monkeypatch
     exec("from __future__ import annotations\n" + code.replace(old, new), vars(methods), namespace)
     monkeypatch.setattr(owner, name, namespace[name])
     assert found_out(owner.__name__)
+
+
+def test_modes_are_counted():
+    """By hand: of four modes two are caught, one three times as often as the other; one sample belongs to none."""
+    centres = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    samples = np.array([[0.0, 0.1], [0.0, -0.29], [0.1, 0.0], [1.0, 0.1], [0.5, 0.5]])
+    found = modes.caught(samples, centres, 0.1)
+    assert (found.modes, found.near) == (2, 0.8)
+    assert found.divergence == pytest.approx(0.75 * np.log(3) + 0.25 * np.log(1))
+    everything = modes.caught(modes.draw(modes.ring(), 4000, 0.05), modes.ring(), 0.05)
+    assert everything.modes == 8 and everything.near > 0.98 and everything.divergence < 0.01
+    assert modes.caught(samples + 9, centres, 0.1) == modes.Caught(0, 0.0, float("inf"))
+    assert len(modes.grid()) == 25
+
+
+@pytest.mark.parametrize("pull", [0.0, 0.5, 2.0])
+def test_the_spectrum_of_a_game_is_that_of_theory(pull):
+    with double():
+        learner, plan, data = Game(partial(objectives.Relativistic, r1=pull, r2=0.0, every=4)).build()
+    found = spectrum.of(learner, data, plan)
+    assert stepping.apart(found.largest, closed.field(0.5, pull)) < 1e-12
+    assert found.norm == 0 and found.rate == H
+    stable = {0.0: 0.0, 0.5: 2 * 0.25 / 0.25, 2.0: 2 / (1 + np.sqrt(0.75))}[pull]
+    assert found.stable_rate == pytest.approx(stable, abs=1e-9)
+    assert ("turns more than it pulls" in str(found)) == (pull < 1)
+
+
+def test_the_spectrum_of_a_run_is_that_of_its_whole_jacobian(tmp_path):
+    """Of a recurrent game with R1, R2 and Adam's scales; its Jacobian by differences of the gradients."""
+    run = small_run(tmp_path / "run")
+    learner = Learner.build(run.record, torch.device("cpu"))
+    learner.resume(run)
+    plan, data = training.Plan.of(run.record), run.preparation.encode(run.data()[0])
+    found = spectrum.of(learner, data, plan, batch=16)
+    with double():
+        game = spectrum._Field(learner, data.to(torch.float64), plan, 16, 0)
+        size = len(game.scale)
+        columns = []
+        for each in np.eye(size):
+            ends = []
+            for sign in (1, -1):
+                moved = deepcopy(learner)
+                shift = torch.tensor(sign * 1e-5 * each).split([p.numel() for p in game.parameters])
+                parameters = [p for trained in reversed(moved.trains.values()) for p in trained.values()]
+                for network in moved.networks.values():
+                    network.double()
+                for parameter, part in zip(parameters, shift, strict=True):
+                    parameter.data += part.view_as(parameter)
+                ends.append(spectrum._Field(moved, data.to(torch.float64), plan, 16, 0).field.detach().numpy())
+            columns.append((ends[0] - ends[1]) / 2e-5)
+        whole = np.linalg.eigvals(game.scale.numpy()[:, None] * np.stack(columns, axis=1))
+    largest = sorted(whole, key=abs)[-1]
+    assert max(map(abs, found.largest)) == pytest.approx(abs(largest), rel=1e-3)
+    assert max(each.real for each in found.rightmost) == pytest.approx(whole.real.max(), rel=1e-2)
+
+
+def small_run(out, steps=8):
+    return train(
+        "ornstein-uhlenbeck",
+        source={"count": 64, "length": 4, "gap": 0.0},
+        out=str(out),
+        steps=steps,
+        batch=8,
+        checkpoint_every=4,
+        quiet=True,
+        generator=partial(GRU, hidden=2, step_noise=1, sequence_noise=1),
+        discriminator=partial(Judge, hidden=2),
+    )
+
+
+BOUNDED = Game(
+    partial(objectives.Relativistic, r1=1.0, r2=1.0),
+    methods.Alternating,
+    (partial(torch.optim.SGD, lr=0.3),) * 2,
+    data=((1.0,), (1.2,), (0.8,), (1.0,)),
+)
+
+
+def test_the_duality_gap_is_0_in_equilibrium_only():
+    """The proximal gap too, and where the generator is right and the discriminator wrong it is the smaller."""
+    found = {}
+    for name, at in {
+        "equilibrium": (1.0, 0.0),
+        "wrong generator": (0.0, 0.0),
+        "wrong discriminator": (1.0, 1.0),
+    }.items():
+        with double():
+            learner, plan, data = BOUNDED.build()
+            stepping.place(learner, np.array(at))
+            before = stepping.state(learner)
+            found[name] = duality.gap(learner, data, data, plan, steps=40, weight=0.05)
+            assert np.array_equal(stepping.state(learner), before) and learner.step == 0
+    assert abs(found["equilibrium"].gap) < 0.02 and abs(found["equilibrium"].proximal_gap) < 0.02
+    assert found["equilibrium"].value == pytest.approx(-np.log(2))
+    # Against D = 0 whose generator is at 0: R1 + R2 hold ψ at 2ψ = σ(-ψ), that is 0.2223
+    assert found["wrong generator"].best == pytest.approx(-np.log1p(np.exp(-0.2223)), abs=2e-3)
+    assert found["wrong generator"].worst == pytest.approx(-np.log(2))
+    assert found["wrong discriminator"].gap > 10 * found["wrong discriminator"].proximal_gap > 0
+
+
+def test_a_game_of_one_has_no_duality_gap():
+    with double():
+        learner, plan, data = CASES["a normal law: Likelihood"].setup.build()
+        with pytest.raises(ValueError, match="Likelihood has one"):
+            duality.gap(learner, data, data, plan, 3)
