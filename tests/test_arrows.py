@@ -94,6 +94,7 @@ ALLOWED = {
     "distillation": {"sequences", "runs", "objectives", "stabilisers", "seeds", "sampling"},
     "theory": {
         "sequences",
+        "storage",
         "components",
         "generators",
         "discriminators",

@@ -4,13 +4,15 @@ import ast
 import inspect
 import textwrap
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from vitalsynth import methods, objectives, optimizers, penalties, stabilisers, training
+from vitalsynth import cli, methods, objectives, optimizers, penalties, stabilisers, training
+from vitalsynth.commands.theory import theory
 from vitalsynth.commands.train import train
 from vitalsynth.discriminators import LSTM as Judge
 from vitalsynth.generators import GRU
@@ -324,3 +326,33 @@ def test_a_game_of_one_has_no_duality_gap():
         learner, plan, data = CASES["a normal law: Likelihood"].setup.build()
         with pytest.raises(ValueError, match="Likelihood has one"):
             duality.gap(learner, data, data, plan, 3)
+
+
+def test_the_command_measures_a_run_at_its_checkpoints(tmp_path, capsys):
+    run = str(small_run(tmp_path / "run").path)
+    rows = theory(run, checkpoint="4,8", clone_steps=3)
+    assert [row["step"] for row in rows] == [4, 8]
+    said = capsys.readouterr().out
+    assert "run at step 8: the game" in said and "duality gap" in said and "with 3 steps for each clone" in said
+    for row in rows:
+        assert np.isfinite([row["gap"], row["proximal_gap"], row["gradient_norm"]]).all() and row["largest"]
+    again = theory(run, checkpoint="8", clone_steps=3, quiet=True)
+    assert again[0]["gap"] == rows[1]["gap"]
+
+
+def test_the_command_shows_known_games_and_fails_where_they_are_not_as_theory_says(tmp_path, capsys, monkeypatch):
+    few = [CASES["Dirac-GAN: Hinge, in turns"], CASES["bilinear: Extragradient"]]
+    monkeypatch.setattr(catalogue, "catalogue", lambda: few)
+    assert cli.main(["theory", "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "circles" in said and "converges" in said and "2 of 2 games are as theory says" in said
+    assert (tmp_path / "convergence_orbits.png").stat().st_size > 20_000
+    monkeypatch.setattr(catalogue, "catalogue", lambda: [replace(few[0], closed=[1.0, 1.0])])
+    assert cli.main(["theory", "--quiet"]) == 1
+    assert "not as theory says: Hinge, in turns" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--checkpoint", "all"], ["nowhere"], ["nowhere", "--out", "x"]])
+def test_wrong_use_of_the_command_is_said_in_a_line(arguments, capsys):
+    assert cli.main(["theory", *arguments]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .commands.release import release
     from .commands.report import report
     from .commands.sample import sample
+    from .commands.theory import theory
     from .commands.train import train
     from .differential import Privacy
     from .discriminators import Discriminator
@@ -71,6 +72,7 @@ _HOMES = {
     "release": "commands.release",
     "report": "commands.report",
     "sample": "commands.sample",
+    "theory": "commands.theory",
     "to_frame": "frames",
     "train": "commands.train",
     "unpack": "commands.pack",
@@ -108,6 +110,7 @@ __all__ = [
     "release",
     "report",
     "sample",
+    "theory",
     "to_frame",
     "train",
     "unpack",

@@ -116,7 +116,7 @@ class _Field:
         self.rate = max(group["initial_lr"] for o in learner.optimizers.values() for group in o.param_groups)
         self.scale = torch.cat([scales(self.learner, player) for player in players]).to(data.x.device) / self.rate
         self.field = torch.cat([self._gradient(player, data, batch, seed) for player in players])
-        self.norm = float(self.field.norm())
+        self.norm = float(self.field.detach().norm())
         self.dummy = torch.zeros_like(self.field).requires_grad_()
         # Jᵀ w as a function of w, which is linear: its derivative along u, transposed, is J u (Townsend 2017).
         transposed = torch.autograd.grad(
