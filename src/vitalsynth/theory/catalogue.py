@@ -223,7 +223,12 @@ def _methods() -> list[Case]:
         ("Extragradient", methods.Extragradient, further, 1),
         ("Consensus", partial(methods.Consensus, weight=0.4), closed.simultaneous(turning, H), 1),
     ]
-    for within, eigenvalues in (("simultaneous", at_once), ("alternating", turns), ("extragradient", further)):
+    between: dict[methods.Within, Eigenvalues] = {
+        "simultaneous": at_once,
+        "alternating": turns,
+        "extragradient": further,
+    }
+    for within, eigenvalues in between.items():
         method, period = (
             partial(methods.Lookahead, every=3, share=0.4, within=within),
             closed.lookahead(eigenvalues, 3, 0.4),

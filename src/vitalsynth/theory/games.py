@@ -33,6 +33,7 @@ class Point(Generator):
     """Always the same sequence of one step, θ, each channel stretched by a factor."""
 
     noise = 0
+    stretch: Tensor
 
     def __init__(self, shape: Shape, stretch: Sequence[float] = (1.0,)) -> None:
         """Build the generator.
@@ -137,7 +138,7 @@ class Game:
 
     objective: Callable[[], Objective]
     method: Callable[[], Method] = Simultaneous
-    optimizers: tuple[Callable[..., Any], Callable[..., Any]] = (Descent, Descent)
+    optimizers: Sequence[Callable[..., Any]] = (Descent, Descent)
     stabilisers: Sequence[Callable[[Shape], Stabiliser]] = ()
     generator: Callable[[Shape], Generator] = Point
     discriminator: Callable[[Shape], Discriminator] | None = Slope

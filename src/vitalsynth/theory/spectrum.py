@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import copy, deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,15 +91,16 @@ def of(learner: Learner, data: Encoded, plan: Plan, count: int = 4, batch: int =
             matrix = np.stack([game.product(each) for each in np.eye(size)], axis=1)
             found = list(np.linalg.eigvals(matrix))
             return Spectrum(found, found, game.norm, game.rate)
-        operator = LinearOperator((size, size), matvec=game.product, dtype=np.float64)
+        operator: Any = LinearOperator((size, size), matvec=game.product, dtype=np.float64)  # type: ignore[call-arg]
         start = np.random.default_rng(seed).standard_normal(size)
-        return Spectrum(*(_arnoldi(operator, count, kind, start) for kind in ("LM", "LR")), game.norm, game.rate)
+        largest, rightmost = (_arnoldi(operator, count, kind, start) for kind in ("LM", "LR"))
+        return Spectrum(largest, rightmost, game.norm, game.rate)
 
 
-def _arnoldi(operator: LinearOperator, count: int, kind: str, start: ndarray) -> Eigenvalues:
+def _arnoldi(operator: Any, count: int, kind: str, start: ndarray) -> Eigenvalues:
     basis = min(operator.shape[0], max(2 * count + 1, 24))
     try:
-        found = eigs(operator, count, which=kind, v0=start, ncv=basis, maxiter=8, tol=1e-4, return_eigenvectors=False)
+        found = eigs(operator, count, which=kind, v0=start, ncv=basis, maxiter=8, tol=1e-4, return_eigenvectors=False)  # type: ignore[arg-type]
     except ArpackNoConvergence as error:
         found = error.eigenvalues
     return [complex(each) for each in found]
