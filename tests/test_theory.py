@@ -249,7 +249,7 @@ def test_the_spectrum_of_a_game_is_that_of_theory(pull):
 
 
 def test_the_spectrum_of_a_run_is_that_of_its_whole_jacobian(tmp_path):
-    """Of a recurrent game with R1, R2 and Adam's scales; its Jacobian by differences of the gradients."""
+    """Of a recurrent game with R1, R2 and Adam's scales; its products are differences of the gradients."""
     run = small_run(tmp_path / "run")
     learner = Learner.build(run.record, torch.device("cpu"))
     learner.resume(run)
@@ -257,21 +257,19 @@ def test_the_spectrum_of_a_run_is_that_of_its_whole_jacobian(tmp_path):
     found = spectrum.of(learner, data, plan, batch=16)
     with double():
         game = spectrum._Field(learner, data.to(torch.float64), plan, 16, 0)
-        size = len(game.scale)
-        columns = []
-        for each in np.eye(size):
-            ends = []
-            for sign in (1, -1):
-                moved = deepcopy(learner)
-                shift = torch.tensor(sign * 1e-5 * each).split([p.numel() for p in game.parameters])
-                parameters = [p for trained in reversed(moved.trains.values()) for p in trained.values()]
-                for network in moved.networks.values():
-                    network.double()
-                for parameter, part in zip(parameters, shift, strict=True):
-                    parameter.data += part.view_as(parameter)
-                ends.append(spectrum._Field(moved, data.to(torch.float64), plan, 16, 0).field.detach().numpy())
-            columns.append((ends[0] - ends[1]) / 2e-5)
-        whole = np.linalg.eigvals(game.scale.numpy()[:, None] * np.stack(columns, axis=1))
+        whole = np.linalg.eigvals(np.stack([game.product(each) for each in np.eye(len(game.scale))], axis=1))
+        direction, ends = np.random.default_rng(0).standard_normal(len(game.scale)), []
+        for sign in (1, -1):
+            moved = deepcopy(learner)
+            for network in moved.networks.values():
+                network.double()
+            parameters = [p for trained in reversed(moved.trains.values()) for p in trained.values()]
+            shift = torch.tensor(sign * 1e-5 * direction).split([p.numel() for p in parameters])
+            for parameter, part in zip(parameters, shift, strict=True):
+                parameter.data += part.view_as(parameter)
+            ends.append(spectrum._Field(moved, data.to(torch.float64), plan, 16, 0).field.detach())
+        expected = (game.scale * (ends[0] - ends[1]) / 2e-5).numpy()
+        np.testing.assert_allclose(game.product(direction), expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
     largest = sorted(whole, key=abs)[-1]
     assert max(map(abs, found.largest)) == pytest.approx(abs(largest), rel=1e-3)
     assert max(each.real for each in found.rightmost) == pytest.approx(whole.real.max(), rel=1e-2)
