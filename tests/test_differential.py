@@ -13,7 +13,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from families import cohort
-from vitalsynth import checkpoints, cli, differential, generators, objectives, stabilisers
+from vitalsynth import checkpoints, cli, differential, generators, methods, objectives, stabilisers
 from vitalsynth.autoregressive import Autoregressive
 from vitalsynth.commands.audit import audit
 from vitalsynth.commands.branch import branch
@@ -401,6 +401,9 @@ REFUSED = {
     "a counter": ({"discriminator": Counting}, "discriminator.asked changed"),
     "feature matching": ({"stabilisers": [stabilisers.FeatureMatching]}, "FeatureMatching"),
     "peeking": ({"objective": Peeking}, "generator.adversarial is nan"),
+    "extragradient": ({"method": methods.Extragradient}, "Extragradient as asked does more"),
+    "lookahead": ({"method": partial(methods.Lookahead, within="extragradient")}, "Lookahead as asked does more"),
+    "consensus": ({"method": methods.Consensus}, "Consensus as asked does more"),
     "pasts": ({"generator": partial(generators.LSTM, hidden=8, pasts=0.5)}, "leave out --generator.pasts"),
     "by who is ahead": ({"discriminator_schedule": Balanced}, "Balanced"),
     "balance": ({"condition": "died", "balance": "died"}, "--balance"),

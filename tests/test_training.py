@@ -17,15 +17,17 @@ import torch
 from safetensors.torch import load_file
 
 from families import cohort
-from vitalsynth import checkpoints, objectives, seeds, storage, training
+from vitalsynth import checkpoints, methods, objectives, seeds, storage, training
 from vitalsynth.commands.branch import branch
 from vitalsynth.commands.continue_ import continue_
+from vitalsynth.commands.merge import merge
 from vitalsynth.commands.train import train
 from vitalsynth.discriminators import LSTM as Judge
 from vitalsynth.discriminators import Convolutional, Projected
 from vitalsynth.flows import Flow
 from vitalsynth.generators import GRU, LSTM
 from vitalsynth.learner import Learner
+from vitalsynth.optimizers import OptimisticAdam
 from vitalsynth.runs import Run, rows
 from vitalsynth.sequences import Encoded
 
@@ -117,6 +119,11 @@ def _rows(run):
             "objective": objectives.FlowMatching,
             "discriminator": None,
         },
+        {"method": methods.Extragradient, "discriminator": partial(Judge, hidden=8)},
+        {"method": partial(methods.Consensus, weight=0.1), "discriminator": partial(Judge, hidden=8)},
+        {"method": partial(methods.Lookahead, every=7)},
+        {"method": partial(methods.Lookahead, every=7, within="extragradient"), "clip": 0.05},
+        {"generator_optimizer": OptimisticAdam, "discriminator_optimizer": partial(OptimisticAdam, betas=[0.5, 0.9])},
     ],
     ids=[
         "wasserstein",
@@ -129,6 +136,11 @@ def _rows(run):
         "pasts",
         "balance",
         "flow with pasts",
+        "extragradient",
+        "consensus",
+        "lookahead",
+        "lookahead at extragradient",
+        "optimistic",
     ],
 )
 def test_pieces_make_the_whole_for_other_settings(tmp_path, settings):
@@ -136,6 +148,38 @@ def test_pieces_make_the_whole_for_other_settings(tmp_path, settings):
     small(tmp_path / "pieces", 13, **settings)
     continue_([str(tmp_path / "pieces")], steps=40, quiet=True, data=cohort())
     assert_same_run(tmp_path / "straight", tmp_path / "pieces", 40)
+
+
+def test_a_branch_and_a_merge_within_a_lookahead_are_the_run_itself(tmp_path):
+    """Where the players will go back to comes along; with another method it is forgotten."""
+    lookahead = partial(methods.Lookahead, every=9)
+    small(tmp_path / "straight", 40, method=lookahead)
+    small(tmp_path / "parent", 20, method=lookahead)
+    branch([str(tmp_path / "parent")], out=str(tmp_path / "branch"), steps=40, data=cohort(), quiet=True)
+    merge([str(tmp_path / "parent"), str(tmp_path / "branch")], out=str(tmp_path / "merged"))
+    assert_same_run(tmp_path / "straight", tmp_path / "merged", 40)
+    other = partial(methods.Lookahead, every=9, share=0.9)
+    branch([str(tmp_path / "parent")], out=str(tmp_path / "other"), method=other, data=cohort(), quiet=True)
+    kept, forgotten = (checkpoints.load(Run(tmp_path / name).checkpoint(20))[0] for name in ("parent", "other"))
+    assert "method" in kept and "method" not in forgotten
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"method": methods.Extragradient, "objective": objectives.Wasserstein}, "discriminator_steps 1"),
+        (
+            {"method": partial(methods.Lookahead, within="simultaneous"), "objective": objectives.Wasserstein},
+            "one turn",
+        ),
+        ({"method": partial(methods.Lookahead, every=0)}, "lookahead needs every"),
+        ({"method": partial(methods.Consensus, weight=-1.0)}, "at least 0"),
+    ],
+)
+def test_methods_that_cannot_play_are_refused_in_a_line(tmp_path, settings, said):
+    with pytest.raises(ValueError, match=said):
+        small(tmp_path / "run", 2, **settings)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_stopped_run_is_saved_and_exits_75(tmp_path):

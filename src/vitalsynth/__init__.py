@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from .commands.release import release
     from .commands.report import report
     from .commands.sample import sample
+    from .commands.theory import theory
     from .commands.train import train
     from .differential import Privacy
     from .discriminators import Discriminator
     from .frames import from_frame, to_frame
     from .generators import Generator
+    from .methods import Method
     from .objectives import Objective
     from .preparation import Preparation
     from .presets import preset
@@ -43,6 +45,7 @@ _HOMES = {
     "Discriminator": "discriminators",
     "Encoded": "sequences",
     "Generator": "generators",
+    "Method": "methods",
     "Objective": "objectives",
     "Preparation": "preparation",
     "Privacy": "differential",
@@ -69,6 +72,7 @@ _HOMES = {
     "release": "commands.release",
     "report": "commands.report",
     "sample": "commands.sample",
+    "theory": "commands.theory",
     "to_frame": "frames",
     "train": "commands.train",
     "unpack": "commands.pack",
@@ -79,6 +83,7 @@ __all__ = [
     "Discriminator",
     "Encoded",
     "Generator",
+    "Method",
     "Objective",
     "Preparation",
     "Privacy",
@@ -105,6 +110,7 @@ __all__ = [
     "release",
     "report",
     "sample",
+    "theory",
     "to_frame",
     "train",
     "unpack",

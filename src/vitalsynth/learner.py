@@ -34,6 +34,7 @@ class Learner:
         optimizers: One for each network that has parameters.
         step: How many steps have been taken.
         balance: How far the discriminator has been ahead lately, from -1 to 1, by its adversarial loss.
+        memory: What the method of playing remembers from step to step; often nothing.
         budget: Of differential privacy, and what was spent of it; None if nothing is promised.
         trains: Which parameters each player trains, by name; the others stay as they are.
     """
@@ -43,6 +44,7 @@ class Learner:
     optimizers: dict[str, Optimizer]
     step: int = 0
     balance: float = 0.0
+    memory: dict[str, Tensor] = field(default_factory=dict)
     budget: Budget | None = None
     trains: dict[str, dict[str, nn.Parameter]] = field(init=False)
 
@@ -117,7 +119,7 @@ class Learner:
             tensors, state[name] = checkpoints.split_optimizer(optimizer)
             slots |= {f"{name}.{key}": value for key, value in tensors.items()}
         trains = {player: list(parameters) for player, parameters in self.trains.items()}
-        tensors = {"networks": weights, "optimizers": slots}
+        tensors = {"networks": weights, "optimizers": slots} | ({"method": self.memory} if self.memory else {})
         plain = {"optimizers": state, "trains": trains, "balance": self.balance, "log": log}
         if self.budget is not None:
             plain["privacy"] = self.budget.to_json()
@@ -140,6 +142,7 @@ class Learner:
         for name, optimizer in self.optimizers.items():
             checkpoints.join_optimizer(optimizer, _below(name, tensors["optimizers"]), state["optimizers"][name])
         self._restrict(state["trains"])
+        self._remember(tensors)
         self.step, self.balance = state["step"], state.get("balance", 0.0)  # earlier checkpoints have none
         if self.budget is not None:
             self.budget.load(state["privacy"])
@@ -192,6 +195,8 @@ class Learner:
                 checkpoints.join_optimizer(optimizer, _below(name, tensors["optimizers"]), settings)
         if all(record[key] == parent[key] for key in ("networks", "frozen")):
             self._restrict(state["trains"])
+        if all(record[key] == parent.get(key) for key in ("networks", "frozen", "method")):
+            self._remember(tensors)
         self.step = state["step"]
         self.balance = 0.0 if "discriminator" in strangers else state.get("balance", 0.0)
         return [f"the {name}" for name in strangers] + [f"the optimiser of the {name}" for name in others]
@@ -203,6 +208,10 @@ class Learner:
         for name, parameter in everything.items():
             parameter.requires_grad_(name in trained)
         self.trains = {player: {name: everything[name] for name in names} for player, names in trains.items()}
+
+    def _remember(self, tensors: Mapping[str, checkpoints.Tensors]) -> None:
+        device = next(self.average.parameters()).device
+        self.memory = {name: value.to(device) for name, value in tensors.get("method", {}).items()}
 
     def resume(self, run: Run) -> None:
         """Take over the newest whole checkpoint, if there ever was one, and drop log rows beyond it.

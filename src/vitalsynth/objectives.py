@@ -110,26 +110,30 @@ class Adversarial(Objective):
         return self.turns
 
     def loss(self, player: str, networks: Mapping[str, nn.Module], batch: Batch, step: int) -> dict[str, Tensor]:
-        """Generate with the real batch's conditions, show both to the discriminator, and play.
-
-        Where a generator learns to go on from pasts, some of the batch are given those of the real sequences beside
-        them, and the discriminator is told how much was given. What was given is real, so for each such amount the
-        joint law of past and rest is that of the data only if the rest follows the past as it does in the data.
-        """
-        generator, real = cast(Any, networks["generator"]), batch.real
-        if getattr(generator, "pasts", 0.0):
-            fixed = drawn_pasts(real, generator.pasts, generator.shape)
-            synthetic = generator(batch.noise, real.condition, fixed).under(fixed.extent)
-            real = real.under(fixed.extent)
-        else:
-            synthetic = generator(batch.noise, real.condition)
-        real, synthetic = (self._shown(each, step) for each in (resolved(real, synthetic, self.row), synthetic))
+        """Show real and synthetic sequences to the discriminator, and play."""
+        real, synthetic = self.pair(cast(Any, networks["generator"]), batch, step)
         play = self.discriminator_loss if player == "discriminator" else self.generator_loss
         terms = play(networks["discriminator"], real, synthetic, step)
         for stabiliser in self.stabilisers:
             for name, term in stabiliser.terms(player, networks, real, synthetic, step).items():
                 terms[name] = terms[name] + term if name in terms else term
         return terms
+
+    def pair(self, generator: Any, batch: Batch, step: int) -> tuple[Encoded, Encoded]:
+        """Generate with the real batch's conditions; return real and synthetic sequences as the discriminator is shown.
+
+        Where a generator learns to go on from pasts, some of the batch are given those of the real sequences beside
+        them, and the discriminator is told how much was given. What was given is real, so for each such amount the
+        joint law of past and rest is that of the data only if the rest follows the past as it does in the data.
+        """
+        real = batch.real
+        if getattr(generator, "pasts", 0.0):
+            fixed = drawn_pasts(real, generator.pasts, generator.shape)
+            synthetic = generator(batch.noise, real.condition, fixed).under(fixed.extent)
+            real = real.under(fixed.extent)
+        else:
+            synthetic = generator(batch.noise, real.condition)
+        return self._shown(resolved(real, synthetic, self.row), step), self._shown(synthetic, step)
 
     def _shown(self, encoded: Encoded, step: int) -> Encoded:
         for stabiliser in self.stabilisers:

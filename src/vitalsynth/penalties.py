@@ -30,7 +30,7 @@ def squared_gradient(discriminator: Any, encoded: Encoded) -> tuple[Scores, Scor
 
 
 def _squared_gradient(discriminator: Any, projected: Encoded) -> tuple[Scores, Scores]:
-    inputs = projected.replaced(part.detach().requires_grad_() for part in projected.parts)
+    inputs = projected.replaced(p if p.requires_grad else p.detach().requires_grad_() for p in projected.parts)
     with _twice_differentiable(inputs.x):
         scores = discriminator.judge(inputs, inputs.condition)
     gradients = torch.autograd.grad(scores.sum(), inputs.parts, create_graph=True, materialize_grads=True)

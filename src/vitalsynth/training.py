@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from . import components, differential
 from .differential import Mechanism
 from .learner import Learner
+from .methods import Method, Step
 from .objectives import Batch, Objective
 from .runs import Run, append
 from .schedules import Schedule
@@ -43,7 +44,8 @@ log = logging.getLogger(__name__)
 Precision = Literal["float32", "bfloat16"]
 BALANCE_MEMORY = 20
 """Steps over which it is averaged who is ahead: one batch says little, and a hundred steps ago is long past."""
-EARLIER: Mapping[str, Any] = {"stabilisers": [], "clip": 0.0, "balance": "", "privacy": None}
+ALTERNATING = {"class_path": "vitalsynth.methods.Alternating", "init_args": {}}
+EARLIER: Mapping[str, Any] = {"stabilisers": [], "clip": 0.0, "balance": "", "privacy": None, "method": ALTERNATING}
 """What runs did whose records say nothing of these settings, because there were none yet."""
 
 
@@ -57,6 +59,7 @@ class Plan:
 
     Args:
         objective: Who plays, and what each minimises, stabilised or not.
+        method: In which order players look and move.
         schedules: Learning-rate factor of each player by step and lead.
         seed: Of everything random.
         batch: Sequences in one turn.
@@ -66,6 +69,7 @@ class Plan:
     """
 
     objective: Objective
+    method: Method
     schedules: Mapping[str, Schedule]
     seed: int
     batch: int
@@ -85,13 +89,14 @@ class Plan:
         objective = components.construct(record["objective"], Objective)
         shape = Shape.from_json(record["shape"])
         objective.settle(shape, [components.construct(part, Stabiliser, shape) for part in record["stabilisers"]])
+        method = components.construct(record["method"], Method)
         needing = [type(schedule).__name__ for schedule in schedules.values() if schedule.needs_lead]
         if needing and objective.lead({}) is None:
             raise ValueError(
                 f"the losses of {type(objective).__name__} do not tell who is ahead; {needing[0]} needs to know"
             )
         plain = {name: record[name] for name in ("seed", "batch", "average", "clip", "precision")}
-        return cls(objective, schedules, **plain)
+        return cls(objective, method, schedules, **plain)
 
 
 Groups = Sequence[np.ndarray]
@@ -113,14 +118,17 @@ def take_step(
         Diverged: if a loss or gradient is not finite; the networks are then spoilt.
     """
     step, device = learner.step, data.x.device
+    players = plan.objective.players(step)
     measured: dict[str, Tensor] = {}
-    for turn, player in enumerate(plan.objective.players(step)):
+
+    def look(turn: int, differentiable: bool = False) -> None:
+        player = players[turn]
         torch.manual_seed(derive(plan.seed, step, turn, 0))
-        for name, parameters in learner.trains.items():
-            for parameter in parameters.values():
-                parameter.requires_grad_(name == player)
-        optimizer, parameters = learner.optimizers[player], learner.trains[player].values()
-        optimizer.zero_grad()
+        for name, trained in learner.trains.items():
+            for parameter in trained.values():
+                parameter.requires_grad_(differentiable or name == player)
+        parameters = learner.trains[player].values()
+        learner.optimizers[player].zero_grad()
 
         def losses(real: Encoded, player: str = player) -> dict[str, Tensor]:
             noise = torch.randn(len(real), learner.networks["generator"].noise, device=device)
@@ -144,7 +152,17 @@ def take_step(
             else:
                 real = data.take(batch_index(plan.seed, step, turn, plan.batch, len(data)).to(device))
             terms = losses(real)
-            _total(terms).backward()
+            if differentiable:
+                gradients = torch.autograd.grad(_total(terms), list(parameters), create_graph=True, allow_unused=True)
+                for parameter, gradient in zip(parameters, gradients, strict=True):
+                    parameter.grad = gradient
+            else:
+                _total(terms).backward()
+        measured.update({f"{player}.{term}": value.detach() for term, value in terms.items()})
+
+    def move(turn: int) -> None:
+        player = players[turn]
+        optimizer, parameters = learner.optimizers[player], learner.trains[player].values()
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if plan.clip:
             nn.utils.clip_grads_with_norm_(parameters, plan.clip, norm)
@@ -152,8 +170,9 @@ def take_step(
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         optimizer.step()
-        measured |= {f"{player}.{term}": value.detach() for term, value in terms.items()}
         measured[f"{player}.gradient_norm"] = norm
+
+    plan.method.play(Step(step, players, learner.trains, learner.memory, look, move))
     _average(learner, plan.average)
     learner.step += 1
     row = dict(zip(measured, torch.stack([value.float() for value in measured.values()]).tolist(), strict=True))
@@ -183,10 +202,12 @@ def rehearse(record: Mapping[str, Any], data: Encoded, groups: Groups = (), mech
         Diverged: if it is not finite.
     """
     learner, plan = Learner.build(record, data.x.device), Plan.of(record)
-    if missing := set(plan.objective.players(0)) - set(learner.optimizers):
+    players = plan.objective.players(0)
+    if missing := set(players) - set(learner.optimizers):
         raise ValueError(f"{record['objective']['class_path']} needs a {min(missing)} that learns, and none was given")
+    plan.method.check(players)
     if mechanism is not None:
-        differential.check(record, learner.networks, plan.objective, plan.schedules)
+        differential.check(record, learner.networks, plan.objective, plan.method, plan.schedules)
     with _kept_settings(record):
         try:
             learner.meet(data, mechanism)

@@ -72,7 +72,7 @@ def enter(
             train, test = run.data(data if whose is None else "")
             if run.record["data"]["cut"] is None:
                 raise ValueError(f"{run.path} held nobody out (--held_out 0), so there is nothing to judge it against")
-            for step in _steps(run, checkpoint):
+            for step in steps_of(run, checkpoint):
                 generator, step = sampling.load_generator(run, step, device)
                 drawn = sampling.collect(sampling.sample(run, generator, count or min(len(train), MOST), seed=seed))
                 about = {"of": run.name, "step": step}
@@ -80,7 +80,8 @@ def enter(
                 yield Entrant(name, about, train, test, drawn, default_label(run), run)
 
 
-def _steps(run: Run, checkpoint: str) -> list[int | None]:
+def steps_of(run: Run, checkpoint: str) -> list[int | None]:
+    """Return the steps of the checkpoints that are asked for; None for the newest."""
     if checkpoint == "all":
         return list(checkpoints.steps(run.checkpoints))
     if bad := [text for text in listed(checkpoint) if not text.isdigit()]:

@@ -22,7 +22,13 @@ PLAYERS = ("generator", "discriminator")
 PARTS = {"networks": "{}", "optimizers": "{}_optimizer", "schedules": "{}_schedule"}
 """Where a record keeps the parts of each player, and the settings that choose them."""
 PLAIN = ("seed", "batch", "balance", "average", "clip", "checkpoint_every", "frozen", "precision", "privacy")
-NAMES = (*(s.format(player) for s in PARTS.values() for player in PLAYERS), "objective", "stabilisers", *PLAIN)
+NAMES = (
+    *(s.format(player) for s in PARTS.values() for player in PLAYERS),
+    "objective",
+    "method",
+    "stabilisers",
+    *PLAIN,
+)
 
 
 def to_record(given: Mapping[str, Any], parent: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -41,8 +47,8 @@ def to_record(given: Mapping[str, Any], parent: Mapping[str, Any] | None = None)
         chosen = {player: given.get(setting.format(player)) for player in record.get("networks", PLAYERS)}
         known = {player: components.describe(factory) for player, factory in chosen.items() if factory is not None}
         record[kind] = {**before[kind], **known}
-    objective = given.get("objective")
-    record["objective"] = components.describe(objective) if objective is not None else before["objective"]
+    for part in ("objective", "method"):
+        record[part] = components.describe(given[part]) if given.get(part) is not None else before[part]
     stabilisers = given.get("stabilisers")
     record["stabilisers"] = (
         before["stabilisers"] if stabilisers is None else list(map(components.describe, stabilisers))
@@ -67,7 +73,7 @@ def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
     """
     parts = {setting.format(p): part for kind, setting in PARTS.items() for p, part in record[kind].items()}
     record = {**EARLIER, **record}
-    parts |= {name: record[name] for name in ("objective", "stabilisers")}
+    parts |= {name: record[name] for name in ("objective", "method", "stabilisers")}
     components.check_parts(parts)
     return {**parts, **{name: record[name] for name in PLAIN}, "frozen": ",".join(record["frozen"])}
 

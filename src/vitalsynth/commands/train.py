@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .. import components, differential, frames, runs, schedules, sources, training
+from .. import components, differential, frames, methods, runs, schedules, sources, training
 from ..autoregressive import Autoregressive  # noqa: F401 (can be named)
 from ..differential import Budget, Mechanism, Privacy
 from ..discriminators import Discriminator, Projected
@@ -22,7 +22,9 @@ from ..embedding import Embedding, Matching  # noqa: F401
 from ..flows import Flow  # noqa: F401
 from ..generators import LSTM, Generator
 from ..learner import Learner
+from ..methods import Method
 from ..objectives import Objective, Relativistic
+from ..optimizers import OptimisticAdam  # noqa: F401
 from ..preparation import Preparation, choose, fixing
 from ..runs import Run
 from ..sampling import parse_pairs
@@ -55,6 +57,7 @@ def train(
     generator: Callable[[Shape], Generator] = LSTM,
     discriminator: Callable[[Shape], Discriminator] | None = Projected,
     objective: Callable[[], Objective] = Mild,
+    method: Callable[[], Method] = methods.Alternating,
     stabilisers: Sequence[Callable[[Shape], Stabiliser]] = (),
     generator_optimizer: OptimizerFactory = Adam,
     discriminator_optimizer: OptimizerFactory = Adam,
@@ -100,12 +103,15 @@ def train(
             for none, as Likelihood and FlowMatching need none.
         objective: What the players minimise: Relativistic, NonSaturating, Wasserstein, Hinge, Likelihood, FlowMatching,
             or your own.
+        method: In which order the players of a step look and move: Alternating, Simultaneous, Extragradient, Consensus,
+            Lookahead, or your own. docs/convergence.md says what theory says of each.
         stabilisers: What steadies the game: any number of InstanceNoise, Augment, Consistency, FeatureMatching or your
             own, each with its settings behind it, --stabilisers+ InstanceNoise --stabilisers.std 0.3 --stabilisers+
             Augment; '[]' for none.
-        generator_optimizer: Any optimiser of torch.optim. Each player has its own, so that one may be faster by a fixed
-            ratio, as with --discriminator_optimizer.lr 4e-3 (two time scales; Heusel et al. 2017, arXiv 1706.08500).
-        discriminator_optimizer: Any optimiser of torch.optim.
+        generator_optimizer: Any optimiser of torch.optim, or OptimisticAdam. Each player has its own, so that one may
+            be faster by a fixed ratio, as with --discriminator_optimizer.lr 4e-3 (two time scales; Heusel et al. 2017,
+            arXiv 1706.08500).
+        discriminator_optimizer: Any optimiser of torch.optim, or OptimisticAdam.
         generator_schedule: Learning rate by step: Constant, Cosine or Halving; Balanced slows it down while the
             generator is ahead.
         discriminator_schedule: Learning rate by step: Constant, Cosine or Halving; Balanced slows it down while the

@@ -9,6 +9,7 @@ from torch import nn
 
 from ..discriminators import Discriminator
 from ..layers import Minibatch, Spectral
+from ..methods import Method
 from ..objectives import Objective
 from ..schedules import Schedule
 
@@ -20,6 +21,7 @@ def check(
     record: Mapping[str, Any],
     networks: Mapping[str, nn.Module],
     objective: Objective,
+    method: Method,
     schedules: Mapping[str, Schedule],
 ) -> None:
     """Refuse what looks at patients other than through clipped and noisy gradients.
@@ -32,6 +34,11 @@ def check(
         raise ValueError(
             f"under --privacy nobody but the player with the noise may see real sequences, and with {name} another "
             "does; take NonSaturating, Hinge, Wasserstein, Likelihood or FlowMatching"
+        )
+    if not method.private:
+        raise ValueError(
+            f"under --privacy a player looks once in a step, at its own gradient; {type(method).__name__} as asked "
+            "does more; take Alternating, Simultaneous, or Lookahead between steps of these"
         )
     for stabiliser in getattr(objective, "stabilisers", ()):
         if not stabiliser.private:

@@ -63,7 +63,7 @@ class Emission(nn.Module):
         self, features: Float[Tensor, "*n features"], noise: Float[Tensor, "*n noise"], fixed: Fixed | None = None
     ) -> Float[Tensor, "*n columns"]:
         """Return encoded columns; time is the last axis but one where there is an alive column, or any is fixed."""
-        columns = self.linear(features).float()  # autocast may have made it bfloat16, too coarse to draw from
+        columns = _at_least_float32(self.linear(features))
         if self.noise:
             columns = self._draw(columns, noise)
         if self.stepped:
@@ -134,8 +134,13 @@ class CoarseEmission(nn.Module):
             return pooled
         columns = pooled.clone()
         share = nn.functional.pad(pooled, (0, 1), value=1.0)[..., self.shares]
-        columns[..., self.continuous] = self.linear(features).float() * share
+        columns[..., self.continuous] = _at_least_float32(self.linear(features)) * share
         return columns
+
+
+def _at_least_float32(columns: Tensor) -> Tensor:
+    """Undo what autocast made bfloat16, too coarse to draw from."""
+    return columns.to(torch.promote_types(columns.dtype, torch.float32))
 
 
 def _straight_through(hard: Tensor, soft: Tensor) -> Tensor:
