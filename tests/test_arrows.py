@@ -25,6 +25,7 @@ LEARNING = {
     "sampling",
     "distillation",
 }
+JUDGING = {"evaluation", "monitoring", "reporting"}
 # What each room may import, besides itself.
 DATA = {"sequences", "normalisation", "whitening", "preparation", "storage", "components", "frames", "sources"}
 ALLOWED = {
@@ -88,9 +89,10 @@ ALLOWED = {
     "distillation": {"sequences", "runs", "objectives", "stabilisers", "seeds", "sampling"},
     "exporting": {"sequences", "preparation", "storage", "runs", "generators", "sampling"},
     "evaluation": {"sequences", "preparation", "components", "sources"},
+    "monitoring": {*DATA, *LEARNING, "checkpoints", "runs", "evaluation"},
     "reporting": {"sequences", "preparation", "storage", "evaluation"},
     "synthesizer": {*DATA, "runs", "sampling", "commands"},
-    "commands": {*DATA, *LEARNING, "presets", "checkpoints", "runs", "exporting", "evaluation", "reporting"},
+    "commands": {*DATA, *LEARNING, "presets", "checkpoints", "runs", "exporting", *JUDGING},
     "cli": {"commands"},
     "__init__": {"commands", "synthesizer", "runs", "presets", *DATA, *LEARNING},
     "__main__": {"cli"},
