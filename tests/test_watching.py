@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from matplotlib.collections import LineCollection
 from scipy.stats import wasserstein_distance
 
 from families import cohort
@@ -14,6 +15,7 @@ from vitalsynth import checkpoints, sources, training
 from vitalsynth.commands.branch import branch
 from vitalsynth.commands.continue_ import continue_
 from vitalsynth.commands.prune import prune
+from vitalsynth.commands.report import report
 from vitalsynth.commands.sample import sample
 from vitalsynth.commands.train import train
 from vitalsynth.differential import Privacy
@@ -25,6 +27,7 @@ from vitalsynth.monitoring import gradients
 from vitalsynth.monitoring.similarity import Comparison, Similarity, apart_along, discrepancy
 from vitalsynth.monitoring.watchers import watchers
 from vitalsynth.objectives import NonSaturating, Wasserstein
+from vitalsynth.reporting import figures
 from vitalsynth.runs import Run, pruning
 
 DATA = cohort(160)
@@ -82,6 +85,7 @@ def test_the_figures_of_a_layer_are_what_they_say(tmp_path):
     logged = rows_of(run)[2]
     learner, plan = Learner.build(run.record, torch.device("cpu")), training.Plan.of(run.record)
     data = run.preparation.encode(run.data(DATA)[0])
+    before: dict[str, torch.Tensor] = {}
     for _ in range(3):
         before = {name: p.detach().clone() for player in learner.trains.values() for name, p in player.items()}
         training.take_step(learner, data, plan)
@@ -202,7 +206,7 @@ def test_the_best_checkpoint_is_kept_and_can_be_sampled(tmp_path, capsys):
     prune([str(run.path)], quiet=True)
     assert checkpoints.steps(run.checkpoints) == sorted({best, 45})
     log.write_text("")
-    with pytest.raises(ValueError, match="no checkpoint that .* still has was compared by mmd"):
+    with pytest.raises(ValueError, match=r"no checkpoint that .* still has was compared by mmd"):
         pruning.named(run, "best")
     with pytest.raises(ValueError, match="--checkpoint takes a step, or best; got 'last'"):
         pruning.named(run, "last")
@@ -238,3 +242,17 @@ def test_settings_are_taken_from_the_command_line(tmp_path):
     assert steps_with(run, "gradients.") == [1, 2] and steps_with(run, "similarity.") == [2]
     assert main(["branch", str(run.path), "--out", str(tmp_path / "b"), "--similarity.every", "0"]) == 0
     assert Run(tmp_path / "b").record["similarity"] == {"every": 0, "count": 256, "best": "two_sample"}
+
+
+def test_the_report_draws_losses_by_gradient_norm_and_similarity_by_measure(tmp_path):
+    run = small(tmp_path / "run", 24, condition="died")
+    log = run.log()
+    groups = figures.terms(log)
+    assert groups["mmd"][0] == "similarity.mmd" and "similarity.mmd[died=0]" in groups["mmd"]
+    assert not any(column.startswith("gradients.") for columns in groups.values() for column in columns)
+    assert figures.losses(log) == ["discriminator.adversarial", "generator.adversarial"]
+    drawn = figures.coloured(log, "generator.adversarial")
+    (line,) = [part for part in drawn.axes[0].collections if isinstance(part, LineCollection)]
+    assert line.get_array() == pytest.approx(log["generator.gradient_norm"].to_numpy()[:-1])
+    (path,) = report([str(run.path)], data=DATA, count=20)
+    assert "generator.adversarial over the steps of training, coloured" in path.read_text()

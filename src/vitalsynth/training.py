@@ -312,7 +312,7 @@ def train(
         ValueError: if the budget does not pay for another step.
     """
     plan, every = Plan.of(run.record), run.record["checkpoint_every"]
-    groups = run.preparation.groups(data, {**EARLIER, **run.record}["balance"])
+    groups = groups_of(run, data)
     mechanism = None
     if learner.budget is not None:
         key = differential.noise_key(run.path)
@@ -361,6 +361,11 @@ def train(
             save()
         clock.note("end", learner.step, watching=_rounded(watching))
     return learner.step >= steps
+
+
+def groups_of(run: Run, data: Encoded) -> Groups:
+    """Return which sequences make groups that a run shows equally often."""
+    return run.preparation.groups(data, {**EARLIER, **run.record}["balance"])
 
 
 def within_budget(learner: Learner, plan: Plan, mechanism: Mechanism | None, steps: int) -> int:

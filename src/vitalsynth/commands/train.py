@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from .. import components, differential, frames, runs, schedules, sources, training
+from .. import checkpoints, components, differential, frames, runs, schedules, sources, training
 from ..autoregressive import Autoregressive  # noqa: F401 (can be named)
 from ..differential import Budget, Mechanism, Privacy
 from ..discriminators import Discriminator, Projected
@@ -20,6 +20,7 @@ from ..distillation import Distillation  # noqa: F401
 from ..flows import Flow  # noqa: F401
 from ..generators import LSTM, Generator
 from ..learner import Learner
+from ..monitoring import tracing
 from ..monitoring.similarity import Similarity
 from ..monitoring.watchers import watchers
 from ..objectives import Objective, Relativistic
@@ -151,7 +152,7 @@ def train(
     if privacy is not None:
         differential.check_prepared(normalise, whiten)
         sequences = differential.known(sequences, privacy)
-        if similarity.every and not quiet:
+        if not quiet:
             print("similarity is not measured: under --privacy nobody looks at held-out patients", file=sys.stderr)
     cut = runs.cut(sequences, held_out, seed)
     training_part, held_out_part = runs.part(sequences, cut, seed)
@@ -232,11 +233,29 @@ def run_to(
         Stopped: if a signal asked to stop before the last step.
     """
     patients, looking_on = differential.patients(parts[0].subject), watchers(run, encoded, *parts)
-    with Progress(f"training {run.path}", steps, learner.step, quiet) as progress:
-        done = training.train(run, learner, encoded, steps, progress.row, patients, canaries, looking_on)
+    try:
+        with Progress(f"training {run.path}", steps, learner.step, quiet) as progress:
+            done = training.train(run, learner, encoded, steps, progress.row, patients, canaries, looking_on)
+    except training.Diverged as error:
+        raise training.Diverged(f"{error}{_origin(run, encoded, learner.step)}") from None
     if not done:
         raise Stopped(f"stopped at step {learner.step}; carry on with: vitalsynth continue {run.path} --steps {steps}")
     return run
+
+
+def _origin(run: Run, encoded: Encoded, step: int) -> str:
+    """Repeat training from the last checkpoint, to say in which layer a number first was not finite."""
+    if run.record.get("privacy"):
+        return ""
+    learner, plan = Learner.build(run.record, encoded.x.device), training.Plan.of(run.record)
+    if saved := checkpoints.newest(run.checkpoints):
+        learner.load(*saved, run.record)
+    groups = training.groups_of(run, encoded)
+    with training.kept_settings(run.record):
+        learner.meet(encoded)
+        take = lambda learner: training.take_step(learner, encoded, plan, groups)  # noqa: E731
+        found = tracing.locate(learner, take, step)
+    return f". {found[0].upper()}{found[1:]}" if found else ""
 
 
 class Stopped(Exception):

@@ -85,6 +85,22 @@ def gradients(trains: Parameters) -> Gradients:
     return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in _every(trains).items()}
 
 
+def growth(first: Gradients, now: Gradients) -> dict[str, float]:
+    """Return the norm of every layer's weights over what it was at first, where it was not 0."""
+    squares: dict[str, list[float]] = {}
+    for name, own in now.items():
+        total = squares.setdefault(layer(name), [0.0, 0.0])
+        for k, each in enumerate((first[name], own)):
+            total[k] += float(each.double().square().sum())
+    return {name: math.sqrt(after / before) for name, (before, after) in squares.items() if before}
+
+
+def unreached(trains: Parameters) -> set[str]:
+    """Return the layers none of whose parameters has been given a gradient."""
+    every = _every(trains)
+    return {layer(name) for name in every} - {layer(name) for name, p in every.items() if p.grad is not None}
+
+
 def _every(trains: Parameters) -> dict[str, nn.Parameter]:
     return {name: parameter for parameters in trains.values() for name, parameter in parameters.items()}
 

@@ -62,7 +62,7 @@ class Similarity:
         ValueError: if a number is out of its range.
     """
 
-    every: int = 500
+    every: int = 1000
     count: int = 256
     best: Measure = "mmd"
 

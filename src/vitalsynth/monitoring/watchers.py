@@ -7,7 +7,7 @@ import logging
 from ..learner import Learner
 from ..runs import Run
 from ..sequences import Encoded, Sequences
-from ..training import EARLIER, Plan, Watcher, take_step
+from ..training import EARLIER, Plan, Watcher, groups_of, take_step
 from .gradients import Ahead, GradientWatcher
 from .similarity import FEWEST, Similarity, SimilarityWatcher
 
@@ -42,6 +42,6 @@ def watchers(run: Run, encoded: Encoded, train: Sequences, held_out: Sequences) 
 def _ahead(run: Run, encoded: Encoded) -> Ahead:
     """Return what takes the next step of a run with a state that is thrown away."""
     plan = Plan.of(run.record)  # one of its own, in case an objective keeps something in itself
-    groups = run.preparation.groups(encoded, {**EARLIER, **run.record}["balance"])
+    groups = groups_of(run, encoded)
     spare = Learner.build(run.record, encoded.x.device)
     return Ahead(spare, run.record, lambda learner: take_step(learner, encoded, plan, groups))
