@@ -210,7 +210,7 @@ def test_all_faults_at_once_on_the_command_line(tmp_path, capsys, monkeypatch):
     """One run with several faults: each has its line, the exit code is 1, and nothing of the run has changed."""
     monkeypatch.setenv("VITALSYNTH_TRUST", "test_check")
     out = tmp_path / "sick"
-    arguments = ["train", "icu-demo", "--out", str(out), "--steps", "60", "--gradients", "5", "--quiet"]
+    arguments = ["train", "icu-demo", "--out", str(out), "--steps", "100", "--gradients", "5", "--quiet"]
     arguments += ["--generator", "test_check.Sick", "--generator_optimizer.lr", "0.1"]
     assert main(arguments) == 0
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}

@@ -253,6 +253,6 @@ def test_the_report_draws_losses_by_gradient_norm_and_similarity_by_measure(tmp_
     assert figures.losses(log) == ["discriminator.adversarial", "generator.adversarial"]
     drawn = figures.coloured(log, "generator.adversarial")
     (line,) = [part for part in drawn.axes[0].collections if isinstance(part, LineCollection)]
-    assert line.get_array() == pytest.approx(log["generator.gradient_norm"].to_numpy()[:-1])
+    np.testing.assert_allclose(np.asarray(line.get_array()), log["generator.gradient_norm"].to_numpy()[:-1])
     (path,) = report([str(run.path)], data=DATA, count=20)
     assert "generator.adversarial over the steps of training, coloured" in path.read_text()

@@ -19,6 +19,8 @@ from ..training import Diverged, Plan
 
 SEQUENCES = 256
 """Sequences whose spread is compared."""
+BEGUN = 100
+"""Steps before which nothing is called collapsed: what has hardly begun varies little yet."""
 
 
 def check(
@@ -138,6 +140,8 @@ class _Examined:
 
     def _collapse(self) -> Iterator[Finding]:
         """Compare what the averaged generator makes with held-out sequences; with training ones if there are few."""
+        if self.step < BEGUN:
+            return
         several = len(self.held_out) >= similarity.FEWEST
         real = similarity.drawn(self.held_out if several else self.train, SEQUENCES, 0)
         try:
