@@ -20,10 +20,10 @@ DEAD = 0.9
 """Share of a layer's gradient that is exactly 0 from which on the layer counts as dead."""
 SATURATED = 0.9
 MOST_UPDATE, LEAST_UPDATE = 0.06, 1e-6
-"""Share by which a step changes the weights of a player's median layer: 0.004 to 0.026 in runs that learned well."""
+"""Share by which a step changes the weights of a player's median layer: 0.004 to 0.026 in three presets."""
 MOST_GROWTH = 4.0
-"""By how much those weights grow: 1.0 to 2.8 times in 28 runs of up to 8,400 steps, 7 to 12 times in 200 steps at a
-learning rate 100 times too high."""
+"""By how much those weights grow: 1.0 to 2.8 times in 27 runs of up to 8,400 steps at their presets' rates, 7 to 12
+times in 200 steps at 100 times those."""
 EXPLODING = 100.0
 """A gradient so many times as large as it usually was."""
 COLLAPSED = 0.15
