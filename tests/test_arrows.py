@@ -28,6 +28,7 @@ LEARNING = {
     "distillation",
     "embedding",
 }
+JUDGING = {"evaluation", "monitoring", "reporting"}
 # What each room may import, besides itself.
 DATA = {"sequences", "normalisation", "whitening", "preparation", "storage", "components", "frames", "sources"}
 ALLOWED = {
@@ -113,9 +114,10 @@ ALLOWED = {
     },
     "exporting": {"sequences", "preparation", "storage", "runs", "generators", "sampling"},
     "evaluation": {"sequences", "preparation", "components", "sources"},
+    "monitoring": {*DATA, *LEARNING, "checkpoints", "runs", "evaluation"},
     "reporting": {"sequences", "preparation", "storage", "evaluation"},
     "synthesizer": {*DATA, "runs", "sampling", "commands"},
-    "commands": {*DATA, *LEARNING, "presets", "checkpoints", "runs", "exporting", "evaluation", "theory", "reporting"},
+    "commands": {*DATA, *LEARNING, "presets", "checkpoints", "runs", "exporting", "theory", *JUDGING},
     "cli": {"commands"},
     "__init__": {"commands", "synthesizer", "runs", "presets", *DATA, *LEARNING},
     "__main__": {"cli"},

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .commands.attack import attack
     from .commands.audit import audit
     from .commands.branch import branch
+    from .commands.check import check
     from .commands.continue_ import continue_
     from .commands.data import data
     from .commands.evaluate import evaluate
@@ -59,6 +60,7 @@ _HOMES = {
     "attack": "commands.attack",
     "audit": "commands.audit",
     "branch": "commands.branch",
+    "check": "commands.check",
     "continue_": "commands.continue_",
     "data": "commands.data",
     "evaluate": "commands.evaluate",
@@ -97,6 +99,7 @@ __all__ = [
     "attack",
     "audit",
     "branch",
+    "check",
     "continue_",
     "data",
     "evaluate",

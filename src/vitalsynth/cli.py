@@ -31,6 +31,7 @@ COMMANDS = {
     "release": "release.release",
     "audit": "audit.audit",
     "report": "report.report",
+    "check": "check.check",
     "theory": "theory.theory",
 }
 SHELLS = ("bash", "zsh", "tcsh")

@@ -113,6 +113,11 @@ class Learner:
             folder: Where checkpoints lie.
             log: What it keeps of the rows of the log since the checkpoint before, from `runs.log_state`.
         """
+        tensors, plain = self.contents()
+        checkpoints.save(folder, self.step, tensors, {**plain, "log": log})
+
+    def contents(self) -> tuple[dict[str, checkpoints.Tensors], dict[str, Any]]:
+        """Return what a checkpoint holds of it, tensors and the rest; the tensors are its own, not copies."""
         weights = {f"{name}.{key}": v for name, network in self._saved() for key, v in network.state_dict().items()}
         slots, state = {}, {}
         for name, optimizer in self.optimizers.items():
@@ -120,10 +125,16 @@ class Learner:
             slots |= {f"{name}.{key}": value for key, value in tensors.items()}
         trains = {player: list(parameters) for player, parameters in self.trains.items()}
         tensors = {"networks": weights, "optimizers": slots} | ({"method": self.memory} if self.memory else {})
-        plain = {"optimizers": state, "trains": trains, "balance": self.balance, "log": log}
+        plain = {"optimizers": state, "trains": trains, "balance": self.balance}
         if self.budget is not None:
             plain["privacy"] = self.budget.to_json()
-        checkpoints.save(folder, self.step, tensors, plain)
+        return tensors, plain
+
+    def follow(self, other: Learner, record: Mapping[str, Any]) -> None:
+        """Take over the state of another that was built from the same record; they go their own ways from then on."""
+        tensors, plain = other.contents()
+        own = {name: {key: value.detach().clone() for key, value in group.items()} for name, group in tensors.items()}
+        self.load(own, {**plain, "step": other.step}, record)
 
     def _saved(self) -> Iterator[tuple[str, nn.Module]]:
         yield from {**self.networks, "average": self.average}.items()

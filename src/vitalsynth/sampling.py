@@ -118,6 +118,11 @@ def draw(
         yield first, _forward(generator, condition, derive(seed, "sample", chunk))
 
 
+def under(run: Run, generator: Generator, condition: Float[Tensor, "n condition"], seed: int = 0) -> Sequences:
+    """Return a synthetic sequence for each of at most 1,024 encoded conditions."""
+    return run.preparation.decode(_forward(generator, condition, derive(seed, "sample", 0)), within_extremes=True)
+
+
 def continued(
     run: Run, generator: Generator, past: Sequences, steps: int, draws: int = 1, seed: int = 0
 ) -> Iterator[Sequences]:

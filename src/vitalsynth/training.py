@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -45,12 +45,42 @@ Precision = Literal["float32", "bfloat16"]
 BALANCE_MEMORY = 20
 """Steps over which it is averaged who is ahead: one batch says little, and a hundred steps ago is long past."""
 ALTERNATING = {"class_path": "vitalsynth.methods.Alternating", "init_args": {}}
-EARLIER: Mapping[str, Any] = {"stabilisers": [], "clip": 0.0, "balance": "", "privacy": None, "method": ALTERNATING}
+EARLIER: Mapping[str, Any] = {
+    "stabilisers": [],
+    "clip": 0.0,
+    "balance": "",
+    "privacy": None,
+    "method": ALTERNATING,
+    "gradients": 0,
+    "similarity": {"every": 0, "count": 256, "best": "mmd"},
+}
 """What runs did whose records say nothing of these settings, because there were none yet."""
 
 
 class Diverged(Exception):
     """Training produced a number that is not finite."""
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """Looks on while a run is trained, and changes nothing.
+
+    What it says goes into the log, so it depends on nothing but the run, the state and the step.
+    """
+
+    name: str
+
+    def due(self, step: int) -> bool:
+        """Return whether it looks at the step that is the `step`-th."""
+        ...
+
+    def before(self, learner: Learner) -> None:
+        """Look at the state before that step."""
+        ...
+
+    def after(self, learner: Learner) -> dict[str, float]:
+        """Return what the step's row of the log shall say besides; gradients still lie in `.grad`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -208,7 +238,7 @@ def rehearse(record: Mapping[str, Any], data: Encoded, groups: Groups = (), mech
     plan.method.check(players)
     if mechanism is not None:
         differential.check(record, learner.networks, plan.objective, plan.method, plan.schedules)
-    with _kept_settings(record):
+    with kept_settings(record):
         try:
             learner.meet(data, mechanism)
             take_step(learner, data, plan, groups, mechanism)
@@ -281,6 +311,7 @@ def train(
     report: Callable[[dict[str, float]], None] = lambda row: None,
     patients: Groups = (),
     canaries: Sequence[int | None] = (),
+    watchers: Sequence[Watcher] = (),
 ) -> bool:
     """Train a run up to a number of steps, writing its log and checkpoints.
 
@@ -292,6 +323,7 @@ def train(
         report: Called with every log row.
         patients: Which sequences each patient has, as `differential.patients` says; of account under privacy only.
         canaries: What an audit plants, see `differential.Mechanism`.
+        watchers: Who looks on; clock.jsonl says how long they took.
 
     Returns:
         Whether the number was reached, or the budget of differential privacy; False if SIGINT or SIGTERM asked to stop.
@@ -302,7 +334,7 @@ def train(
         ValueError: if the budget does not pay for another step.
     """
     plan, every = Plan.of(run.record), run.record["checkpoint_every"]
-    groups = run.preparation.groups(data, {**EARLIER, **run.record}["balance"])
+    groups = groups_of(run, data)
     mechanism = None
     if learner.budget is not None:
         key = differential.noise_key(run.path)
@@ -313,24 +345,32 @@ def train(
             log.warning("%s: the budget pays for %d of the %d steps, and training stops there", run.path, steps, asked)
     clock = _Clock(run, data.x.device)
     log_file = run.path / "log.jsonl"
-    with naming(log_file), _kept_settings(run.record), StopFlag() as stop, log_file.open("ab") as lines:
+    with naming(log_file), kept_settings(run.record), StopFlag() as stop, log_file.open("ab") as lines:
         saved, since = learner.step, hashlib.sha256()
+        watching = dict.fromkeys((watcher.name for watcher in watchers), 0.0)
 
         def save() -> None:
             nonlocal saved, since
             lines.flush()
             os.fsync(lines.fileno())  # a checkpoint's log rows are on disk before the checkpoint is
             learner.save(run.checkpoints, {"after": saved, "sha256": since.hexdigest()})
-            clock.note("save", learner.step)
+            clock.note("save", learner.step, watching=_rounded(watching))
             saved, since = learner.step, hashlib.sha256()
 
         clock.note("begin", saved, target=steps)
         learner.meet(data, mechanism)
         while learner.step < steps and not stop.raised:
+            looking = [watcher for watcher in watchers if watcher.due(learner.step + 1)]
+            for watcher in looking:
+                with _timed(watching, watcher.name):
+                    watcher.before(learner)
             try:
                 row = take_step(learner, data, plan, groups, mechanism)
             except Diverged as error:
                 raise Diverged(f"{error}; the run is kept at step {saved}. {ADVICE}") from None
+            for watcher in looking:
+                with _timed(watching, watcher.name):
+                    row |= watcher.after(learner)
             line = json.dumps(row).encode() + b"\n"
             lines.write(line)
             since.update(line)
@@ -341,8 +381,13 @@ def train(
             report(row)
         if saved != learner.step:
             save()
-        clock.note("end", learner.step)
+        clock.note("end", learner.step, watching=_rounded(watching))
     return learner.step >= steps
+
+
+def groups_of(run: Run, data: Encoded) -> Groups:
+    """Return which sequences make groups that a run shows equally often."""
+    return run.preparation.groups(data, {**EARLIER, **run.record}["balance"])
 
 
 def within_budget(learner: Learner, plan: Plan, mechanism: Mechanism | None, steps: int) -> int:
@@ -371,7 +416,18 @@ ADVICE = (
 
 
 @contextlib.contextmanager
-def _kept_settings(record: Mapping[str, Any]) -> Iterator[None]:
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    seconds[name] += time.perf_counter() - began
+
+
+def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in seconds.items()}
+
+
+@contextlib.contextmanager
+def kept_settings(record: Mapping[str, Any]) -> Iterator[None]:
     """Train with the run's number of threads, by which sums round; leave it and the random numbers as they were.
 
     On processors without bfloat16 instructions oneDNN has no LSTM in it, and is left out; with them, and AMX, it makes
@@ -395,7 +451,7 @@ class _Clock:
     def __init__(self, run: Run, device: torch.device) -> None:
         self.path, self.device, self.since = run.path / "clock.jsonl", device, time.perf_counter()
 
-    def note(self, event: Literal["begin", "save", "end"], step: int, **more: int) -> None:
+    def note(self, event: Literal["begin", "save", "end"], step: int, **more: Any) -> None:
         on_gpu = self.device.type == "cuda"
         row = {
             "event": event,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from .. import differential, runs, storage, training
+from .. import runs, storage, training
 from ..differential import auditing
 from ..learner import Learner
 from ..runs import Run
@@ -80,7 +80,7 @@ def _with_canaries(
     """Train with canaries; return the run, how far each one's weight fell, and which were in."""
     chosen = training.pick_device(device)
     runs.refuse_existing(out)
-    part, _ = run.data(data)
+    parts = run.data(data)
     record = {key: value for key, value in run.record.items() if key not in ("format", "id", "pieces", "averaged")}
     record |= {"parent": None, "seed": seed, "audit": {"of": run.name, "canaries": count}}
     learner = Learner.build(record, chosen)
@@ -97,8 +97,8 @@ def _with_canaries(
     planted = [int(weight) if is_in else None for weight, is_in in zip(place, included, strict=True)]
     made = Run.create(out, record, run.preparation)
     with made.lock():
-        encoded = run.preparation.encode(part).to(chosen)
-        run_to(made, learner, encoded, differential.patients(part.subject), steps or run.step, quiet, planted)
+        encoded = run.preparation.encode(parts[0]).to(chosen)
+        run_to(made, learner, encoded, parts, steps or run.step, quiet, planted)
     fallen = (first - nn.utils.parameters_to_vector(weights).detach()).cpu().numpy()[place]
     return made, fallen, included
 

@@ -74,14 +74,14 @@ def branch(
         record = {key: value for key, value in before.items() if key not in ("format", "id", "pieces", "averaged")}
         record |= {"data": about, "parent": {"id": before["id"], "name": parent.name, "step": step}}
         record |= settings.to_record(changed, before) | settings.provenance()
-        part, _ = runs.part(sequences, about["cut"], about["seed"])
+        part, held_out = runs.part(sequences, about["cut"], about["seed"])
         encoded = parent.preparation.encode(part).to(chosen)
         patients = differential.patients(part.subject)
         branched, learner = _make(place, parent, step, record, encoded, patients, steps)
         if steps:
             say_what_is_trained(learner, part, sequences, chosen, quiet)
             with branched.lock():
-                run_to(branched, learner, encoded, patients, steps, quiet)
+                run_to(branched, learner, encoded, (part, held_out), steps, quiet)
         made.append(branched)
     return made
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from .. import differential, runs, training
+from .. import runs, training
 from ..learner import Learner
 from ..runs import Run
 from ..sequences import Sequences
@@ -47,6 +47,6 @@ def _carry_on(run: Run, steps: int, device: str, quiet: bool, data: str | Sequen
         if learner.step >= steps:
             log.warning("%s is at step %d already, of the %d asked for in all", run.path, learner.step, steps)
             return run
-        training_part, _ = run.data(data)
-        encoded = run.preparation.encode(training_part).to(chosen)
-        return run_to(run, learner, encoded, differential.patients(training_part.subject), steps, quiet)
+        parts = run.data(data)
+        encoded = run.preparation.encode(parts[0]).to(chosen)
+        return run_to(run, learner, encoded, parts, steps, quiet)

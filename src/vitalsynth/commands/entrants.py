@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import checkpoints, runs, sampling, sources
-from ..runs import Run
+from ..runs import Run, pruning
 from ..sequences import Sequences, listed
 from ..sources.tables import table_like
 
@@ -53,7 +53,7 @@ def enter(
         settings: Of the source of `data`.
         held_out: Share of the subjects of `data` that are held out.
         count: Sequences to draw from a run; as many as were trained on, at most 10,000, if 0.
-        checkpoint: Steps of a run, comma separated, or all; the newest if empty.
+        checkpoint: Steps of a run, comma separated, or best, or all; the newest if empty.
         seed: Of the drawing and the split.
         device: Where to draw.
 
@@ -84,9 +84,9 @@ def steps_of(run: Run, checkpoint: str) -> list[int | None]:
     """Return the steps of the checkpoints that are asked for; None for the newest."""
     if checkpoint == "all":
         return list(checkpoints.steps(run.checkpoints))
-    if bad := [text for text in listed(checkpoint) if not text.isdigit()]:
-        raise ValueError(f"--checkpoint takes steps, comma separated, or all; got {bad[0]!r}")
-    return [int(text) for text in listed(checkpoint)] or [None]
+    if bad := [text for text in listed(checkpoint) if text != "best" and not text.isdigit()]:
+        raise ValueError(f"--checkpoint takes steps, comma separated, best, or all; got {bad[0]!r}")
+    return [pruning.named(run, text) for text in listed(checkpoint)] or [None]
 
 
 def _real(

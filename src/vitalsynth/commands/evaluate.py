@@ -56,7 +56,8 @@ def evaluate(
         drop: Columns of --data to leave out, comma separated.
         held_out: Share of the subjects of --data to judge against; a run knows its own.
         count: Synthetic sequences to draw from a run; as many as were trained on, at most 10,000, by default.
-        checkpoint: Steps of the checkpoints of a run to judge, comma separated, or all; the newest by default.
+        checkpoint: Steps of the checkpoints of a run to judge, comma separated, or all; best is that which was most
+            similar to held-out sequences while training; the newest by default.
         metrics: What to ask, comma separated: names of metrics of vitalsynth.evaluation, or import paths of your own,
             my_lab.judges.beats; those of the scorecard by default.
         baselines: Also judge what every model must beat, learned from the same sequences: a normal distribution, a

@@ -22,6 +22,7 @@ import jsonargparse
 import yaml
 
 from .. import components, presets, runs, sources
+from ..monitoring.findings import Finding
 from ..sequences import Sequences, nearest, one_line
 from ..training import Diverged
 from .branch import branch, inherited
@@ -34,7 +35,7 @@ def run(command: str, function: Function, arguments: list[str]) -> int:
     """Run a command with its arguments; return the exit code."""
     logging.basicConfig(format="%(levelname)s: %(message)s".lower(), stream=sys.stderr)
     say = partial(print, file=sys.stderr)
-    parser = jsonargparse.ArgumentParser()
+    parser, found = jsonargparse.ArgumentParser(), False
     try:
         arguments = _with_preset([_underscored(word) for word in arguments])
         if config := _words(function, arguments)[1].get("config"):
@@ -45,7 +46,9 @@ def run(command: str, function: Function, arguments: list[str]) -> int:
             settings = parser.instantiate(parser.parse_args(arguments)).as_dict() | fixed
             for name in ("config", "preset"):
                 settings.pop(name, None)
-            _announce(function(**settings))
+            result = function(**settings)
+            _announce(result)
+            found = found or (isinstance(result, list) and any(isinstance(each, Finding) for each in result))
     except jsonargparse.ArgumentError as error:
         say(f"vitalsynth {command}: {explain(error.message, parser, function, arguments)}")
         return 2
@@ -68,7 +71,7 @@ def run(command: str, function: Function, arguments: list[str]) -> int:
             raise
         say(f"vitalsynth {command}: {type(error).__name__}: {one_line(error)} (VITALSYNTH_DEBUG=1 shows where)")
         return 1
-    return 0
+    return int(found)
 
 
 def _underscored(word: str) -> str:

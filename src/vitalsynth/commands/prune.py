@@ -26,7 +26,8 @@ def prune(
         run: Folders of runs; globs are expanded.
         keep_last: How many of the newest to keep, at least 1.
         keep_every: Also keep those at multiples of this many steps.
-        keep_best: Also keep the best by a score of 'vitalsynth evaluate', such as 'two-sample AUROC'.
+        keep_best: Also keep the best by a score of 'vitalsynth evaluate', such as 'two-sample AUROC', or by a measure
+            of similarity while training, such as two_sample; the best by that which the run names always stays.
         dry_run: Only say what would go, and how many bytes.
         quiet: No table.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import frames, runs, sampling, sources
-from ..runs import Run
+from ..runs import Run, pruning
 from ..sampling import Pattern, parse_pairs
 from ..sequences import Sequences, listed, rules
 from ..sources import images
@@ -33,7 +33,7 @@ def sample(
     past_steps: int = 0,
     enforce: bool = False,
     seed: int = 0,
-    checkpoint: int | None = None,
+    checkpoint: int | str = "",
     device: str = "auto",
     quiet: bool = False,
 ) -> list[Path]:
@@ -61,7 +61,8 @@ def sample(
         enforce: Keep to the rules and bounds that the data declare ('train --rules', '--limits'): what breaks them is
             moved to the nearest that does not.
         seed: Another seed gives another cohort.
-        checkpoint: Step of the checkpoint to sample from; the newest by default.
+        checkpoint: Step of the checkpoint to sample from, or best: that which was most similar to held-out sequences
+            while training; the newest by default.
         device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
         quiet: No progress bar.
 
@@ -94,7 +95,7 @@ def sample(
             refuse_existing(place)
     made = []
     for each in found:
-        generator, step = sampling.load_generator(each, checkpoint, device, changed)
+        generator, step = sampling.load_generator(each, pruning.named(each, checkpoint), device, changed)
         path = runs.destinations(out, [each])[0] if out else _own_place(each, step, count, seed, asked)
         about = card.text(each, step, path, {"count": count, "seed": seed} | asked)
         if past:

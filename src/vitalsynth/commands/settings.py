@@ -7,7 +7,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -15,13 +15,26 @@ import torch
 
 from .. import components
 from ..differential import Privacy
+from ..monitoring.similarity import Similarity
 from ..sequences import listed
 from ..training import EARLIER
 
 PLAYERS = ("generator", "discriminator")
 PARTS = {"networks": "{}", "optimizers": "{}_optimizer", "schedules": "{}_schedule"}
 """Where a record keeps the parts of each player, and the settings that choose them."""
-PLAIN = ("seed", "batch", "balance", "average", "clip", "checkpoint_every", "frozen", "precision", "privacy")
+PLAIN = (
+    "seed",
+    "batch",
+    "balance",
+    "average",
+    "clip",
+    "checkpoint_every",
+    "frozen",
+    "precision",
+    "privacy",
+    "gradients",
+    "similarity",
+)
 NAMES = (
     *(s.format(player) for s in PARTS.values() for player in PLAYERS),
     "objective",
@@ -57,9 +70,17 @@ def to_record(given: Mapping[str, Any], parent: Mapping[str, Any] | None = None)
     record["frozen"] = listed(record["frozen"])
     if isinstance(record["privacy"], Privacy):
         record["privacy"] = asdict(record["privacy"])
+    watched = (
+        record["similarity"] if isinstance(record["similarity"], Similarity) else Similarity(**record["similarity"])
+    )
+    if record["privacy"]:  # it looks at real patients, and nothing hides them
+        watched = replace(watched, every=0)
+    record["similarity"] = asdict(watched)
     check_at_least_one(batch=record["batch"], checkpoint_every=record["checkpoint_every"])
     if not 0 <= record["average"] < 1:
         raise ValueError(f"--average must lie in [0, 1), got {record['average']}")
+    if record["gradients"] < 0:
+        raise ValueError(f"--gradients must be at least 0, which is never; got {record['gradients']}")
     if not record["clip"] >= 0:
         raise ValueError(f"--clip must be at least 0, which sets no limit; got {record['clip']}")
     return record

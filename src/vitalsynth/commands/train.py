@@ -9,11 +9,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
-from .. import components, differential, frames, methods, runs, schedules, sources, training
+from .. import checkpoints, components, differential, frames, methods, runs, schedules, sources, training
 from ..autoregressive import Autoregressive  # noqa: F401 (can be named)
 from ..differential import Budget, Mechanism, Privacy
 from ..discriminators import Discriminator, Projected
@@ -23,6 +22,9 @@ from ..flows import Flow  # noqa: F401
 from ..generators import LSTM, Generator
 from ..learner import Learner
 from ..methods import Method
+from ..monitoring import tracing
+from ..monitoring.similarity import Similarity
+from ..monitoring.watchers import watchers
 from ..objectives import Objective, Relativistic
 from ..optimizers import OptimisticAdam  # noqa: F401
 from ..preparation import Preparation, choose, fixing
@@ -71,6 +73,8 @@ def train(
     frozen: str | list[str] = "",
     precision: training.Precision = "float32",
     privacy: Privacy | None = None,
+    gradients: int = 100,
+    similarity: Similarity = Similarity(),  # noqa: B008 (it is frozen)
     device: str = "auto",
     source: dict[str, Any] | None = None,
     quiet: bool = False,
@@ -129,6 +133,9 @@ def train(
         privacy: Differential privacy of every patient, with a budget, --privacy.epsilon 3 --privacy.delta 1e-5
             --privacy.clip 1.0: training stops when it is spent, and whatever else would look at the data is refused.
             A step draws --batch patients on average. docs/differential-privacy.md says what is promised.
+        gradients: In every how many steps the log tells of the gradients of every layer; 0 for never.
+        similarity: How far what is generated is from held-out sequences is logged in every --similarity.every steps,
+            by four cheap measures. docs/watching.md says which, and what is made of them.
         device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
         source: Settings of the source, as --source.NAME on the command line.
         quiet: No progress bar.
@@ -152,8 +159,10 @@ def train(
     if privacy is not None:
         differential.check_prepared(normalise, whiten)
         sequences = differential.known(sequences, privacy)
+        if not quiet:
+            print("similarity is not measured: under --privacy nobody looks at held-out patients", file=sys.stderr)
     cut = runs.cut(sequences, held_out, seed)
-    training_part, _ = runs.part(sequences, cut, seed)
+    training_part, held_out_part = runs.part(sequences, cut, seed)
     pasts = chosen["networks"]["generator"]["init_args"].get("pasts", 0)
     if normalise == "auto":
         normalise, reasons = choose(training_part, components.class_of(objective).scale_free, whole=not pasts)
@@ -195,7 +204,7 @@ def train(
     say_what_is_trained(learner, training_part, sequences, chosen_device, quiet)
     run = Run.create(out, record, preparation)
     with run.lock():
-        return run_to(run, learner, encoded, patients, steps, quiet)
+        return run_to(run, learner, encoded, (training_part, held_out_part), steps, quiet)
 
 
 def _lasting(record: Mapping[str, Any], patients: int, steps: int) -> float:
@@ -213,21 +222,49 @@ def run_to(
     run: Run,
     learner: Learner,
     encoded: Encoded,
-    patients: Sequence[np.ndarray],
+    parts: tuple[Sequences, Sequences],
     steps: int,
     quiet: bool,
     canaries: Sequence[int | None] = (),
 ) -> Run:
-    """Train with a progress bar.
+    """Train with a progress bar, watched as the record says.
+
+    Args:
+        run: Which.
+        learner: Its state.
+        encoded: The training sequences.
+        parts: Training and held-out sequences.
+        steps: Total number of steps to reach.
+        quiet: No progress bar.
+        canaries: What an audit plants.
 
     Raises:
         Stopped: if a signal asked to stop before the last step.
     """
-    with Progress(f"training {run.path}", steps, learner.step, quiet) as progress:
-        done = training.train(run, learner, encoded, steps, progress.row, patients, canaries)
+    patients, looking_on = differential.patients(parts[0].subject), watchers(run, encoded, *parts)
+    try:
+        with Progress(f"training {run.path}", steps, learner.step, quiet) as progress:
+            done = training.train(run, learner, encoded, steps, progress.row, patients, canaries, looking_on)
+    except training.Diverged as error:
+        raise training.Diverged(f"{error}{_origin(run, encoded, learner.step)}") from None
     if not done:
         raise Stopped(f"stopped at step {learner.step}; carry on with: vitalsynth continue {run.path} --steps {steps}")
     return run
+
+
+def _origin(run: Run, encoded: Encoded, step: int) -> str:
+    """Repeat training from the last checkpoint, to say in which layer a number first was not finite."""
+    if run.record.get("privacy"):
+        return ""
+    learner, plan = Learner.build(run.record, encoded.x.device), training.Plan.of(run.record)
+    if saved := checkpoints.newest(run.checkpoints):
+        learner.load(*saved, run.record)
+    groups = training.groups_of(run, encoded)
+    with training.kept_settings(run.record):
+        learner.meet(encoded)
+        take = lambda learner: training.take_step(learner, encoded, plan, groups)  # noqa: E731
+        found = tracing.locate(learner, take, step)
+    return f". {found[0].upper()}{found[1:]}" if found else ""
 
 
 class Stopped(Exception):

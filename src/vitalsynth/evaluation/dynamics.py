@@ -129,11 +129,10 @@ def autocorrelations(
     """
     if train.length < 2:
         raise Inapplicable("sequences of a single step have no autocorrelation")
-    longest = max(1, train.length // 4)
-    lags = sorted({round(lag) for lag in np.linspace(1, longest, min(LAGS, longest)).tolist()})
+    lags = spread_lags(train.length, LAGS)
     view = View.fit(train, test, synthetic)
     parts = equal_parts([train, test, synthetic], cap, seed)
-    numbers = [_numbers(view, part) for part in parts]
+    numbers = [numeric(view, part) for part in parts]
     by_lag = correlations_apart([lag_sums(values, lags) for values, _ in numbers])
 
     def apart(k: int, u: Weights, v: Weights) -> ndarray:
@@ -175,7 +174,7 @@ def cross_correlations(
     """
     view = View.fit(train, test, synthetic)
     parts = equal_parts([train, test, synthetic], cap, seed)
-    numbers = [_numbers(view, part)[0] for part in parts]
+    numbers = [numeric(view, part)[0] for part in parts]
     if numbers[0].shape[2] < 2:
         raise Inapplicable("a single channel has no correlation with another")
     return figures_beside_floor(
@@ -183,7 +182,13 @@ def cross_correlations(
     )
 
 
-def _numbers(view: View, sequences: Sequences) -> tuple[Float[ndarray, "n length width"], list[str]]:
+def spread_lags(length: int, most: int) -> list[int]:
+    """Return lags of 1 to a quarter of the length, evenly spaced, so many at most."""
+    longest = max(1, length // 4)
+    return sorted({round(lag) for lag in np.linspace(1, longest, min(most, longest)).tolist()})
+
+
+def numeric(view: View, sequences: Sequences) -> tuple[Float[ndarray, "n length width"], list[str]]:
     """Return channels, scaled; each category of a categorical one as a channel of its own; and their names."""
     values = (sequences.values.astype(np.float64) - view.mean) / view.scale
     parts, names = [], []

@@ -318,14 +318,18 @@ def _learning(log: pd.DataFrame | None) -> Section:
         return Section("learning", "Learning curves", "There is no log of the training.")
     drawn = list(groups.items())[:CHANNELS]
     pictures = tuple(
+        embed(figures.coloured(log, column), f"{column} over the steps of training, coloured by the gradient's norm")
+        for column in figures.losses(log)
+    ) + tuple(
         embed(figures.learning(log, columns, term), f"{term} over the steps of training, for {', '.join(columns)}")
         for term, columns in drawn
     )
     return Section(
         "learning",
         "Learning curves",
-        "What each player minimised and how large its gradients were, by step. The faint line is raw, the strong one a "
-        "mean over a fiftieth of the training.",
+        "What each player minimised, coloured by how large its gradient was; then every term by itself, and how far "
+        "what was generated was from held-out sequences, in all and by condition (lower is closer; docs/watching.md). "
+        "The faint line is raw, the strong one a mean over a fiftieth of the training.",
         pictures,
         _left_out(list(groups), "curves"),
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import checkpoints, storage
 from ..sequences import nearest
+from . import jsonl
 from .run import Run
 
 
@@ -35,7 +36,8 @@ class Pruning:
 def plan(run: Run, keep_last: int = 1, keep_every: int = 0, keep_best: str = "") -> Pruning:
     """Say what would go if a run kept its last few checkpoints, every n-th step, and the best by a score.
 
-    The newest whole checkpoint always stays. Damaged checkpoints are not counted, and are left alone.
+    The newest whole checkpoint always stays, and the best by the similarity that the run's record names. Damaged
+    checkpoints are not counted, and are left alone.
 
     Raises:
         ValueError: if the run has no whole checkpoint, or there is no such score.
@@ -59,6 +61,8 @@ def plan(run: Run, keep_last: int = 1, keep_every: int = 0, keep_best: str = "")
     }
     if keep_best:
         kept[best(run, keep_best)] = f"best {keep_best}"
+    if own := most_similar(run):
+        kept.setdefault(own, f"best {own_measure(run)}")
     going = tuple(step for step in there if step not in kept)
     log = run.path / "log.jsonl"
     lines = log.read_bytes().splitlines(keepends=True) if log.exists() else []
@@ -77,12 +81,51 @@ def _whole(run: Run, step: int) -> bool:
     return True
 
 
+def own_measure(run: Run) -> str:
+    """Return the similarity measure by which the run's record says that a checkpoint is the best."""
+    return run.record.get("similarity", {}).get("best", "mmd")
+
+
+def most_similar(run: Run, measure: str = "") -> int | None:
+    """Return the step of the checkpoint that was most similar to held-out sequences while training; None if none was.
+
+    Args:
+        run: Which.
+        measure: A `similarity.<measure>` of its log; by default that which its record names.
+    """
+    key, there = f"similarity.{measure or own_measure(run)}", set(checkpoints.steps(run.checkpoints))
+    logged = {row["step"]: row[key] for row in jsonl.rows(run.path / "log.jsonl") if key in row}
+    return min(there & logged.keys(), key=lambda step: (logged[step], -step), default=None)
+
+
+def named(run: Run, checkpoint: str | int | None) -> int | None:
+    """Return the step of a checkpoint that is named by its step or as `best`; None for the newest.
+
+    Raises:
+        ValueError: if it is neither, or no checkpoint was compared while training.
+    """
+    if checkpoint is None or checkpoint == "":
+        return None
+    if checkpoint != "best":
+        if not str(checkpoint).isdigit():
+            raise ValueError(f"--checkpoint takes a step, or best; got {checkpoint!r}")
+        return int(checkpoint)
+    if (step := most_similar(run)) is None:
+        raise ValueError(
+            f"no checkpoint that {run.path} still has was compared by {own_measure(run)} while it was trained, see "
+            "'train --similarity.every'; name a step"
+        )
+    return step
+
+
 def best(run: Run, metric: str) -> int:
     """Return the step of the checkpoint that scored best: nearest to its floor, highest or lowest, as the score says.
 
     Raises:
         ValueError: if no checkpoint that is still there has the score.
     """
+    if (step := most_similar(run, metric)) is not None:
+        return step
     rows = [row for row in run.evaluations() if row["value"] is not None]
     if metric not in (known := sorted({row["metric"] for row in rows})):
         raise ValueError(f"{run.path} has no score {metric!r}; {nearest(metric, known)}")

@@ -16,7 +16,7 @@ from .channels import (
     some,
 )
 from .images import mosaic, pixel_span, pooled_pixels
-from .learning import learning, terms
+from .learning import coloured, learning, losses, terms
 from .nearest import nearest, nearest_distances
 from .style import MISSING, REAL, STYLE, SYNTHETIC
 
@@ -27,10 +27,12 @@ __all__ = [
     "SYNTHETIC",
     "autocorrelation",
     "cohort",
+    "coloured",
     "examples",
     "heat_map",
     "lagged_correlations",
     "learning",
+    "losses",
     "marginal",
     "measured",
     "mosaic",
