@@ -31,6 +31,7 @@ COMMANDS = {
     "release": "release.release",
     "audit": "audit.audit",
     "report": "report.report",
+    "board": "board.board",
 }
 SHELLS = ("bash", "zsh", "tcsh")
 

@@ -10,15 +10,18 @@ from .channels import (
     examples,
     heat_map,
     lagged_correlations,
+    limits_of,
     marginal,
     measured,
     running,
+    snapshot,
     some,
+    views,
 )
 from .images import mosaic, pixel_span, pooled_pixels
 from .learning import learning, terms
 from .nearest import nearest, nearest_distances
-from .style import MISSING, REAL, STYLE, SYNTHETIC
+from .style import MISSING, REAL, STYLE, SYNTHETIC, pixels
 
 __all__ = [
     "MISSING",
@@ -31,14 +34,18 @@ __all__ = [
     "heat_map",
     "lagged_correlations",
     "learning",
+    "limits_of",
     "marginal",
     "measured",
     "mosaic",
     "nearest",
     "nearest_distances",
     "pixel_span",
+    "pixels",
     "pooled_pixels",
     "running",
+    "snapshot",
     "some",
     "terms",
+    "views",
 ]
