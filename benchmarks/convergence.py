@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from torch.optim import SGD, Adam
 
 import vitalsynth
@@ -27,7 +28,8 @@ from vitalsynth.autoregressive import Autoregressive
 from vitalsynth.flows import Flow
 from vitalsynth.learner import Learner
 
-DATA = ("icu-demo", "sines", "ecg5000")
+DATA = {"icu-demo": 1.0, "sines": 0.5, "ecg5000": 0.5}
+"""What is learned, and the share of the steps below that it takes."""
 KEPT = Path(__file__).parents[1] / "tests" / "data" / "curves.parquet"
 MEASURED = 80
 
@@ -47,7 +49,6 @@ likelihood = dict(
     generator_optimizer=partial(Adam, lr=3e-3),
 )
 KINDS = {
-    "rcgan": dict(game, steps=1600),
     "strong": dict(likelihood, steps=1200),
     "flow": dict(
         alone,
@@ -79,21 +80,21 @@ KINDS = {
     "collapse": dict(
         game,
         discriminator=convolutions,
-        objective=objectives.Hinge,
-        generator_optimizer=partial(Adam, lr=3e-2, betas=(0.5, 0.99)),
-        discriminator_optimizer=partial(Adam, lr=1e-2, betas=(0.5, 0.99)),
-        steps=1600,
+        objective=partial(objectives.Relativistic, r1=0.0, r2=0.0),
+        steps=1200,
+        spike=(500, 10**9, 100.0),
     ),
-    "tiny": dict(game, generator_optimizer=frozen, discriminator_optimizer=frozen, steps=800),
-    "brief": dict(game, steps=12),
-    "spike": dict(likelihood, steps=1200, spike=(500, 515, 100.0)),
+    "tiny": dict(game, generator_optimizer=frozen, discriminator_optimizer=frozen, steps=400),
+    "brief": dict(game, steps=14),
+    "spike": dict(likelihood, steps=1200, spike=(400, 415, 10.0)),
+    "long": dict(likelihood, generator=partial(Autoregressive, hidden=16, head=8), steps=3000),
+    "rcgan": dict(game, steps=1600),
     "overfit": dict(
         likelihood,
         generator=partial(Autoregressive, hidden=128, dropout=0.0),
         held_out=0.9,
         steps=1600,
     ),
-    "long": dict(likelihood, generator=partial(Autoregressive, hidden=16, head=8), steps=3000),
 }
 """Settings of `vitalsynth.train`; `spike` multiplies learning rates from one step to another."""
 ABOUT = {"icu-demo": {"condition": "died", "drop": "age"}}
@@ -144,10 +145,11 @@ def _autocorrelation(x, most=8):
     return torch.stack([(x[:, k:] * x[:, : x.shape[1] - k]).mean(dim=(0, 1)) / variance for k in range(1, most + 1)])
 
 
-def trained(kind, data, seed, path):
+def trained(kind, data, seed, path, shortened):
     """Train, and return the log with distances in the rows where they were measured."""
     settings = dict(KINDS[kind])
     steps, spike = settings.pop("steps"), settings.pop("spike", (0, 0, 1.0))
+    steps, spike = round(steps * shortened), (*(round(s * shortened) for s in spike[:2]), spike[2])
     run = vitalsynth.train(
         data, **settings, **ABOUT.get(data, {}), seed=seed, steps=1, out=path, quiet=True, checkpoint_every=10**6
     )
@@ -174,12 +176,12 @@ def trained(kind, data, seed, path):
 
 
 def record(folder, seed):
-    for data in DATA:
+    for data, shortened in DATA.items():
         for kind in KINDS:
             place = folder / f"{kind}-{data}.jsonl"
             if place.exists():
                 continue
-            rows = trained(kind, data, seed, str(folder / f"{kind}-{data}"))
+            rows = trained(kind, data, seed, str(folder / f"{kind}-{data}"), shortened)
             place.write_text("".join(json.dumps(row) + "\n" for row in rows))
             print(place.stem, len(rows), flush=True)
 
@@ -199,6 +201,28 @@ def keep(folder, most=240):
     print(f"{table['curve'].nunique()} curves, {len(table):,} rows, {KEPT.stat().st_size:,} bytes in {KEPT}")
 
 
+def sheet(table, place):
+    """Draw every curve: distances above, losses and gradient norms below, as one who labels them looks at them."""
+    names = list(table["curve"].unique())
+    columns = 6
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(3.4 * columns, 3.6 * rows), layout="constrained")
+    axes = figure.subplots(2 * rows, columns, squeeze=False)
+    for k, name in enumerate(names):
+        log = table[table["curve"] == name].dropna(axis=1, how="all")
+        above, below = (axes[2 * (k // columns) + j, k % columns] for j in range(2))
+        for key in log.columns.drop(["curve", "step"]):
+            ax, known = (above if key.startswith("similarity.") else below), log[key].notna()
+            ax.plot(log["step"][known], log[key][known], linewidth=0.8, label=key)
+        above.set_yscale("log")
+        below.set_yscale("symlog", linthresh=0.1)
+        above.set_title(name, fontsize=9)
+        for ax in (above, below):
+            ax.tick_params(labelsize=6)
+            ax.legend(fontsize=4.5, loc="upper right", framealpha=0.4)
+    figure.savefig(place, dpi=75)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("record", "keep", "sheet"))
@@ -206,8 +230,13 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    asked.out.mkdir(parents=True, exist_ok=True) if asked.what == "record" else None
-    {"record": lambda: record(asked.out, asked.seed), "keep": lambda: keep(asked.out)}[asked.what]()
+    if asked.what == "record":
+        asked.out.mkdir(parents=True, exist_ok=True)
+        record(asked.out, asked.seed)
+    elif asked.what == "keep":
+        keep(asked.out)
+    else:
+        sheet(pd.read_parquet(KEPT), asked.out)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ COMMANDS = {
     "audit": "audit.audit",
     "report": "report.report",
     "board": "board.board",
+    "convergence": "convergence.convergence",
+    "evolution": "evolution.evolution",
 }
 SHELLS = ("bash", "zsh", "tcsh")
 

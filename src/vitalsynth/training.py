@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 Precision = Literal["float32", "bfloat16"]
 BALANCE_MEMORY = 20
 """Steps over which it is averaged who is ahead: one batch says little, and a hundred steps ago is long past."""
-EARLIER: Mapping[str, Any] = {"stabilisers": [], "clip": 0.0, "balance": "", "privacy": None}
+EARLIER: Mapping[str, Any] = {"stabilisers": [], "clip": 0.0, "balance": "", "privacy": None, "stop_early": []}
 """What runs did whose records say nothing of these settings, because there were none yet."""
 
 
@@ -260,6 +260,7 @@ def train(
     report: Callable[[dict[str, float]], None] = lambda row: None,
     patients: Groups = (),
     canaries: Sequence[int | None] = (),
+    enough: Callable[[], str] = lambda: "",
 ) -> bool:
     """Train a run up to a number of steps, writing its log and checkpoints.
 
@@ -271,10 +272,12 @@ def train(
         report: Called with every log row.
         patients: Which sequences each patient has, as `differential.patients` says; of account under privacy only.
         canaries: What an audit plants, see `differential.Mechanism`.
+        enough: Called at every checkpoint that is due by the record; returns why to stop there, or nothing. It must
+            go by the log alone, so that it stops wherever training is carried on from.
 
     Returns:
-        Whether the number was reached, or the budget of differential privacy; False if SIGINT or SIGTERM asked to stop.
-        Either way all is saved.
+        Whether the number was reached, or the budget of differential privacy, or it was enough; False if SIGINT or
+        SIGTERM asked to stop. Either way all is saved.
 
     Raises:
         Diverged: with what to try; the run stays at its last checkpoint.
@@ -305,7 +308,8 @@ def train(
 
         clock.note("begin", saved, target=steps)
         learner.meet(data)
-        while learner.step < steps and not stop.raised:
+        why = enough() if learner.step % every == 0 else ""
+        while learner.step < steps and not stop.raised and not why:
             try:
                 row = take_step(learner, data, plan, groups, mechanism)
             except Diverged as error:
@@ -315,13 +319,16 @@ def train(
             since.update(line)
             if learner.step % every == 0:
                 save()
+                why = enough()
             elif learner.step % 16 == 0:  # whoever watches the log sees it grow
                 lines.flush()
             report(row)
         if saved != learner.step:
             save()
-        clock.note("end", learner.step)
-    return learner.step >= steps
+        clock.note("end", learner.step, **({"target": learner.step} if why else {}))
+    if why:
+        log.warning("%s stops early, at step %d: %s", run.path, learner.step, why)
+    return learner.step >= steps or bool(why)
 
 
 def within_budget(learner: Learner, plan: Plan, mechanism: Mechanism | None, steps: int) -> int:

@@ -15,13 +15,15 @@ import torch
 
 from .. import components
 from ..differential import Privacy
+from ..monitoring import convergence
 from ..sequences import listed
 from ..training import EARLIER
 
 PLAYERS = ("generator", "discriminator")
 PARTS = {"networks": "{}", "optimizers": "{}_optimizer", "schedules": "{}_schedule"}
 """Where a record keeps the parts of each player, and the settings that choose them."""
-PLAIN = ("seed", "batch", "balance", "average", "clip", "checkpoint_every", "frozen", "precision", "privacy")
+PLAIN = ("seed", "batch", "balance", "average", "clip", "checkpoint_every", "stop_early", "frozen", "precision", "privacy")
+LISTS = ("stop_early", "frozen")
 NAMES = (*(s.format(player) for s in PARTS.values() for player in PLAYERS), "objective", "stabilisers", *PLAIN)
 
 
@@ -48,7 +50,9 @@ def to_record(given: Mapping[str, Any], parent: Mapping[str, Any] | None = None)
         before["stabilisers"] if stabilisers is None else list(map(components.describe, stabilisers))
     )
     record |= {name: before[name] if given.get(name) is None else given[name] for name in PLAIN}
-    record["frozen"] = listed(record["frozen"])
+    for name in LISTS:
+        record[name] = listed(record[name])
+    convergence.check_reasons(record["stop_early"])
     if isinstance(record["privacy"], Privacy):
         record["privacy"] = asdict(record["privacy"])
     check_at_least_one(batch=record["batch"], checkpoint_every=record["checkpoint_every"])
@@ -69,7 +73,7 @@ def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
     record = {**EARLIER, **record}
     parts |= {name: record[name] for name in ("objective", "stabilisers")}
     components.check_parts(parts)
-    return {**parts, **{name: record[name] for name in PLAIN}, "frozen": ",".join(record["frozen"])}
+    return {**parts, **{name: record[name] for name in PLAIN}, **{name: ",".join(record[name]) for name in LISTS}}
 
 
 def check_at_least_one(**numbers: int) -> None:

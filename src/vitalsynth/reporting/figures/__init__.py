@@ -18,6 +18,7 @@ from .channels import (
     some,
     views,
 )
+from .convergence import convergence
 from .images import mosaic, pixel_span, pooled_pixels
 from .learning import learning, terms
 from .nearest import nearest, nearest_distances
@@ -30,6 +31,7 @@ __all__ = [
     "SYNTHETIC",
     "autocorrelation",
     "cohort",
+    "convergence",
     "examples",
     "heat_map",
     "lagged_correlations",

@@ -1,0 +1,1 @@
+"""Watching trainings: what their logs say."""
