@@ -128,9 +128,9 @@ class Similarity:
         ours, theirs = x.flatten(1), self.real.x.flatten(1)
         found = {
             "mmd": 2 * (self._embedded(ours) - self._embedded(theirs)).square().mean(),
-            "sliced_wasserstein": (
-                (ours @ self.directions).sort(dim=0)[0] - (theirs @ self.directions).sort(dim=0)[0]
-            ).abs().mean(),
+            "sliced_wasserstein": ((ours @ self.directions).sort(dim=0)[0] - (theirs @ self.directions).sort(dim=0)[0])
+            .abs()
+            .mean(),
             "autocorrelation": (_autocorrelation(x) - _autocorrelation(self.real.x)).abs().mean(),
         }
         return {f"similarity.{name}": float(value) for name, value in found.items()}
@@ -175,13 +175,13 @@ def trained(kind, data, seed, path, shortened):
     return [row | measured.get(row["step"], {}) for row in run.log().to_dict("records")]
 
 
-def record(folder, seed):
-    for data, shortened in DATA.items():
+def record(folder, seed, names):
+    for data in names:
         for kind in KINDS:
             place = folder / f"{kind}-{data}.jsonl"
             if place.exists():
                 continue
-            rows = trained(kind, data, seed, str(folder / f"{kind}-{data}"), shortened)
+            rows = trained(kind, data, seed, str(folder / f"{kind}-{data}"), DATA[data])
             place.write_text("".join(json.dumps(row) + "\n" for row in rows))
             print(place.stem, len(rows), flush=True)
 
@@ -227,12 +227,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("record", "keep", "sheet"))
     parser.add_argument("--out", type=Path, default=Path("runs/convergence"))
+    parser.add_argument("--data", nargs="*", default=list(DATA), choices=list(DATA))
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     if asked.what == "record":
         asked.out.mkdir(parents=True, exist_ok=True)
-        record(asked.out, asked.seed)
+        record(asked.out, asked.seed, asked.data)
     elif asked.what == "keep":
         keep(asked.out)
     else:

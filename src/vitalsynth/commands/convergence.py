@@ -81,7 +81,9 @@ def _table(named: dict[str, Run], verdicts: dict[str, Verdict], found: dict[str,
             step = found[name].step
             data = run.record["data"]
             epoch = step * run.record["batch"] / max(data["count"] * (1 - data["held_out"]), 1)
-            cells += [f"{number}" if found[name].ever else f"not by {number}" for number in (f"{step:,}", f"{epoch:.1f}")]
+            cells += [
+                f"{number}" if found[name].ever else f"not by {number}" for number in (f"{step:,}", f"{epoch:.1f}")
+            ]
         table.add_row(*cells)
     return table
 
@@ -100,7 +102,9 @@ def _report(console: Console, score: str, named: dict[str, Run], found: dict[str
     if not compared:
         console.print("They differ in no setting, so nothing can have made it sooner but chance.")
     elif not enough:
-        console.print(f"What made it sooner cannot be said: at least {FEWEST} runs are needed on each side of a setting.")
+        console.print(
+            f"What made it sooner cannot be said: at least {FEWEST} runs are needed on each side of a setting."
+        )
     else:
         console.print(_comparisons(enough))
         console.print(

@@ -22,7 +22,18 @@ from ..training import EARLIER
 PLAYERS = ("generator", "discriminator")
 PARTS = {"networks": "{}", "optimizers": "{}_optimizer", "schedules": "{}_schedule"}
 """Where a record keeps the parts of each player, and the settings that choose them."""
-PLAIN = ("seed", "batch", "balance", "average", "clip", "checkpoint_every", "stop_early", "frozen", "precision", "privacy")
+PLAIN = (
+    "seed",
+    "batch",
+    "balance",
+    "average",
+    "clip",
+    "checkpoint_every",
+    "stop_early",
+    "frozen",
+    "precision",
+    "privacy",
+)
 LISTS = ("stop_early", "frozen")
 NAMES = (*(s.format(player) for s in PARTS.values() for player in PLAYERS), "objective", "stabilisers", *PLAIN)
 

@@ -15,7 +15,7 @@ say whether the game rests, moves, swings, runs away or is decided.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -33,7 +33,7 @@ WORTH = np.log(1.1)
 """A change that counts, on a logarithmic scale: a tenth."""
 WORSE = np.log(1.5)
 """How far above its best a run ends that has not kept it."""
-SWING, SWINGS = np.log(1.6), 4
+SWING, SWINGS = np.log(1.35), 4
 """How far a swing goes, and how many there are in the second half of a run that oscillates."""
 LASTING = 0.2
 """How much of its steps a run must have rested to have converged."""
@@ -70,13 +70,16 @@ class Curve:
         name: What it is.
         steps: Of the points.
         values: Logarithms, if all were positive; else stretched so that what they cover is a factor of ten.
-        error: Standard error of a point as the mean of its neighbours; 0 if it is alone.
     """
 
     name: str
     steps: Float[ndarray, " n"]
     values: Float[ndarray, " n"]
-    error: float
+
+    @property
+    def jitter(self) -> float:
+        """Standard deviation of what differs from point to point, by the median of second differences."""
+        return float(np.median(np.abs(np.diff(self.values, 2))) * 1.4826 / np.sqrt(6))
 
 
 def distances(log: pd.DataFrame) -> list[str]:
@@ -92,10 +95,9 @@ def curve(log: pd.DataFrame, *columns: str) -> Curve:
     values = (np.log(values) if positive else values).mean(axis=1)
     if not positive and len(values):
         values = values * (np.log(10) / max(np.ptp(values), 1e-12))
-    parts = [part for part in np.array_split(np.arange(len(values)), POINTS) if len(part)]
-    error = np.median([values[p].std(ddof=1) / np.sqrt(len(p)) if len(p) > 1 else 0.0 for p in parts] or [0.0])
-    steps, values = (np.array([each[part].mean() for part in parts]) for each in (steps, values))
-    return Curve(" and ".join(columns), steps, values, float(error))
+    size = -(-len(values) // POINTS) or 1
+    steps, values = (np.array([e[k : k + size].mean() for k in range(0, len(e), size)]) for e in (steps, values))
+    return Curve(" and ".join(columns), steps, values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,9 +132,17 @@ class Pieces:
         return slope, self.noise / np.sqrt(self.independent * np.square(x - x.mean()).sum())
 
     def direction(self, piece: int) -> int:
-        """Return whether a piece falls (-1), rises (1) or neither, so much that it counts if it goes on for half a run."""
+        """Return whether a piece falls (-1), rises (1) or neither.
+
+        It does if that is no chance and would count if it went on for half as many steps again: for a tenth, and for a
+        fifth of what the whole curve covers.
+        """
         slope, error = self.slope(piece)
-        return 0 if abs(slope) < max(2 * WORTH, 2 * error) else int(np.sign(slope))
+        return 0 if abs(slope) < max(2 * WORTH, 0.4 * np.ptp(self.fitted), 2 * error) else int(np.sign(slope))
+
+    def first_from(self, point: int) -> int:
+        """Return the first piece that begins at or after a point, or the last one."""
+        return next((k for k, start in enumerate(self.starts) if start >= point), len(self.ends) - 1)
 
     def jump(self, piece: int) -> float:
         """Return how far it is from the end of the piece before to the beginning of this one."""
@@ -212,12 +222,20 @@ def turns(values: Float[ndarray, " n"], least: float) -> list[int]:
 def classify(log: pd.DataFrame) -> Verdict:
     """Say how a training stands, by its log: a row a step, with the columns of a run's `log.jsonl`."""
     if by := distances(log):
-        return _falling(curve(log, *by))
+        return _agreed([_falling(curve(log, name)) for name in by])
     for player in ("discriminator", "generator"):  # a discriminator that looks at private data says nothing
         if f"{player}.adversarial" in log:
             return _playing(log, f"{player}.adversarial")
     losses = [c for c in map(str, log.columns) if c.count(".") == 1 and not c.endswith("gradient_norm")]
     return _falling(curve(log, *losses)) if losses else _too_short(curve(log))
+
+
+def _agreed(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return what most distances say; the first of them where two states are as frequent."""
+    states = [verdict.state for verdict in verdicts]
+    agreeing = [verdict for verdict in verdicts if verdict.state == max(states, key=states.count)]
+    middle = sorted(agreeing, key=lambda verdict: verdict.since)[(len(agreeing) - 1) // 2]
+    return replace(middle, by=" and ".join(verdict.by for verdict in agreeing))
 
 
 def _too_short(curve: Curve) -> Verdict:
@@ -226,7 +244,7 @@ def _too_short(curve: Curve) -> Verdict:
 
 
 def _swinging(curve: Curve) -> Verdict | None:
-    least = max(SWING, 4 * curve.error)
+    least = max(SWING, 4.5 * curve.jitter)  # chance goes up and down from point to point, and not so far
     found = turns(curve.values, least)
     if sum(j >= len(curve.values) // 2 for j in found) < SWINGS:
         return None
@@ -245,13 +263,16 @@ def _falling(curve: Curve) -> Verdict:
     fitted, ways, n = pieces.fitted, [pieces.direction(k) for k in range(len(pieces.ends))], len(curve.values)
     verdict = lambda state, piece, why: Verdict(state, *pieces.start(piece), curve.name, why)  # noqa: E731
     best = int(np.argmin(fitted))
-    worse, worst = fitted[-1] - fitted[best], fitted[best:].max() - fitted[best]
+    end = float(np.median(fitted[-n // 10 :]))
+    worse, worst = end - fitted[best], fitted[best:].max() - fitted[best]
     if worse > max(WORSE, 3 * pieces.noise, worst / 2):  # else it is on its way back
-        since = next((k for k, start in enumerate(pieces.starts) if start >= best), len(ways) - 1)
-        at_once = max(np.diff(fitted[best:], prepend=fitted[best])[k : k + n // 10].sum() for k in range(n - best))
+        at_once = [fitted[min(k + n // 10, n - 1)] - fitted[k] for k in range(best, n)]
         why = f"it is worse than at its best, at step {curve.steps[best]:.0f}"
-        return verdict("collapsed" if at_once > worse / 2 else "diverging", since, why)
-    gained = fitted[0] - fitted[-1]
+        if max(at_once) > worse / 2:
+            fell = best + int(np.argmax(at_once))
+            return verdict("collapsed", pieces.first_from(fell), why)
+        return verdict("diverging", pieces.first_from(best), why)
+    gained = fitted[0] - end
     rests = _resting(pieces, ways)
     if ways[-1] < 0 or (rests > 0 and ways[rests - 1] < 0 and n - pieces.starts[rests] < LASTING * n):
         since = rests - 1 if ways[-1] >= 0 else len(ways) - 1

@@ -6,6 +6,7 @@ runs needs longer than so many steps is the estimate of Kaplan and Meier (1958, 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -83,7 +84,7 @@ class Survival:
     def of(cls, found: Sequence[Reached]) -> Survival:
         """Estimate it from some runs."""
         above = stats.ecdf(_censored(found)).sf
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # NaN where it is undefined
             band = above.confidence_interval(method="log-log")
         parts = (above.quantiles, above.probabilities, band.low.probabilities, band.high.probabilities)
         return cls(*(np.concatenate([[start], part]) for start, part in zip((0, 1, 1, 1), parts, strict=True)))
@@ -111,7 +112,7 @@ class Comparison:
         settings: The setting, and those that tell the same runs apart, so that nobody can say which of them it was.
         ours: The runs compared, in words.
         counts: How many they are, and how many the others.
-        ratio: Of the mean steps that ours need to those of the others, within the steps that both were trained for;
+        ratio: Of the mean steps that ours need to those of the others, within the steps that are known of both;
             below 1 is sooner. None if there are too few runs.
         low: With 95 % confidence, by a bootstrap of the runs.
         high: The same.
@@ -157,13 +158,12 @@ def _splits(values: Sequence[bool | float | str | None]) -> Iterator[tuple[froze
             yield frozenset(j for j, v in enumerate(values) if v == value), "none" if value is None else str(value)
 
 
-def _compare(
-    names: tuple[str, ...], words: str, ours: Sequence[Reached], others: Sequence[Reached]
-) -> Comparison:
+def _compare(names: tuple[str, ...], words: str, ours: Sequence[Reached], others: Sequence[Reached]) -> Comparison:
     counts = len(ours), len(others)
     if min(counts) < FEWEST or not any(r.ever for r in (*ours, *others)):
         return Comparison(names, words, counts)
-    until = min(max(r.step for r in part) for part in (ours, others))
+    last = [max(part, key=lambda r: (r.step, not r.ever)) for part in (ours, others)]
+    until = min((r.step for r in last if not r.ever), default=max(r.step for r in last))
     rng = np.random.default_rng(0)
 
     def ratio(*parts: Sequence[Reached]) -> float:

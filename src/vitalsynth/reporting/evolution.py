@@ -1,6 +1,6 @@
 """What one fixed noise becomes through a training: as a moving picture, and as a strip.
 
-    evolution.write("evolution.gif", [(100, pixels), (200, pixels), ...])
+evolution.write("evolution.gif", [(100, pixels), (200, pixels), ...])
 """
 
 from __future__ import annotations

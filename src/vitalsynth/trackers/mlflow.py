@@ -6,12 +6,9 @@ Histograms and the graph have no place there and are left out.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
-from mlflow.exceptions import MlflowException
-from PIL import Image
 
 from .. import storage
 from ..runs import Run

@@ -15,12 +15,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from tensorboard import program
 from tensorboard.compat.proto.summary_pb2 import Summary
+from torch import Tensor, nn
 from torch.utils.tensorboard import FileWriter, SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from ..runs import Run
+from ..sequences import one_line
 from .records import Asked, Exporter, Graph, Histogram, Numbers, Picture, Record
 
 log = logging.getLogger(__name__)
@@ -60,13 +63,13 @@ class EventFiles(Exporter):
                 for summary in (begun, ended):
                     _files(self.scores).add_summary(summary)
 
-    def _graph(self, module: Any, inputs: Any) -> None:
+    def _graph(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a trace is of these inputs only, which is all that a picture needs
             try:
-                self.writer.add_graph(module, inputs)
-            except (RuntimeError, TypeError, ValueError) as error:
-                log.warning("%s: its networks cannot be drawn as a graph (%s)", self.run.path, error)
+                self.writer.add_graph(torch.jit.trace(module, inputs, check_trace=False), inputs)
+            except Exception as error:  # networks of the user's own can fail in any way when traced
+                log.warning("%s: its networks cannot be drawn as a graph (%s)", self.run.path, one_line(error))
 
     def flush(self) -> None:
         """Write what is held back."""

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from ..runs import Run
-from .records import Asked, Exporter, Histogram, Numbers, Picture, Record
+from .records import Exporter, Histogram, Numbers, Picture, Record
 
 
 class Wandb(Exporter):

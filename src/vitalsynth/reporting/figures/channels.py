@@ -19,7 +19,6 @@ from .images import mosaic, pixel_span
 from .limits import axis_limits, bin_edges, span
 from .style import CATEGORIES, MISSING, REAL, SYNTHETIC, WIDTH, blank, clean, labels, legend, pair_titles, styled, title
 
-
 MOST = 16
 """Channels that are drawn together."""
 
@@ -302,7 +301,11 @@ def snapshot(synthetic: Sequences, view: str, limits: Limits | None = None, most
     figure, axes = _panels(synthetic, most)
     times, _ = time_axis(synthetic)
     for name, ax in axes.items():
-        column, values, (low, high) = synthetic.schema.channels[synthetic.schema.channel_index(name)], synthetic.channel(name), limits[name]
+        column, values, (low, high) = (
+            synthetic.schema.channels[synthetic.schema.channel_index(name)],
+            synthetic.channel(name),
+            limits[name],
+        )
         if view == "signals":
             for row, shade in zip(values[:6], mpl.colormaps["Oranges"](np.linspace(0.95, 0.4, 6)), strict=False):
                 _line(ax, times, row, shade, column)
