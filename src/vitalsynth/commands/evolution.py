@@ -68,7 +68,7 @@ def _drawn(run: Run, count: int, frames: int, seed: int, device: str, quiet: boo
     steps = checkpoints.steps(run.checkpoints)
     if len(steps) < 2:
         raise ValueError(
-            f"{run.path} has {len(steps)} checkpoint{'s' * (len(steps) != 1)}, and an evolution needs at least 2; train "
+            f"{run.path} has {len(steps)} checkpoint{'s' * (len(steps) != 1)}; an evolution needs at least 2: train "
             "with a smaller --checkpoint_every"
         )
     chosen = [steps[j] for j in moving.spread(len(steps), max(2, frames))]

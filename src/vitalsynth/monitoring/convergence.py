@@ -4,12 +4,12 @@
 
 A curve is cut into straight pieces where that pays by Schwarz's criterion (exactly, by dynamic programming; Auger and
 Lawrence 1989, doi 10.1007/BF02458835), and the last pieces say how it stands. When it began is the start of those
-pieces, and how certain that is follows from the Akaike weights exp(-Δ/2) of all other starts (Burnham and Anderson 2002,
-ISBN 978-0-387-95364-9), with as many independent points as the autocorrelation of the residuals leaves.
+pieces, and how certain that is follows from the Akaike weights exp(-Δ/2) of all other starts (Burnham and Anderson
+2002, ISBN 978-0-387-95364-9), with as many independent points as the autocorrelation of the residuals leaves.
 
 The curve is the distance of samples from held-out sequences where the log has one (`similarity.*`), on a logarithmic
-scale. A game's losses fall and rise with both players and do not say how good samples are: without distances, they only
-say whether the game rests, moves, swings, runs away or is decided.
+scale; of several distances, what most of them say counts. A game's losses fall and rise with both players and do not
+say how good samples are: without distances, they only say whether the game rests, moves, swings, runs away or is over.
 """
 
 from __future__ import annotations
@@ -84,16 +84,24 @@ class Curve:
 
 def distances(log: pd.DataFrame) -> list[str]:
     """Return the columns of a log that are distances of all samples to held-out sequences."""
-    return [c for c in map(str, log.columns) if c.startswith("similarity.") and "[" not in c and log[c].notna().any()]
+    names = (c for c in map(str, log.columns) if c.startswith("similarity.") and "[" not in c)
+    return [name for name in names if len(known(log, name)[0])]
+
+
+def known(log: pd.DataFrame, *columns: str) -> tuple[Float[ndarray, " n"], Float[ndarray, "n columns"]]:
+    """Return the steps at which columns are all known, and their values there."""
+    numbers = np.asarray(log[["step", *columns]], dtype=np.float64)
+    numbers = numbers[np.isfinite(numbers).all(axis=1)]
+    return numbers[:, 0], numbers[:, 1:]
 
 
 def curve(log: pd.DataFrame, *columns: str) -> Curve:
-    """Return the (geometric) mean of columns at the steps where all are known, thinned."""
-    known = log[["step", *columns]].replace([np.inf, -np.inf], np.nan).dropna()
-    steps, values = known["step"].to_numpy(np.float64), known[list(columns)].to_numpy(np.float64)
-    positive = bool((values > 0).all())
-    values = (np.log(values) if positive else values).mean(axis=1)
-    if not positive and len(values):
+    """Return the sum of columns at the steps where all are known, thinned."""
+    steps, values = known(log, *columns)
+    values = values.sum(axis=1)
+    if (values > 0).all():
+        values = np.log(values)
+    elif len(values):
         values = values * (np.log(10) / max(np.ptp(values), 1e-12))
     size = -(-len(values) // POINTS) or 1
     steps, values = (np.array([e[k : k + size].mean() for k in range(0, len(e), size)]) for e in (steps, values))
@@ -159,7 +167,8 @@ class Pieces:
         weights = np.exp(-self.independent * (squared - squared.min()) / (2 * self.noise**2))
         within = np.cumsum(weights) / weights.sum()
         low, high = (places[np.searchsorted(within, level)] for level in (0.025, 0.975))
-        return round(steps[here]), round(steps[min(low, here)]), round(steps[max(high, here)])
+        first, last = int(min(low, here)), int(max(high, here))
+        return round(steps[here]), round(steps[first]), round(steps[last])
 
 
 LEAST_NOISE = 0.005
@@ -297,18 +306,21 @@ def _resting(pieces: Pieces, ways: list[int]) -> int:
 def _playing(log: pd.DataFrame, name: str) -> Verdict:
     """Judge a game by its losses, above all that of one player."""
     of_discriminator = curve(log, name)
-    if log[name].count() < 5 * FEWEST:
+    if len(known(log, name)[0]) < 5 * FEWEST:
         return _too_short(of_discriminator)
-    some = max(3, len(log) // 20)
-    for player in map(str, log.columns[log.columns.str.endswith(".adversarial")]):
-        size = log[player].dropna().abs()
-        if size.tail(some).mean() > RAN_AWAY * max(size.head(some).mean(), 1.0):
-            first = int(log["step"][size.index[size > RAN_AWAY * max(size.head(some).mean(), 1.0)][0]])
-            return Verdict("diverging", first, first, first, player, f"its size is {size.tail(some).mean():.3g}")
-    loss = log[name].dropna()
-    over = loss.rolling(some).mean() < DECIDED * loss.head(3).mean()
-    if (loss > 0).all() and over.iloc[-1]:
-        first = int(log["step"][over.index[len(over) - int((~over[::-1]).argmax())]])
+    for player in (c for c in map(str, log.columns) if c.endswith(".adversarial")):
+        steps, losses = known(log, player)
+        some = max(3, len(losses) // 20)
+        sizes, most = np.abs(losses[:, 0]), RAN_AWAY * max(np.abs(losses[:some]).mean(), 1.0)
+        if sizes[-some:].mean() > most:
+            first = round(steps[sizes > most][0])
+            return Verdict("diverging", first, first, first, player, f"its size is {sizes[-some:].mean():.3g}")
+    steps, losses = known(log, name)
+    some = max(3, len(losses) // 20)
+    means = np.convolve(losses[:, 0], np.full(some, 1 / some), "valid")
+    alive = np.flatnonzero(means >= DECIDED * losses[:3].mean())
+    if losses.min() > 0 and alive[-1] < len(means) - 1:
+        first = round(float(steps[alive[-1] + 1]))
         return Verdict("collapsed", first, first, first, name, "the discriminator has won, and teaches nothing")
     if swinging := _swinging(of_discriminator):
         return swinging

@@ -56,8 +56,9 @@ def reached(log: pd.DataFrame, name: str, value: float) -> Reached:
     """
     if name not in log:
         raise ValueError(f"the log has no {name!r}; {nearest(name, [c for c in log.columns if c != 'step'])}")
-    there = log["step"][log[name] <= value]
-    return Reached(int(there.iloc[0]), True) if len(there) else Reached(int(log["step"].iloc[-1]), False)
+    steps = np.asarray(log["step"], dtype=np.int64)
+    there = steps[np.asarray(log[name], dtype=np.float64) <= value]
+    return Reached(int(there[0]), True) if len(there) else Reached(int(steps[-1]), False)
 
 
 def _censored(found: Sequence[Reached]) -> stats.CensoredData:

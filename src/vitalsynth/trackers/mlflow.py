@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
+from mlflow import MlflowClient  # type: ignore[import-not-found]
+from mlflow.entities import Metric, Param  # type: ignore[import-not-found]
 
 from .. import storage
 from ..runs import Run
@@ -48,7 +48,7 @@ class MLflow(Exporter):
                     self.flush()
             case Picture(step, name, pixels, _):
                 self.client.log_image(self.id, pixels, key=_name(name), step=step)
-            case Asked(settings, _) if not self.position.begun:
+            case Asked(settings) if not self.position.begun:
                 params = [Param(_name(name), str(value)[:LONGEST]) for name, value in settings.items()]
                 self.client.log_batch(self.id, params=params)
 

@@ -51,10 +51,9 @@ class Position:
 
 @dataclass(frozen=True)
 class Asked:
-    """The settings of a run by name, and its last scores."""
+    """The settings of a run by name."""
 
     settings: Mapping[str, bool | float | str]
-    scores: Mapping[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +107,7 @@ def records(run: Run, position: Position) -> Iterator[Record]:
     learner = Learner.build(run.record, torch.device("cpu"))
     scores = run.evaluations()
     if not position.begun or scores[position.scores :]:
-        yield Asked(run.asked(), {row["metric"]: row["value"] for row in scores if row["value"] is not None})
+        yield Asked(run.asked())
     if not position.begun:
         yield _graph(run, learner)
         position.begun = True
@@ -218,10 +217,10 @@ class Exporter(ABC):
     def take(self, record: Record) -> None:
         """Hand one record on."""
 
-    def flush(self) -> None:
+    def flush(self) -> None:  # noqa: B027 (not all need it)
         """Make sure that what was taken is kept."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Let go of whatever is held."""
 
     def update(self) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from tensorboard import program
-from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.utils.tensorboard import FileWriter, SummaryWriter
 from torch.utils.tensorboard.summary import hparams
@@ -58,7 +58,7 @@ class EventFiles(Exporter):
                 self.writer.add_image(_tag(name), pixels, step, at, "HWC")
             case Graph(module, inputs):
                 self._graph(module, inputs)
-            case Asked(settings, scores):
+            case Asked(settings):
                 _, begun, ended = hparams(dict(settings), {})
                 for summary in (begun, ended):
                     _files(self.scores).add_summary(summary)
