@@ -183,6 +183,7 @@ def test_mistakes_of_a_user_are_one_line(run, tmp_path, capsys):
 def test_mlflow_is_told_the_numbers_and_settings(run, tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed; nothing of ours needs it")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     for _ in range(2):
         board(str(run.path), to="mlflow")
     client = mlflow.MlflowClient()

@@ -108,8 +108,8 @@ def _report(console: Console, score: str, named: dict[str, Run], found: dict[str
     else:
         console.print(_comparisons(enough))
         console.print(
-            f"{len(enough)} comparison{'s' * (len(enough) > 1)}; by chance one in twenty has p below 0.05. What was changed "
-            "together cannot be told apart."
+            f"{len(enough)} comparison{'s' * (len(enough) > 1)}; one in twenty has p below 0.05 by chance. What was "
+            "changed together cannot be told apart."
         )
 
 
