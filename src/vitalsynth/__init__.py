@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .commands.attack import attack
     from .commands.audit import audit
+    from .commands.board import board
     from .commands.branch import branch
     from .commands.check import check
     from .commands.continue_ import continue_
+    from .commands.convergence import convergence
     from .commands.data import data
     from .commands.evaluate import evaluate
+    from .commands.evolution import evolution
     from .commands.export import export
     from .commands.list_ import list_
     from .commands.merge import merge
@@ -59,11 +62,14 @@ _HOMES = {
     "Synthesizer": "synthesizer",
     "attack": "commands.attack",
     "audit": "commands.audit",
+    "board": "commands.board",
     "branch": "commands.branch",
     "check": "commands.check",
     "continue_": "commands.continue_",
+    "convergence": "commands.convergence",
     "data": "commands.data",
     "evaluate": "commands.evaluate",
+    "evolution": "commands.evolution",
     "export": "commands.export",
     "from_frame": "frames",
     "list_": "commands.list_",
@@ -98,11 +104,14 @@ __all__ = [
     "Synthesizer",
     "attack",
     "audit",
+    "board",
     "branch",
     "check",
     "continue_",
+    "convergence",
     "data",
     "evaluate",
+    "evolution",
     "export",
     "from_frame",
     "list_",

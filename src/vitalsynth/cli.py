@@ -33,6 +33,9 @@ COMMANDS = {
     "report": "report.report",
     "check": "check.check",
     "theory": "theory.theory",
+    "board": "board.board",
+    "convergence": "convergence.convergence",
+    "evolution": "evolution.evolution",
 }
 SHELLS = ("bash", "zsh", "tcsh")
 

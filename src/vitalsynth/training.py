@@ -51,6 +51,7 @@ EARLIER: Mapping[str, Any] = {
     "balance": "",
     "privacy": None,
     "method": ALTERNATING,
+    "stop_early": [],
     "gradients": 0,
     "similarity": {"every": 0, "count": 256, "best": "mmd"},
 }
@@ -312,6 +313,7 @@ def train(
     patients: Groups = (),
     canaries: Sequence[int | None] = (),
     watchers: Sequence[Watcher] = (),
+    enough: Callable[[], str] = lambda: "",
 ) -> bool:
     """Train a run up to a number of steps, writing its log and checkpoints.
 
@@ -324,10 +326,12 @@ def train(
         patients: Which sequences each patient has, as `differential.patients` says; of account under privacy only.
         canaries: What an audit plants, see `differential.Mechanism`.
         watchers: Who looks on; clock.jsonl says how long they took.
+        enough: Called at every checkpoint that is due by the record; returns why to stop there, or nothing. It must
+            go by the log alone, so that it stops wherever training is carried on from.
 
     Returns:
-        Whether the number was reached, or the budget of differential privacy; False if SIGINT or SIGTERM asked to stop.
-        Either way all is saved.
+        Whether the number was reached, or the budget of differential privacy, or it was enough; False if SIGINT or
+        SIGTERM asked to stop. Either way all is saved.
 
     Raises:
         Diverged: with what to try; the run stays at its last checkpoint.
@@ -359,7 +363,8 @@ def train(
 
         clock.note("begin", saved, target=steps)
         learner.meet(data, mechanism)
-        while learner.step < steps and not stop.raised:
+        why = enough() if learner.step % every == 0 else ""
+        while learner.step < steps and not stop.raised and not why:
             looking = [watcher for watcher in watchers if watcher.due(learner.step + 1)]
             for watcher in looking:
                 with _timed(watching, watcher.name):
@@ -376,13 +381,16 @@ def train(
             since.update(line)
             if learner.step % every == 0:
                 save()
+                why = enough()
             elif learner.step % 16 == 0:  # whoever watches the log sees it grow
                 lines.flush()
             report(row)
         if saved != learner.step:
             save()
-        clock.note("end", learner.step, watching=_rounded(watching))
-    return learner.step >= steps
+        clock.note("end", learner.step, watching=_rounded(watching), **({"target": learner.step} if why else {}))
+    if why:
+        log.warning("%s stops early, at step %d: %s", run.path, learner.step, why)
+    return learner.step >= steps or bool(why)
 
 
 def groups_of(run: Run, data: Encoded) -> Groups:

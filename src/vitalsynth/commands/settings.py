@@ -15,6 +15,7 @@ import torch
 
 from .. import components
 from ..differential import Privacy
+from ..monitoring import convergence
 from ..monitoring.similarity import Similarity
 from ..sequences import listed
 from ..training import EARLIER
@@ -29,12 +30,14 @@ PLAIN = (
     "average",
     "clip",
     "checkpoint_every",
+    "stop_early",
     "frozen",
     "precision",
     "privacy",
     "gradients",
     "similarity",
 )
+LISTS = ("stop_early", "frozen")
 NAMES = (
     *(s.format(player) for s in PARTS.values() for player in PLAYERS),
     "objective",
@@ -67,7 +70,9 @@ def to_record(given: Mapping[str, Any], parent: Mapping[str, Any] | None = None)
         before["stabilisers"] if stabilisers is None else list(map(components.describe, stabilisers))
     )
     record |= {name: before[name] if given.get(name) is None else given[name] for name in PLAIN}
-    record["frozen"] = listed(record["frozen"])
+    for name in LISTS:
+        record[name] = listed(record[name])
+    convergence.check_reasons(record["stop_early"])
     if isinstance(record["privacy"], Privacy):
         record["privacy"] = asdict(record["privacy"])
     watched = (
@@ -96,7 +101,7 @@ def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
     record = {**EARLIER, **record}
     parts |= {name: record[name] for name in ("objective", "method", "stabilisers")}
     components.check_parts(parts)
-    return {**parts, **{name: record[name] for name in PLAIN}, "frozen": ",".join(record["frozen"])}
+    return {**parts, **{name: record[name] for name in PLAIN}, **{name: ",".join(record[name]) for name in LISTS}}
 
 
 def check_at_least_one(**numbers: int) -> None:

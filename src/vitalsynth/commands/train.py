@@ -22,7 +22,7 @@ from ..flows import Flow  # noqa: F401
 from ..generators import LSTM, Generator
 from ..learner import Learner
 from ..methods import Method
-from ..monitoring import tracing
+from ..monitoring import convergence, tracing
 from ..monitoring.similarity import Similarity
 from ..monitoring.watchers import watchers
 from ..objectives import Objective, Relativistic
@@ -70,6 +70,7 @@ def train(
     average: float = 0.999,
     clip: float = 0.0,
     checkpoint_every: int = 1000,
+    stop_early: str | list[str] = "",
     frozen: str | list[str] = "",
     precision: training.Precision = "float32",
     privacy: Privacy | None = None,
@@ -127,6 +128,8 @@ def train(
         clip: Largest norm of a player's whole gradient, beyond which it is scaled down (Pascanu et al. 2013, arXiv
             1211.5063); 0 is no limit. The log has the norm before.
         checkpoint_every: Steps between checkpoints.
+        stop_early: Stop at a checkpoint at which the log says so, comma separated: states of 'vitalsynth convergence',
+            such as converged,collapsed, or a score to reach, such as similarity.mmd=0.01; nothing trains to the end.
         frozen: Parameters that stay as they begin, by the beginnings of their names, comma separated, such as
             generator.recurrence; most useful in a branch.
         precision: float32, or bfloat16 autocast for the forward passes.
@@ -242,9 +245,10 @@ def run_to(
         Stopped: if a signal asked to stop before the last step.
     """
     patients, looking_on = differential.patients(parts[0].subject), watchers(run, encoded, *parts)
+    enough = lambda: convergence.reason_to_stop(run.log(), {**training.EARLIER, **run.record}["stop_early"])  # noqa: E731
     try:
         with Progress(f"training {run.path}", steps, learner.step, quiet) as progress:
-            done = training.train(run, learner, encoded, steps, progress.row, patients, canaries, looking_on)
+            done = training.train(run, learner, encoded, steps, progress.row, patients, canaries, looking_on, enough)
     except training.Diverged as error:
         raise training.Diverged(f"{error}{_origin(run, encoded, learner.step)}") from None
     if not done:

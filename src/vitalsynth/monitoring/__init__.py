@@ -6,4 +6,6 @@ watchers         who looks on while a run is trained
 tracing          steps taken with open eyes: where NaN arose, which activations are saturated
 differences      the gradient of the whole objective against finite differences
 findings         what of all that is wrong, and what to try
+convergence      from the log: does it converge, and since when
+reaching         steps until a score was reached, of runs some of which never did
 """

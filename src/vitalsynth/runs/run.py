@@ -139,6 +139,16 @@ class Run:
             return "done"
         return "waiting" if clock[-1]["event"] == "end" else "dead"
 
+    def asked(self) -> dict[str, bool | float | str]:
+        """Return what was asked as one flat dictionary: `generator` and `generator.hidden`, `batch`, `data.source`."""
+        parts = {**self.record["networks"], "objective": self.record["objective"]}
+        for kind, ending in (("optimizers", "optimizer"), ("schedules", "schedule")):
+            parts |= {f"{player}_{ending}": part for player, part in self.record[kind].items()}
+        plain = ("seed", "condition", "normalise", "whiten", "batch", "balance", "average", "clip", "precision")
+        rest = {name: self.record[name] for name in (*plain, "stabilisers", "privacy") if name in self.record}
+        data = {name: self.record["data"][name] for name in ("source", "settings", "held_out")}
+        return dict(_flat({**parts, **rest, "data": data}))
+
     def data(self, data: str | Sequences = "") -> tuple[Sequences, Sequences]:
         """Return the sequences it was trained on, and those held out, reading them again from their source.
 
@@ -284,6 +294,20 @@ class Run:
                 f"{self.path} has no checkpoint at step {step}; there are {', '.join(map(str, there)) or 'none'}"
             )
         return checkpoints.at(self.checkpoints, step)
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, bool | float | str]]:
+    """Spell out what is nested, a part by its class and settings; what is None or empty is left out."""
+    if isinstance(value, Mapping) and "class_path" in value:
+        yield name, value["class_path"].rpartition(".")[2]
+        value = value["init_args"]
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else key)
+    elif isinstance(value, bool | int | float):
+        yield name, value
+    elif value:
+        yield name, value if isinstance(value, str) else json.dumps(value)
 
 
 def log_state(after: int, content: bytes = b"") -> dict[str, Any]:

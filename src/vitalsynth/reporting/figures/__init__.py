@@ -10,15 +10,19 @@ from .channels import (
     examples,
     heat_map,
     lagged_correlations,
+    limits_of,
     marginal,
     measured,
     running,
+    snapshot,
     some,
+    views,
 )
+from .convergence import convergence
 from .images import mosaic, pixel_span, pooled_pixels
 from .learning import coloured, learning, losses, terms
 from .nearest import nearest, nearest_distances
-from .style import MISSING, REAL, STYLE, SYNTHETIC
+from .style import MISSING, REAL, STYLE, SYNTHETIC, pixels
 
 __all__ = [
     "MISSING",
@@ -28,10 +32,12 @@ __all__ = [
     "autocorrelation",
     "cohort",
     "coloured",
+    "convergence",
     "examples",
     "heat_map",
     "lagged_correlations",
     "learning",
+    "limits_of",
     "losses",
     "marginal",
     "measured",
@@ -39,8 +45,11 @@ __all__ = [
     "nearest",
     "nearest_distances",
     "pixel_span",
+    "pixels",
     "pooled_pixels",
     "running",
+    "snapshot",
     "some",
     "terms",
+    "views",
 ]

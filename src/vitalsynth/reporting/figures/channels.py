@@ -14,10 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy import ndarray
 
-from ...sequences import Column, Sequences
+from ...sequences import Column, Schema, Sequences
 from .images import mosaic, pixel_span
 from .limits import axis_limits, bin_edges, span
 from .style import CATEGORIES, MISSING, REAL, SYNTHETIC, WIDTH, blank, clean, labels, legend, pair_titles, styled, title
+
+MOST = 16
+"""Channels that are drawn together."""
 
 
 def time_axis(sequences: Sequences) -> tuple[Float[ndarray, " length"], str]:
@@ -233,21 +236,30 @@ def _percent_axis(ax: Axes, below: str, beside: str) -> None:
 
 
 @styled
-def cohort(sequences: Sequences, count: int = 8, seed: int = 0, most: int = 16) -> Figure:
+def cohort(sequences: Sequences, count: int = 8, seed: int = 0, most: int = MOST) -> Figure:
     """Draw a few sequences of every channel (16 at most), or images as a mosaic."""
     if sequences.schema.image is not None:
         return mosaic(sequences, pixel_span(sequences))
+    figure, axes = _panels(sequences, most)
+    times, _ = time_axis(sequences)
+    for name, ax in axes.items():
+        column = sequences.schema.channels[sequences.schema.channel_index(name)]
+        drawn = _some(sequences.channel(name), count, seed)
+        for row, shade in zip(drawn, mpl.colormaps["Blues"](np.linspace(0.95, 0.4, len(drawn))), strict=True):
+            _line(ax, times, row, shade, column)
+    return figure
+
+
+def _panels(sequences: Sequences, most: int) -> tuple[Figure, dict[str, Axes]]:
+    """Return an empty figure with a panel for each of the first channels, and the panels by channel."""
     channels = sequences.schema.channels[:most]
     columns = min(3, len(channels))
     rows = -(-len(channels) // columns)
     figure = Figure(figsize=(WIDTH * columns, 2.1 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    times, below = time_axis(sequences)
+    below = time_axis(sequences)[1]
     for ax, column in zip(axes, channels, strict=False):
-        drawn = _some(sequences.channel(column.name), count, seed)
-        for row, shade in zip(drawn, mpl.colormaps["Blues"](np.linspace(0.95, 0.4, len(drawn))), strict=True):
-            _line(ax, times, row, shade, column)
         ax.set_title(title(column))
         if names := labels(column):
             ax.set_yticks(range(len(names)), names)
@@ -255,6 +267,55 @@ def cohort(sequences: Sequences, count: int = 8, seed: int = 0, most: int = 16) 
         ax.set_axis_off()
     for ax in axes[max(0, len(channels) - columns) : len(channels)]:
         ax.set_xlabel(below)
+    return figure, {column.name: ax for column, ax in zip(channels, axes, strict=False)}
+
+
+Limits = dict[str, tuple[float, float]]
+
+
+def views(schema: Schema) -> tuple[str, ...]:
+    """Return how sequences of a schema can be seen by `snapshot`."""
+    return ("images",) if schema.image is not None else ("signals", "heat-map")
+
+
+def limits_of(sequences: Sequences) -> Limits:
+    """Return the limits of each channel for `snapshot`, which leave out the most extreme half percent."""
+    if sequences.schema.image is not None:
+        return {"pixel": pixel_span(sequences)}
+    return {column.name: span(sequences.channel(column.name), 0.0025, 0.9975) for column in sequences.schema.channels}
+
+
+@styled
+def snapshot(synthetic: Sequences, view: str, limits: Limits | None = None, most: int = MOST) -> Figure:
+    """Draw the first of some sequences, in their order, so that figures of one noise can be laid over each other.
+
+    Args:
+        synthetic: What a fixed noise became.
+        view: One of `views`.
+        limits: Of the values of each channel, from `limits_of`; by default those of these sequences.
+        most: Channels that are drawn.
+    """
+    limits = limits or limits_of(synthetic)
+    if view == "images":
+        return mosaic(synthetic, limits["pixel"])
+    figure, axes = _panels(synthetic, most)
+    times, _ = time_axis(synthetic)
+    for name, ax in axes.items():
+        column, values, (low, high) = (
+            synthetic.schema.channels[synthetic.schema.channel_index(name)],
+            synthetic.channel(name),
+            limits[name],
+        )
+        if view == "signals":
+            for row, shade in zip(values[:6], mpl.colormaps["Oranges"](np.linspace(0.95, 0.4, 6)), strict=False):
+                _line(ax, times, row, shade, column)
+            margin = 0.04 * (high - low)
+            ax.set_ylim(low - margin, high + margin)
+        else:
+            extent = (times[0], times[-1] + synthetic.schema.step, len(values), 0)
+            colours = mpl.colormaps["viridis"].with_extremes(bad=MISSING)
+            ax.imshow(values, aspect="auto", interpolation="nearest", cmap=colours, vmin=low, vmax=high, extent=extent)
+            ax.set_yticks([])
     return figure
 
 

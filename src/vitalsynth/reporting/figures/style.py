@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
+import numpy as np
+from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy import ndarray
 
 from ...sequences import Column
 
@@ -66,6 +69,14 @@ def blank(height: float, columns: int = 1, **settings: Any) -> tuple[Figure, lis
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(figure.subplots(1, columns, squeeze=False, **settings)[0])
+
+
+def pixels(figure: Figure, dpi: float = 80) -> UInt8[ndarray, "height width 3"]:
+    """Return a figure as colours."""
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def clean(text: object, most: int = 48) -> str:
