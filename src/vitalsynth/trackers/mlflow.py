@@ -26,7 +26,7 @@ class MLflow(Exporter):
 
     def __init__(self, run: Run) -> None:
         super().__init__(run)
-        self.client = MlflowClient()
+        self.client = MlflowClient()  # type: ignore[operator]
         self.waiting: list[Metric] = []
         known = self.folder / "run_id"
         if not known.exists():
