@@ -337,3 +337,11 @@ def test_a_task_from_the_command_line(tmp_path):
     assert {row["label"] for row in rows} == {"in-hospital-mortality"}
     with pytest.raises(ValueError, match="leave out --label"):
         vitalsynth.evaluate([str(tmp_path / "run")], task="in-hospital-mortality", label="died", quiet=True)
+
+
+def test_boosting_learns_beside_what_was_never_measured():
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.normal(size=200), np.full(200, np.nan)], axis=1)
+    told = predictors.fit_boosting(x, (x[:, 0] > 0).astype(float), np.arange(200), 2, 0)
+    known = np.array([[1.0, 3.0], [-1.0, np.nan]])
+    np.testing.assert_allclose(told(known)[:, 1], [1, 0], atol=0.05)

@@ -143,6 +143,7 @@ def fit_boosting(
     """Fit gradient boosting: 200 trees of 15 leaves, which needs no tuning."""
     settings = {"learning_rate": 0.05, "max_iter": 200, "max_leaf_nodes": 15, "l2_regularization": 1.0}
     settings |= {"early_stopping": False, "random_state": seed}
+    x = np.where(np.isnan(x).all(axis=0), 0.0, x)  # scikit-learn has no bins for what was never measured
     if not classes:
         return HistGradientBoostingRegressor(**settings).fit(x, answers).predict
     seen = np.unique(answers).astype(np.int64)
