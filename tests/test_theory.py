@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from vitalsynth import cli, methods, objectives, optimizers, penalties, stabilisers, training
+from vitalsynth.autoregressive import Autoregressive
 from vitalsynth.commands.theory import theory
 from vitalsynth.commands.train import train
 from vitalsynth.discriminators import LSTM as Judge
@@ -336,6 +337,13 @@ def test_the_command_measures_a_run_at_its_checkpoints(tmp_path, capsys):
         assert np.isfinite([row["gap"], row["proximal_gap"], row["gradient_norm"]]).all() and row["largest"]
     again = theory(run, checkpoint="8", clone_steps=3, quiet=True)
     assert again[0]["gap"] == rows[1]["gap"]
+
+
+def test_a_run_of_one_player_is_no_game(tmp_path):
+    alone = {"generator": partial(Autoregressive, hidden=2), "discriminator": None, "objective": objectives.Likelihood}
+    train("ornstein-uhlenbeck", source={"count": 20, "length": 4}, out=str(tmp_path / "run"), steps=1, **alone)
+    with pytest.raises(ValueError, match="single player"):
+        theory(str(tmp_path / "run"))
 
 
 def test_the_command_shows_known_games_and_fails_where_they_are_not_as_theory_says(tmp_path, capsys, monkeypatch):

@@ -93,10 +93,8 @@ def _report(console: Console, score: str, named: dict[str, Run], found: dict[str
     results = list(found.values())
     there = sum(each.ever for each in results)
     middle, low, high = Survival.of(results).median()
-    console.print(
-        f"{there} of {len(results)} runs reached {score}; half of all by step {_step(middle)} "
-        f"[{_step(low)}, {_step(high)}] (Kaplan-Meier)"
-    )
+    half = f"; half of all by step {_step(middle)} [{_step(low)}, {_step(high)}] (Kaplan-Meier)" if there else ""
+    console.print(f"{there} of {len(results)} runs reached {score}{half}")
     compared = sooner([run.asked() for run in named.values()], results)
     enough = [each for each in compared if each.ratio is not None]
     if not compared:

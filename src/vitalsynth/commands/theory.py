@@ -119,6 +119,8 @@ def _of_run(
 ) -> list[dict[str, Any]]:
     if run.record["data"]["cut"] is None:
         raise ValueError(f"{run.path} held nobody out (--held_out 0), and gaps are measured on who was not trained on")
+    if len(run.record["networks"]) < 2:
+        raise ValueError(f"{run.path} has a single player, the generator, so there is no game; theory is of games")
     chosen, (_, held_out) = training.pick_device(device), run.data()
     halves = held_out.split(0.5, seed)
     everyone, finding, judging = (whitebox.encode(run.preparation, part).to(chosen) for part in (held_out, *halves))

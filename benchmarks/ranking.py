@@ -1,0 +1,78 @@
+"""Does what is cheap to watch rank the checkpoints of a run as the whole scorecard does?
+
+    OMP_NUM_THREADS=1 python benchmarks/ranking.py --seeds 0 1 2 --out runs/ranking
+    python benchmarks/ranking.py --table                 # what is there so far, as Markdown
+
+The preset `rcgan` learns the ICU vitals for 1,200 steps, and each of its six checkpoints is judged by the scorecard.
+Every figure of fidelity and coverage ranks them by its distance from its floor; the mean of these ranks is that of the
+scorecard. Beside it Spearman's correlation of that with each similarity that was logged, and with the duality gap,
+plain and proximal, by clones of so many steps. A row a seed goes to benchmarks/results/ranking.jsonl; what is there
+already is not done again.
+"""
+
+import argparse
+from collections import defaultdict
+
+import numpy as np
+import torch
+from results import alike, record, rows
+from scipy.stats import rankdata, spearmanr
+
+import vitalsynth
+from vitalsynth.commands.theory import theory
+
+CHECKPOINTS, EVERY = 6, 200
+GAPS = ("gap", "proximal_gap")
+
+
+def scorecard(run):
+    """Return the mean rank of every checkpoint, over the figures of fidelity and coverage; 1 is the best."""
+    figures = defaultdict(dict)
+    for row in vitalsynth.evaluate([str(run.path)], checkpoint="all", quiet=True):
+        if row["part"] in ("fidelity", "coverage") and row["value"] is not None:
+            figures[row["metric"]][row["step"]] = abs(row["value"] - row["floor"])
+    whole = [own for own in figures.values() if len(own) == CHECKPOINTS]
+    ranks = np.mean([rankdata([own[step] for step in sorted(own)]) for own in whole], axis=0)
+    return ranks.tolist(), len(whole)
+
+
+def watched(run):
+    """Return what was logged at the checkpoints, by measure."""
+    log = run.log()
+    log = log[log["step"] % EVERY == 0].sort_values("step")
+    return {name: log[name].tolist() for name in log if name.startswith("similarity.") and "[" not in name}
+
+
+def table(found):
+    """Print Spearman's correlations, a row a measure and a column a seed."""
+    print(f"| measure | {' | '.join('seed ' + str(row['seed']) for row in found)} |\n|---|{'---|' * len(found)}")
+    for name in found[0]["correlations"]:
+        print(f"| {name} | {' | '.join('{:.2f}'.format(row['correlations'][name]) for row in found)} |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--clone-steps", type=int, default=100)
+    parser.add_argument("--out", default="runs/ranking")
+    parser.add_argument("--table", action="store_true")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    if asked.table:
+        return table(rows("ranking"))
+    for seed in asked.seeds:
+        row = {"data": "icu-demo", "preset": "rcgan", "seed": seed, "clone_steps": asked.clone_steps}
+        if alike("ranking", row):
+            continue
+        settings = vitalsynth.preset("rcgan") | {"steps": CHECKPOINTS * EVERY, "checkpoint_every": EVERY, "seed": seed}
+        run = vitalsynth.train("icu-demo", out=f"{asked.out}/{seed}", condition="died", quiet=True, **settings)
+        ranks, figures = scorecard(run)
+        gaps = theory([str(run.path)], checkpoint="all", clone_steps=asked.clone_steps, quiet=True)
+        measures = watched(run) | {name: [each[name] for each in gaps] for name in GAPS}
+        correlations = {name: round(float(spearmanr(ranks, own).statistic), 3) for name, own in measures.items()}
+        found = {"ranks": ranks, "figures": figures, "measures": measures, "correlations": correlations}
+        record("ranking", row | found)
+
+
+if __name__ == "__main__":
+    main()
