@@ -96,7 +96,7 @@ ALLOWED = {
     },
     "sampling": {"sequences", "preparation", "components", "checkpoints", "runs", "generators", "seeds", "training"},
     "distillation": {"sequences", "runs", "objectives", "stabilisers", "seeds", "sampling"},
-    "theory": {
+    "games": {
         "sequences",
         "storage",
         "components",
@@ -128,7 +128,7 @@ ALLOWED = {
         "reporting",
     },
     "synthesizer": {*DATA, "runs", "sampling", "commands"},
-    "commands": {*DATA, *LEARNING, "presets", "checkpoints", "runs", "exporting", "theory", "trackers", *JUDGING},
+    "commands": {*DATA, *LEARNING, "presets", "checkpoints", "runs", "exporting", "games", "trackers", *JUDGING},
     "cli": {"commands"},
     "__init__": {"commands", "synthesizer", "runs", "presets", *DATA, *LEARNING},
     "__main__": {"cli"},

@@ -544,9 +544,12 @@ def test_marginals_are_those_of_the_data_where_the_budget_is_large_and_all_alike
         np.isnan(drawn.values).mean(axis=(0, 1)), np.isnan(known.values).mean(axis=(0, 1)), atol=0.06
     )
     np.testing.assert_allclose(drawn.lengths.mean(), known.lengths.mean(), atol=0.2)
-    poor = Marginals.learn(limited(50, 0), replace(PROMISE, epsilon=0.3)).draw(2000)
-    assert abs(np.nanmean(poor.channel("hr")) - 125) < 10  # the middle of the bounds: nothing was learned
-    assert np.nanmin(poor.channel("hr")) >= 0 and np.nanmax(poor.channel("hr")) <= 250
+    few, weak = limited(50, 0), replace(PROMISE, epsilon=0.3)
+    poor = [Marginals.learn(few, weak).draw(500).channel("hr") for _ in range(20)]  # each with noise of its own
+    assert (
+        abs(np.nanmean([np.nanmean(own) for own in poor]) - 125) < 15
+    )  # the middle of the bounds: nothing was learned
+    assert np.nanmin(poor) >= 0 and np.nanmax(poor) <= 250
 
 
 def test_one_patient_changes_the_counts_of_marginals_by_what_is_paid_for(monkeypatch):

@@ -138,7 +138,9 @@ def test_the_page_of_icu_vitals(tmp_path, vitals):
     path = write_page(tmp_path, *vitals, log=log(), scores=[ROW], asked=asked, notes=["Seen & approved"])
     seen = assert_self_contained(path)
     assert seen.ids == SECTIONS
-    assert len(seen.images) == 5 * 7 + 3 + 3  # five kinds for seven channels, three statics, three terms of the log
+    assert (
+        len(seen.images) == 5 * 7 + 3 + 2 + 3
+    )  # five kinds for seven channels, statics, losses coloured, terms of the log
     for text in (
         "100 real and 100 synthetic sequences of 25 steps",
         "generator.hidden",

@@ -16,11 +16,11 @@ from vitalsynth.autoregressive import Autoregressive
 from vitalsynth.commands.theory import theory
 from vitalsynth.commands.train import train
 from vitalsynth.discriminators import LSTM as Judge
+from vitalsynth.games import catalogue, closed, duality, modes, spectrum, stepping
+from vitalsynth.games.catalogue import H
+from vitalsynth.games.toy import Game, double
 from vitalsynth.generators import GRU
 from vitalsynth.learner import Learner
-from vitalsynth.theory import catalogue, closed, duality, modes, spectrum, stepping
-from vitalsynth.theory.catalogue import H
-from vitalsynth.theory.games import Game, double
 
 CASES = {case.name: case for case in catalogue.catalogue()}
 

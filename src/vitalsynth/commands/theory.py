@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import checkpoints, runs, training
+from ..games import catalogue, closed, duality, figures, spectrum
+from ..games.spectrum import number
 from ..learner import Learner
 from ..runs import Run
 from ..sequences import Encoded
-from ..theory import catalogue, closed, duality, figures, spectrum
-from ..theory.spectrum import number
 from . import whitebox
 from .entrants import steps_of
 from .progress import Progress

@@ -133,6 +133,8 @@ def figures(trains: Parameters, before: Gradients, own: Gradients, following: Gr
         layers[layer(name)] = [a + b for a, b in zip(total, [*each, parameter.numel()], strict=True)]
     found: dict[str, float] = {}
     for name, (squares, zeros, moved, size, product, others, count) in layers.items():
+        if not count:  # a network without statics has a layer for them all the same
+            continue
         found[f"{name}.norm"], found[f"{name}.dead"] = math.sqrt(squares), zeros / count
         if size:
             found[f"{name}.update"] = math.sqrt(moved / size)

@@ -13,7 +13,7 @@ from numpy import ndarray
 from .. import methods, objectives, storage, training
 from ..optimizers import OptimisticAdam
 from . import stepping
-from .games import Game, double
+from .toy import Game, double
 
 FLAT = partial(objectives.Wasserstein, penalty=0.0, discriminator_steps=1)
 OPTIMISTIC = (partial(OptimisticAdam, lr=0.15, eps=1.0, betas=(0.0, 0.9)),) * 2

@@ -17,7 +17,7 @@ from ..sequences import Encoded
 from ..training import Plan
 from . import closed, stepping
 from .closed import Eigenvalues
-from .games import Drift, Game, Normal, Point, double
+from .toy import Drift, Game, Normal, Point, double
 
 H = 0.15
 """Size of a step."""

@@ -26,7 +26,7 @@ from ..seeds import derive
 from ..sequences import Encoded
 from ..training import Plan
 from .closed import Eigenvalues
-from .games import double
+from .toy import double
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Theory that tests the code: what is shipped, played on games whose answers are known, and measures of real games.
 
-    games       players of one or a few parameters, and a game made of them as `train` would make it
+    toy         players of one or a few parameters, and a game made of them as `train` would make it
     closed      what theory says of them: eigenvalues in closed form
     stepping    eigenvalues of the Jacobian of the real training step
     catalogue   every shipped objective, penalty, stabiliser, optimiser and method that has a closed form
