@@ -77,3 +77,13 @@ def prepared(condition=("died",), normalise="local"):
     sequences = cohort()
     preparation = Preparation.fit(sequences, normalise, condition)
     return preparation, preparation.encode(sequences)
+
+
+SMALL = {
+    "generator": partial(generators.LSTM, hidden=4),
+    "discriminator": partial(discriminators.Convolutional, width=4, blocks=1),
+    "batch": 4,
+    "checkpoint_every": 5,
+    "quiet": True,
+}
+"""Settings of `train` for a run of seconds, with checkpoints."""

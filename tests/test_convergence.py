@@ -1,7 +1,6 @@
 """Whether trainings converge, by synthetic curves of each kind and by recorded ones that were labelled by eye."""
 
 import csv
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +8,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from families import cohort
+from families import SMALL, cohort
 from vitalsynth.cli import main
 from vitalsynth.commands.branch import branch
 from vitalsynth.commands.continue_ import continue_
 from vitalsynth.commands.train import train
-from vitalsynth.discriminators import Convolutional
-from vitalsynth.generators import LSTM
 from vitalsynth.monitoring.convergence import check_reasons, classify, curve, cut, reason_to_stop
 from vitalsynth.monitoring.reaching import Reached, Survival, parse, reached, sooner
 from vitalsynth.runs import Run
@@ -168,14 +165,6 @@ def test_what_was_changed_together_is_named_together():
 
 
 # -- stopping early
-
-SMALL = {
-    "generator": partial(LSTM, hidden=4),
-    "discriminator": partial(Convolutional, width=4, blocks=1),
-    "batch": 4,
-    "checkpoint_every": 5,
-    "quiet": True,
-}
 
 
 def test_stopping_early_is_exact_and_lasts(tmp_path):

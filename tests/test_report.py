@@ -398,3 +398,15 @@ def test_a_browser_without_a_network_shows_all_of_it(tmp_path, vitals, width):
     chromium(path, tmp_path, f"--window-size={width},2400", f"--screenshot={shot}")
     picture = np.asarray(Image.open(shot).convert("L"))
     assert picture.shape[0] == 2400 and picture.std() > 15
+
+
+def test_a_curve_of_one_point_is_seen():
+    log = pd.DataFrame({"step": [1, 2], "similarity.mmd": [np.nan, 0.1]})
+    (line,) = [line for line in figures.learning(log, ["similarity.mmd"]).axes[0].lines if line.get_linewidth() > 1]
+    assert line.get_marker() == "o" and len(np.asarray(line.get_xdata())) == 1
+
+
+def test_a_loss_of_a_single_player_is_drawn_once(tmp_path, vitals):
+    alone = log().drop(columns=[name for name in log() if name.startswith("discriminator")])
+    seen = assert_self_contained(write_page(tmp_path, *vitals, log=alone, scores=[ROW], asked={}, notes=[]))
+    assert sum("generator.adversarial" in image["alt"] for image in seen.images) == 1

@@ -14,7 +14,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from safetensors.torch import load_file
 
-from families import cohort
+from families import SMALL, cohort
 from vitalsynth import checkpoints
 from vitalsynth.cli import main
 from vitalsynth.commands.branch import branch
@@ -26,7 +26,6 @@ from vitalsynth.commands.report import report
 from vitalsynth.commands.sample import sample
 from vitalsynth.commands.train import train
 from vitalsynth.discriminators import LSTM as Judge
-from vitalsynth.discriminators import Convolutional
 from vitalsynth.frames import to_frame
 from vitalsynth.generators import LSTM
 from vitalsynth.learner import Learner
@@ -35,13 +34,6 @@ from vitalsynth.runs.lineage import NotALine
 from vitalsynth.sequences import Column
 
 DATA = cohort()
-SMALL = {
-    "generator": partial(LSTM, hidden=4),
-    "discriminator": partial(Convolutional, width=4, blocks=1),
-    "batch": 4,
-    "checkpoint_every": 5,
-    "quiet": True,
-}
 
 
 def begin(out, steps, **more):

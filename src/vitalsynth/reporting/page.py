@@ -316,13 +316,14 @@ def _gaps(real: Sequences, synthetic: Sequences) -> Section:
 def _learning(log: pd.DataFrame | None) -> Section:
     if log is None or not len(log) or "step" not in log or not (groups := figures.terms(log)):
         return Section("learning", "Learning curves", "There is no log of the training.")
-    drawn = list(groups.items())[:CHANNELS]
+    coloured = figures.losses(log)
+    others = {term: columns for term, columns in groups.items() if columns not in [[column] for column in coloured]}
     pictures = tuple(
         embed(figures.coloured(log, column), f"{column} over the steps of training, coloured by the gradient's norm")
-        for column in figures.losses(log)
+        for column in coloured
     ) + tuple(
         embed(figures.learning(log, columns, term), f"{term} over the steps of training, for {', '.join(columns)}")
-        for term, columns in drawn
+        for term, columns in list(others.items())[:CHANNELS]
     )
     return Section(
         "learning",
@@ -331,5 +332,5 @@ def _learning(log: pd.DataFrame | None) -> Section:
         "what was generated was from held-out sequences, in all and by condition (lower is closer; docs/watching.md). "
         "The faint line is raw, the strong one a mean over a fiftieth of the training.",
         pictures,
-        _left_out(list(groups), "curves"),
+        _left_out(list(others), "curves"),
     )

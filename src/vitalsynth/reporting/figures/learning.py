@@ -16,6 +16,8 @@ from numpy import ndarray
 from .style import PLAYERS, blank, clean, legend, styled
 
 NORM = ".gradient_norm"
+FEW = 20
+"""Points of a curve that are shown as such, at most."""
 
 
 def terms(log: pd.DataFrame) -> dict[str, list[str]]:
@@ -104,7 +106,8 @@ def learning(log: pd.DataFrame, columns: Iterable[str], term: str = "") -> Figur
         thin = slice(None, None, -(-len(values) // 1000) or 1)
         player = clean(_parted(column)[0], 24)
         ax.plot(steps[thin], values[thin], color=colour, alpha=0.25, linewidth=0.7)
-        ax.plot(steps[thin], smooth[thin], color=colour, linewidth=1.5, label=player)
+        marker = "o" if len(values) <= FEW else None  # a line of one point is none
+        ax.plot(steps[thin], smooth[thin], color=colour, linewidth=1.5, marker=marker, markersize=4, label=player)
         drawn.append(smooth)
     together = np.concatenate(drawn) if drawn else np.zeros(0)
     if len(together) and together.min() > 0 and together.max() > 100 * together.min():
