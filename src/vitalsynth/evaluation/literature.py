@@ -15,7 +15,7 @@ sequences of one length are defined. What to know before believing them:
   has a floor far from 0.
 - The interval is that of the judge's own seeds on one synthetic set: not of other data, not of another training.
 - Of the corruptions of the ladder the discriminative score (500 iterations) sees a missing mode and a collapse, and not
-  noise as large as the data's own deviation; the predictive score sees a collapse alone.
+  noise as large as the data's own deviation; the predictive score sees a collapse alone, and not always.
 - TSGBench trains the predictor for 2,000 iterations where 5,000 are published (`iterations=2000`).
 
 One thing differs: the GRU is PyTorch's, which resets the state after the product with its weights, not before (so in
@@ -206,7 +206,7 @@ def discriminative_score(
     ),
     part="literature",
     doing="the literature's predictive score",
-    responds={"worse": ("collapsed",)},
+    responds={"blind or worse": ("collapsed",)},
 )
 def predictive_score(
     train: Sequences,
