@@ -20,17 +20,16 @@ benchmarks/results/physionet2012.jsonl; what is there already is not done again.
 """
 
 import argparse
-from dataclasses import replace
 
 import numpy as np
 import torch
-from quality import HELD_OUT, train
+from quality import HELD_OUT, learned
 from results import alike, record, rows
 from scipy.stats import wasserstein_distance
 from sklearn.metrics import roc_auc_score
 
 import vitalsynth
-from vitalsynth import runs, sampling, sources
+from vitalsynth import runs, sources
 from vitalsynth.evaluation import coverage, distances, tstr, two_sample
 
 OUTCOME = "In-hospital_death"
@@ -107,15 +106,14 @@ def utility(train_part, test, synthetic, seed):
     return found
 
 
-def measure(preset, seed, minutes, several, path):
-    """Train, draw and compare."""
+def measure(preset, seed, minutes, several, path, draw_only):
+    """Train, draw and, if asked to, compare."""
     train_part, test = read(several)
     settings = vitalsynth.preset(preset) | {"batch": 32}
     conditions = ",".join([OUTCOME, "Age", "Gender", "ICUType"])
-    run, cost = train(train_part, settings, conditions, seed, minutes, path)
-    generator, _ = sampling.load_generator(run, device="cpu")
-    synthetic = sampling.collect(sampling.sample(run, generator, max(TIMES) * len(train_part), seed=seed))
-    synthetic = replace(synthetic, schema=train_part.schema)
+    synthetic, cost = learned(train_part, settings, conditions, seed, minutes, path, max(TIMES) * len(train_part))
+    if draw_only:
+        return None
     as_many = synthetic.take(slice(0, len(train_part)))
     strong = {"two_sample": two_sample(train_part, test, as_many), "coverage": coverage(train_part, test, as_many)}
     compared = {"synthetic": fidelity(train_part, test, as_many), "floor": fidelity(train_part, test, train_part)}
@@ -151,6 +149,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--several", default="last", help="what an hour holds of several measurements: last or mean")
     parser.add_argument("--out", default="runs/physionet2012")
+    parser.add_argument("--draw_only", action="store_true", help="learn and draw; to be compared later, or elsewhere")
     parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -159,10 +158,10 @@ def main():
     for seed in asked.seeds:
         row = {"preset": asked.preset, "seed": seed, "minutes": asked.minutes, "several": asked.several}
         if not alike("physionet2012", row):
-            record(
-                "physionet2012",
-                row | measure(asked.preset, seed, asked.minutes, asked.several, f"{asked.out}/{asked.preset}-{seed}"),
-            )
+            path = f"{asked.out}/{asked.preset}-{seed}"
+            figures = measure(asked.preset, seed, asked.minutes, asked.several, path, asked.draw_only)
+            if figures is not None:
+                record("physionet2012", row | figures)
 
 
 if __name__ == "__main__":

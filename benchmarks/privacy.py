@@ -14,23 +14,22 @@ for control. The strongest of four is reported: the row of `nobody` says how str
 find. Usefulness: a classifier trained on synthetic data, tested on real held-out ones: AUROC of death by gradient
 boosting and logistic regression on summaries, accuracy of a small convolutional network on the 10,000 test images. That
 of `copy` is that of real data. A row per case goes to benchmarks/results/privacy.jsonl; what is there already is not
-done again. A run that lies finished under --out is taken as it is.
+done again. What was drawn, or a run that lies finished under --out, is taken as it is.
 """
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 
 import judges
 import numpy as np
+import quality
 import torch
 from physionet2012 import OUTCOME
 from physionet2012 import read as read_stays
-from quality import train
 from results import alike, record, rows
 
 import vitalsynth
-from vitalsynth import runs, sampling, sources
+from vitalsynth import sources
 from vitalsynth.differential import Privacy
 from vitalsynth.differential.marginals import Marginals
 from vitalsynth.evaluation import tstr
@@ -39,7 +38,6 @@ from vitalsynth.evaluation.privacy.controls import planted, strangers
 from vitalsynth.evaluation.privacy.figures import figures
 from vitalsynth.evaluation.privacy.membership import ATTACKS
 from vitalsynth.evaluation.privacy.points import deal, look
-from vitalsynth.runs import jsonl
 
 LIMITS = (  # of what is physiological, whatever the data say; what lies outside is cut
     "Albumin=0:7,ALP=0:1000,ALT=0:3000,AST=0:3000,Bilirubin=0:40,BUN=0:200,Cholesterol=0:400,Creatinine=0:15,"
@@ -92,17 +90,7 @@ def learned(part, data, learner, epsilon, seed, minutes, path):
         settings |= {"privacy": privacy(data, epsilon), "limits": case["limits"], "batch": case["batch"]}
     elif learner.startswith("strong"):
         settings |= {"batch": 32}
-    if (Path(path) / "checkpoints").exists():
-        run = runs.Run(path)
-        assert run.record["data"]["digest"] == part.digest(), f"{path} learned from other data"
-        seconds = [row["seconds"] for row in jsonl.rows(run.path / "clock.jsonl") if row["event"] == "end"]
-        cost = {"steps": run.step, "training_minutes_by_the_clock": round(sum(seconds) / 60, 1)}
-    else:
-        run, cost = train(part, settings, case["condition"], seed, minutes, path)
-    if epsilon:
-        cost["epsilon_spent"] = round(run.newest()[1]["privacy"]["epsilon"], 4)
-    generator, _ = sampling.load_generator(run, device="cpu")
-    return sampling.collect(sampling.sample(run, generator, count, seed=seed)), cost
+    return quality.learned(part, settings, case["condition"], seed, minutes, path, count)
 
 
 def attacked(parts, seed):

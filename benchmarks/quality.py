@@ -10,9 +10,11 @@ there already is not done again.
 """
 
 import argparse
+import json
 import shutil
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,7 +25,9 @@ from vitalsynth import discriminators, generators, objectives, runs, sampling, s
 from vitalsynth.components import class_of, describe
 from vitalsynth.evaluation import coverage, discriminative_score, mmd, predictive_score, tstr, two_sample
 from vitalsynth.evaluation.baselines import BASELINES
+from vitalsynth.runs import jsonl
 from vitalsynth.schedules import Cosine
+from vitalsynth.sequences import Sequences
 from vitalsynth.stabilisers import InstanceNoise
 
 DATA = {
@@ -42,6 +46,7 @@ FIRST = {  # the first settings there were, with a critic that learns to see: wh
     "batch": 64,
 }
 HELD_OUT = 0.2
+FEWEST_STEPS = 100
 
 
 def read(data):
@@ -52,7 +57,14 @@ def read(data):
 
 
 def train(part, settings, label, seed, minutes, path):
-    """Train with a preset's settings, or others, for so many CPU-minutes; return the run and what it cost."""
+    """Train with a preset's settings, or others, for so many CPU-minutes; return the run and what it cost.
+
+    On a GPU, if there is one; the process waits for it, so that its CPU-minutes are minutes by the clock. A run that
+    lies finished there is taken as it is.
+    """
+    if (Path(path) / "checkpoints").exists() and (run := runs.Run(path)).step >= FEWEST_STEPS:
+        assert run.record["data"]["digest"] == part.digest(), f"{path} learned from other data"
+        return run, cost_of(run)
     settings = settings | {"condition": label or "", "seed": seed, "held_out": 0, "quiet": True}
     settings.pop("steps", None)
 
@@ -65,9 +77,35 @@ def train(part, settings, label, seed, minutes, path):
     few = part.take(slice(0, 2000))  # a step takes as long, and what comes before the first is no step
     trained(5, few)  # what comes first takes longer
     each = max(1e-4, (trained(45, few)[1] - trained(5, few)[1]) / 40)
-    steps = max(100, round(60 * minutes / each / 50) * 50)
+    steps = max(FEWEST_STEPS, round(60 * minutes / each / 50) * 50)
     run, seconds = trained(steps, part)
-    return run, {"steps": steps, "training_cpu_minutes": round(seconds / 60, 2)}
+    return run, cost_of(run) | {"training_cpu_minutes": round(seconds / 60, 2)}
+
+
+def cost_of(run):
+    """Return how many steps a run took, for how long, and on what."""
+    ends = [row for row in jsonl.rows(run.path / "clock.jsonl") if row["event"] == "end"]
+    minutes = sum(row["seconds"] for row in ends) / 60
+    cost = {"steps": run.step, "training_minutes_by_the_clock": round(minutes, 1), "trained_with": ends[-1]["device"]}
+    spent = run.newest()[1].get("privacy") or {}
+    return cost | ({"epsilon_spent": round(spent["epsilon"], 4)} if spent else {})
+
+
+def learned(part, settings, label, seed, minutes, path, count):
+    """Return what a learner draws, and what it cost.
+
+    It is kept in PATH.npz, and taken from there if it is there: learning and judging may be on two machines.
+    """
+    kept = Path(f"{path}.npz")
+    if not kept.exists():
+        run, cost = train(part, settings, label, seed, minutes, path)
+        generator, _ = sampling.load_generator(run)
+        found = sampling.collect(sampling.sample(run, generator, count, seed=seed))
+        parts = {"values": found.values, "static": found.static, "lengths": found.lengths}
+        np.savez_compressed(kept, **parts, cost=json.dumps(cost))
+    with np.load(kept) as file:
+        parts = {name: file[name] for name in ("values", "static", "lengths")}
+        return Sequences(schema=part.schema, **parts), json.loads(str(file["cost"]))
 
 
 def shortened(settings, steps):

@@ -9,7 +9,7 @@ from scipy.stats import norm
 from torch.special import ndtr
 
 from vitalsynth.autoregressive import Autoregressive, _transitions, habits
-from vitalsynth.laws import _log_between, _log_mixture
+from vitalsynth.laws import Laws, _log_between, _log_mixture
 from vitalsynth.preparation import Preparation
 from vitalsynth.sequences import Block, Column, Encoded, Fixed, Schema, Sequences, Shape
 
@@ -231,6 +231,19 @@ def test_what_is_not_measured_does_not_count():
     assert closed.any()
     theirs = generator.log_likelihood(Encoded(changed, sample.s, sample.condition))
     assert torch.equal(generator.log_likelihood(sample), theirs)
+
+
+def test_all_rows_say_the_same_as_the_measured_ones_alone(monkeypatch):
+    """A GPU works out all rows and throws away those not measured: same likelihood, same gradients."""
+    torch.manual_seed(5)
+    generator = randomised(Autoregressive(SHAPE, hidden=8, head=4, components=2, patch=2))
+    sample, found = drawn(generator, 50), []
+    assert (sample.x[..., 6] == 0).any()
+    for fewer in (Laws._fewer, lambda self, values: {}):
+        monkeypatch.setattr(Laws, "_fewer", fewer)
+        likelihood = generator.log_likelihood(sample)
+        found.append([likelihood, *torch.autograd.grad(likelihood.sum(), list(generator.parameters()))])
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.parametrize(

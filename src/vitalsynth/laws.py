@@ -136,7 +136,6 @@ class Laws(nn.Module):
         of = lambda kind: [j for j, slot in enumerate(slots) if slot.block.kind == kind]  # noqa: E731
         self.of_numbers, self.of_binaries, self.of_categories = of("continuous"), of("binary"), of("categorical")
         self.gated = [j for j, slot in enumerate(slots) if slot.gate is not None and slot.block.kind == "continuous"]
-        self.whole = [j for j in range(count) if j not in self.gated]
         self.straight = nn.Parameter(torch.zeros(direct, len(self.of_numbers)))
         self.straight_before = nn.Parameter(torch.zeros(columns, len(self.of_numbers)))
         self.straight_binaries = nn.Parameter(torch.zeros(odds, len(self.of_binaries)))
@@ -165,7 +164,9 @@ class Laws(nn.Module):
         odds: Float[Tensor, "*n odds"],
         latest: Float[Tensor, "*n columns"],
     ) -> Float[Tensor, "*n slots"]:
-        """Return the log likelihood of every slot, given the true values of those before it; 0 where not measured.
+        """Return the log likelihood of every slot, given the true values of those before it.
+
+        What it says of values that were not measured means nothing.
 
         `latest` is the value measured before that of a slot, NaN if there was none.
         """
@@ -173,7 +174,7 @@ class Laws(nn.Module):
         context, values, offset, reference, direct, odds, latest = (
             part.flatten(0, -2) for part in (context, values, offset, reference, direct, odds, latest)
         )
-        rows = {j: values[:, self.slots[j].gate] > 0.5 for j in self.gated}
+        rows = self._fewer(values)
         outputs = self._outputs(context, offset, rows)
         each = [values.new_zeros(len(values))] * len(self.slots)
         if self.of_numbers:
@@ -193,25 +194,33 @@ class Laws(nn.Module):
             each[j] = (log_softmax(outputs[j][:, : slot.block.width], dim=-1) * values[:, slot.columns]).sum(dim=-1)
         return torch.stack(each, dim=-1).unflatten(0, batch)
 
+    def _fewer(self, values: Float[Tensor, "n columns"]) -> dict[int, Bool[Tensor, " n"]]:
+        """Return the slots that are worked out for some rows alone, and which: those where a number was measured.
+
+        On a GPU there are none: it would wait while the rows of every slot are counted; one large product is faster.
+        """
+        return {} if values.is_cuda else {j: values[:, self.slots[j].gate] > 0.5 for j in self.gated}
+
     def _outputs(
         self,
         context: Float[Tensor, "n context"],
         offset: Float[Tensor, "n columns"],
         rows: Mapping[int, Bool[Tensor, " n"]],
     ) -> list[Float[Tensor, "_ outputs"]]:
-        """Return what each slot's network says: of gated numbers for the rows in which they were measured alone."""
+        """Return what each slot's network says: of some for the rows alone in which they were measured."""
         before = self.before * self.mask[..., None]
-        chosen = self.whole if self.gated else slice(None)
+        whole = [j for j in range(len(self.slots)) if j not in rows]
+        chosen = whole if rows else slice(None)
         u = context @ self.context[:, chosen].flatten(1) + offset @ before[:, chosen].flatten(1)
-        u = silu(u.unflatten(-1, (len(self.whole), -1)) + self.bias[chosen]).transpose(0, 1)
+        u = silu(u.unflatten(-1, (len(whole), -1)) + self.bias[chosen]).transpose(0, 1)
         u = u + silu(torch.baddbmm(self.middle_bias[chosen][:, None], u, self.middle[chosen]))
-        found = dict(zip(self.whole, torch.baddbmm(self.out_bias[chosen][:, None], u, self.out[chosen]), strict=True))
-        if self.gated:  # unbound once: the gradient of every single slice would be as large as the whole
+        found = dict(zip(whole, torch.baddbmm(self.out_bias[chosen][:, None], u, self.out[chosen]), strict=True))
+        if rows:  # unbound once: the gradient of every single slice would be as large as the whole
             contexts, befores = self.context.unbind(1), before.unbind(1)
             middles, middle_biases = self.middle.unbind(), self.middle_bias.unbind()
             outs, out_biases, biases = self.out.unbind(), self.out_bias.unbind(), self.bias.unbind()
-            for j in self.gated:
-                u = silu(context[rows[j]] @ contexts[j] + offset[rows[j]] @ befores[j] + biases[j])
+            for j, measured in rows.items():
+                u = silu(context[measured] @ contexts[j] + offset[measured] @ befores[j] + biases[j])
                 u = u + silu(torch.addmm(middle_biases[j], u, middles[j]))
                 found[j] = torch.addmm(out_biases[j], u, outs[j])
         return [found[j] for j in range(len(self.slots))]

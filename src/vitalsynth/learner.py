@@ -76,6 +76,9 @@ class Learner:
             for group in optimizer.param_groups:
                 group["initial_lr"] = group["lr"]
         average = deepcopy(networks["generator"]).requires_grad_(False)
+        average.to(
+            device
+        )  # where it is already; but this makes one piece of the weights of a copy, as cuDNN wants them
         return cls(networks, average, optimizers, budget=Budget.of(record))
 
     def meet(self, data: Encoded, mechanism: Mechanism | None = None) -> None:
