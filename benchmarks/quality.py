@@ -21,7 +21,7 @@ import torch
 from results import alike, record, rows
 
 import vitalsynth
-from vitalsynth import discriminators, generators, objectives, runs, sampling, sources
+from vitalsynth import discriminators, generators, objectives, runs, sampling, sources, storage
 from vitalsynth.components import class_of, describe
 from vitalsynth.evaluation import coverage, discriminative_score, mmd, predictive_score, tstr, two_sample
 from vitalsynth.evaluation.baselines import BASELINES
@@ -102,7 +102,8 @@ def learned(part, settings, label, seed, minutes, path, count):
         generator, _ = sampling.load_generator(run)
         found = sampling.collect(sampling.sample(run, generator, count, seed=seed))
         parts = {"values": found.values, "static": found.static, "lengths": found.lengths}
-        np.savez_compressed(kept, **parts, cost=json.dumps(cost))
+        with storage.atomic_path(kept) as half, half.open("wb") as file:
+            np.savez_compressed(file, **parts, cost=json.dumps(cost))
     with np.load(kept) as file:
         parts = {name: file[name] for name in ("values", "static", "lengths")}
         return Sequences(schema=part.schema, **parts), json.loads(str(file["cost"]))
