@@ -15,7 +15,7 @@ there were are compared with the fifth that it never saw, beside the floor, the 
 
 Use: death in hospital, train on synthetic, test on held-out real, beside train on real, with the same predictor of
 vitalsynth.evaluation: gradient boosting and logistic regression on summaries of each variable, a GRU of the hourly
-values. Once on as many synthetic stays as there are real ones, and once on twice as many. A row per seed goes to
+values: of as many synthetic stays as there are real ones, twice and four times as many. A row per seed goes to
 benchmarks/results/physionet2012.jsonl; what is there already is not done again.
 """
 
@@ -34,7 +34,7 @@ from vitalsynth.evaluation import coverage, distances, tstr, two_sample
 
 OUTCOME = "In-hospital_death"
 PREDICTORS = ("boosting", "linear", "gru")
-TIMES = (1, 2)
+TIMES = (1, 2, 4)
 FEWEST = 500
 LAGS = 6
 
@@ -122,10 +122,12 @@ def measure(preset, seed, minutes, several, path, draw_only):
 
 def table(found):
     """Print a Markdown table: the median over seeds, with the smallest and the largest, and the floor."""
-    for preset in dict.fromkeys(row["preset"] for row in found):
-        mine = [row for row in found if row["preset"] == preset]
-        minutes = np.median([row["training_cpu_minutes"] for row in mine])
-        print(f"{preset}, {len(mine)} seeds, {minutes:.0f} CPU-minutes\n\n| figure | synthetic | real |\n|---|---|---|")
+    case = lambda row: (row["preset"], row["minutes"], row["trained_with"])  # noqa: E731
+    for preset, minutes, device in dict.fromkeys(map(case, found)):
+        mine = [row for row in found if case(row) == (preset, minutes, device)]
+        steps = np.median([row["steps"] for row in mine])
+        print(f"\n{preset}, {len(mine)} seeds, {minutes:g} minutes on {device}, {steps:.0f} steps")
+        print("\n| figure | synthetic | real |\n|---|---|---|")
         for name, keys in {"two-sample AUROC": ("two_sample", "auroc"), "coverage": ("coverage", "coverage")}.items():
             values = [row[keys[0]][keys[1]] for row in mine]
             _line(name, values, [row[keys[0]][f"{keys[1]}_floor"] for row in mine])
