@@ -8,7 +8,8 @@ pieces, and how certain that is follows from the Akaike weights exp(-Δ/2) of al
 2002, ISBN 978-0-387-95364-9), with as many independent points as the autocorrelation of the residuals leaves.
 
 The curve is the distance of samples from held-out sequences where the log has one (`similarity.*`), on a logarithmic
-scale; of several distances, what most of them say counts. A game's losses fall and rise with both players and do not
+scale. Of several distances, what most of them say counts; but what swings, swings in their mean, where what one of them
+wavers by chance is averaged out. A game's losses fall and rise with both players and do not
 say how good samples are: without distances, they only say whether the game rests, moves, swings, runs away or is over.
 """
 
@@ -33,8 +34,9 @@ WORTH = np.log(1.1)
 """A change that counts, on a logarithmic scale: a tenth."""
 WORSE = np.log(1.5)
 """How far above its best a run ends that has not kept it."""
-SWING, SWINGS = np.log(1.35), 4
-"""How far a swing goes, and how many there are in the second half of a run that oscillates."""
+SWING, SWINGS, SHARE = np.log(1.25), 3, 0.15
+"""How far a swing goes, how many there are in the second half of a run that oscillates, and the least of a swing as a
+share of all that the curve covers."""
 LASTING = 0.2
 """How much of its steps a run must have rested to have converged."""
 DECIDED, RAN_AWAY = 0.05, 100
@@ -98,14 +100,25 @@ def known(log: pd.DataFrame, *columns: str) -> tuple[Float[ndarray, " n"], Float
 def curve(log: pd.DataFrame, *columns: str) -> Curve:
     """Return the sum of columns at the steps where all are known, thinned."""
     steps, values = known(log, *columns)
-    values = values.sum(axis=1)
+    return _thinned(" and ".join(columns), steps, _scaled(values.sum(axis=1)))
+
+
+def mean_curve(log: pd.DataFrame, *columns: str) -> Curve:
+    """Return the mean of columns, of their logarithms if they are positive, where all are known, thinned."""
+    steps, values = known(log, *columns)
+    return _thinned(" and ".join(columns), steps, np.mean([_scaled(each) for each in values.T], axis=0))
+
+
+def _scaled(values: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
     if (values > 0).all():
-        values = np.log(values)
-    elif len(values):
-        values = values * (np.log(10) / max(np.ptp(values), 1e-12))
+        return np.log(values)
+    return values * (np.log(10) / max(np.ptp(values), 1e-12))
+
+
+def _thinned(name: str, steps: Float[ndarray, " n"], values: Float[ndarray, " n"]) -> Curve:
     size = -(-len(values) // POINTS) or 1
     steps, values = (np.array([e[k : k + size].mean() for k in range(0, len(e), size)]) for e in (steps, values))
-    return Curve(" and ".join(columns), steps, values)
+    return Curve(name, steps, values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +244,7 @@ def turns(values: Float[ndarray, " n"], least: float) -> list[int]:
 def classify(log: pd.DataFrame) -> Verdict:
     """Say how a training stands, by its log: a row a step, with the columns of a run's `log.jsonl`."""
     if by := distances(log):
-        return _agreed([_falling(curve(log, name)) for name in by])
+        return _falling(curve(log, *by)) if len(by) == 1 else _agreed(mean_curve(log, *by), [curve(log, n) for n in by])
     for player in ("discriminator", "generator"):  # a discriminator that looks at private data says nothing
         if f"{player}.adversarial" in log:
             return _playing(log, f"{player}.adversarial")
@@ -239,10 +252,15 @@ def classify(log: pd.DataFrame) -> Verdict:
     return _falling(curve(log, *losses)) if losses else _too_short(curve(log))
 
 
-def _agreed(verdicts: Sequence[Verdict]) -> Verdict:
-    """Return what most distances say; the first of them where two states are as frequent."""
+def _agreed(mean: Curve, curves: Sequence[Curve]) -> Verdict:
+    """Return what most of several distances say, and where two states are as frequent, what their mean says."""
+    of_mean = _falling(mean)
+    if of_mean.state in ("too short", "oscillating"):
+        return of_mean
+    verdicts = [_trend(each) for each in curves]
     states = [verdict.state for verdict in verdicts]
-    agreeing = [verdict for verdict in verdicts if verdict.state == max(states, key=states.count)]
+    state = max(states, key=lambda state: (states.count(state), state == of_mean.state))
+    agreeing = [verdict for verdict in verdicts if verdict.state == state]
     middle = sorted(agreeing, key=lambda verdict: verdict.since)[(len(agreeing) - 1) // 2]
     return replace(middle, by=" and ".join(verdict.by for verdict in agreeing))
 
@@ -253,7 +271,7 @@ def _too_short(curve: Curve) -> Verdict:
 
 
 def _swinging(curve: Curve) -> Verdict | None:
-    least = max(SWING, 4.5 * curve.jitter)  # chance goes up and down from point to point, and not so far
+    least = max(SWING, 4 * curve.jitter, SHARE * np.ptp(curve.values))  # chance goes up and down, but not so far
     found = turns(curve.values, least)
     if sum(j >= len(curve.values) // 2 for j in found) < SWINGS:
         return None
@@ -264,10 +282,11 @@ def _swinging(curve: Curve) -> Verdict | None:
 
 def _falling(curve: Curve) -> Verdict:
     """Judge a curve that should fall."""
-    if len(curve.values) < FEWEST:
-        return _too_short(curve)
-    if swinging := _swinging(curve):
-        return swinging
+    return _too_short(curve) if len(curve.values) < FEWEST else _swinging(curve) or _trend(curve)
+
+
+def _trend(curve: Curve) -> Verdict:
+    """Judge a curve that should fall and does not swing."""
     pieces = cut(curve)
     fitted, ways, n = pieces.fitted, [pieces.direction(k) for k in range(len(pieces.ends))], len(curve.values)
     verdict = lambda state, piece, why: Verdict(state, *pieces.start(piece), curve.name, why)  # noqa: E731
