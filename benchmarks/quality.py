@@ -62,7 +62,7 @@ def train(part, settings, label, seed, minutes, path):
     On a GPU, if there is one; the process waits for it, so that its CPU-minutes are minutes by the clock. A run that
     lies finished there is taken as it is.
     """
-    if (Path(path) / "checkpoints").exists() and (run := runs.Run(path)).step >= FEWEST_STEPS:
+    if run := finished(path):
         assert run.record["data"]["digest"] == part.digest(), f"{path} learned from other data"
         return run, cost_of(run)
     settings = settings | {"condition": label or "", "seed": seed, "held_out": 0, "quiet": True}
@@ -80,6 +80,15 @@ def train(part, settings, label, seed, minutes, path):
     steps = max(FEWEST_STEPS, round(60 * minutes / each / 50) * 50)
     run, seconds = trained(steps, part)
     return run, cost_of(run) | {"training_cpu_minutes": round(seconds / 60, 2)}
+
+
+def finished(path):
+    """Return the run that lies there, if it took all steps that were asked for; those that time a step are none."""
+    if not (Path(path) / "checkpoints").exists():
+        return None
+    run = runs.Run(path)
+    target = [row["target"] for row in jsonl.rows(run.path / "clock.jsonl") if row["event"] == "begin"][-1]
+    return run if run.step >= max(target, FEWEST_STEPS) else None
 
 
 def cost_of(run):

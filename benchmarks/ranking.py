@@ -5,9 +5,9 @@
 
 The preset `rcgan` learns the ICU vitals for 1,200 steps, and each of its six checkpoints is judged by the scorecard.
 Every figure of fidelity and coverage ranks them by its distance from its floor; the mean of these ranks is that of the
-scorecard. Beside it Spearman's correlation of that with each similarity that was logged, and with the duality gap,
-plain and proximal, by clones of so many steps. A row a seed goes to benchmarks/results/ranking.jsonl; what is there
-already is not done again.
+scorecard. Beside it Spearman's correlation of that with each similarity that was logged, and with the minimax loss and
+the duality gap, plain and proximal, by clones of so many steps. A row a seed goes to benchmarks/results/ranking.jsonl;
+what is there already is not done again.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import vitalsynth
 from vitalsynth.commands.theory import theory
 
 CHECKPOINTS, EVERY = 6, 200
-GAPS = ("gap", "proximal_gap")
+GAPS = ("minimax", "gap", "proximal_gap")
 
 
 def scorecard(run):

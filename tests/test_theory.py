@@ -332,7 +332,12 @@ def test_the_command_measures_a_run_at_its_checkpoints(tmp_path, capsys):
     rows = theory(run, checkpoint="4,8", clone_steps=3)
     assert [row["step"] for row in rows] == [4, 8]
     said = capsys.readouterr().out
-    assert "run at step 8: the game" in said and "duality gap" in said and "with 3 steps for each clone" in said
+    assert (
+        "run at step 8: the game" in said
+        and "duality gap" in said
+        and "minimax" in said
+        and "clones of 3 steps" in said
+    )
     for row in rows:
         assert np.isfinite([row["gap"], row["proximal_gap"], row["gradient_norm"]]).all() and row["largest"]
     again = theory(run, checkpoint="8", clone_steps=3, quiet=True)

@@ -9,10 +9,11 @@ features (`projection`), or both.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from . import recurrences
@@ -20,6 +21,8 @@ from .layers import Minibatch, RandomFeatures, Score, Spectral, Transformer, eve
 from .sequences import Encoded, Shape
 
 Conditioning = Literal["projection", "concatenation", "both"]
+Total = Callable[[Int[Tensor, " m"], Float[Tensor, " m"]], Tensor]
+"""A sum over sequences, given their positions and weights."""
 
 
 class Discriminator(nn.Module, ABC):
@@ -30,7 +33,16 @@ class Discriminator(nn.Module, ABC):
         """Score sequences."""
 
     def meet(self, real: Encoded) -> None:
-        """Look at real sequences before training, if something must be known of them."""
+        """Look at some real sequences before training, if something must be known of them."""
+
+    def know(self, real: Encoded, mean: Callable[[Total], Tensor]) -> None:
+        """Learn a mean over all real sequences before training, if that is what it judges by.
+
+        Args:
+            real: All sequences.
+            mean: Turns a weighted sum over sequences into the mean over all; under privacy into a noisy one, over
+                patients, which the budget pays for.
+        """
 
     def project(self, encoded: Encoded) -> Encoded:
         """Return what is judged: the sequences, or what a fixed map makes of them; penalties are taken behind it."""

@@ -11,14 +11,15 @@ known finely, and what is far apart coarsely. |φ| = |ψ| = 1, so one patient ch
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .discriminators import Discriminator
+from .discriminators import Discriminator, Total
 from .objectives import Batch, Objective
 from .seeds import derive
 from .sequences import Encoded, Shape
@@ -74,6 +75,11 @@ class Embedding(Discriminator):
             part = encoded.take(few)
             out += (weight[:, None] * self.told(part.condition)).t() @ self.features(part)
         return out
+
+    def know(self, real: Encoded, mean: Callable[[Total], Tensor]) -> None:
+        """Learn the mean, once."""
+        if not self.met:
+            self.learn(mean(partial(self.total, real)))
 
     def learn(self, mean: Float[Tensor, "told features"]) -> None:
         """Take a mean for that of the data."""

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from . import checkpoints, components
 from .differential import Budget, Mechanism
-from .discriminators import Discriminator
-from .embedding import Embedding
+from .discriminators import Discriminator, Total
 from .generators import Generator
 from .runs import Run
 from .seeds import derive
@@ -82,21 +80,19 @@ class Learner:
         return cls(networks, average, optimizers, budget=Budget.of(record))
 
     def meet(self, data: Encoded, mechanism: Mechanism | None = None) -> None:
-        """Let a discriminator look at a thousand real sequences before it plays, if it has not yet; a mean is of all.
+        """Let a discriminator look at a thousand real sequences before it plays, and learn the mean that it may need.
 
         Raises:
             ValueError: if the budget of differential privacy does not pay for the mean.
         """
-        if isinstance(discriminator := self.networks.get("discriminator"), Embedding):
-            if not discriminator.met:
-                discriminator.learn(self._mean(discriminator, data, mechanism))
-        elif isinstance(discriminator, Discriminator):
+        discriminator = self.networks.get("discriminator")
+        if isinstance(discriminator, Discriminator):
             few = torch.linspace(0, len(data) - 1, min(len(data), 1000), device=data.x.device).long()
             discriminator.meet(data.take(few))
+            discriminator.know(data, partial(self._mean, data, mechanism))
 
-    def _mean(self, embedding: Embedding, data: Encoded, mechanism: Mechanism | None) -> Float[Tensor, "told features"]:
+    def _mean(self, data: Encoded, mechanism: Mechanism | None, total: Total) -> Tensor:
         """Return the mean of all sequences, or under privacy that of all patients, with the noise that is paid for."""
-        total = partial(embedding.total, data)
         if mechanism is None:
             everyone = torch.arange(len(data), device=data.x.device)
             return total(everyone, torch.ones_like(everyone, dtype=data.x.dtype)) / len(data)

@@ -44,7 +44,8 @@ def theory(
         run: Folders of runs; globs are expanded.
         checkpoint: Steps of the checkpoints of a run to look at, comma separated, or all; the newest by default.
         clone_steps: Also measure the duality gap: how much either player gains in so many steps of its own, such as
-            200. It takes about ten times as long as so many steps of training.
+            200, and what the game is worth once the discriminator has answered: smaller is better, and this tells
+            checkpoints apart. It takes about ten times as long as so many steps of training.
         proximity: How much the discriminator is kept near to what it was in the proximal duality gap; 0 leaves it out.
         out: Folder for the figure of docs/convergence.md, drawn anew; takes no run.
         seed: Of batches and noise, for runs.
@@ -121,9 +122,8 @@ def _of_run(
         raise ValueError(f"{run.path} held nobody out (--held_out 0), and gaps are measured on who was not trained on")
     if len(run.record["networks"]) < 2:
         raise ValueError(f"{run.path} has a single player, the generator, so there is no game; theory is of games")
-    chosen, (_, held_out) = training.pick_device(device), run.data()
-    halves = held_out.split(0.5, seed)
-    everyone, finding, judging = (whitebox.encode(run.preparation, part).to(chosen) for part in (held_out, *halves))
+    chosen = training.pick_device(device)
+    finding, judging = (whitebox.encode(run.preparation, part).to(chosen) for part in run.data())
     rows = []
     for step in steps_of(run, checkpoint):
         step = run.step if step is None else step
@@ -131,7 +131,7 @@ def _of_run(
         learner, plan = Learner.build(record, chosen), training.Plan.of(record)
         learner.load(*checkpoints.load(run.checkpoint(step)), record)
         with console.status(f"{run.name} at step {step:,}"):
-            row = {"of": run.name, "step": step, **_spectrum(learner, everyone, plan, seed)}
+            row = {"of": run.name, "step": step, **_spectrum(learner, judging, plan, seed)}
             if clone_steps:
                 row |= _gap(learner, finding, judging, plan, clone_steps, proximity)
         rows.append(row)
@@ -154,7 +154,13 @@ def _gap(
     learner: Learner, finding: Encoded, judging: Encoded, plan: training.Plan, steps: int, proximity: float
 ) -> dict[str, Any]:
     found = duality.gap(learner, finding, judging, plan, steps, proximity)
-    return {"gap": found.gap, "proximal_gap": found.proximal_gap, "value": found.value, "clone_steps": steps}
+    return {
+        "minimax": found.best,
+        "gap": found.gap,
+        "proximal_gap": found.proximal_gap,
+        "value": found.value,
+        "clone_steps": steps,
+    }
 
 
 def _say(console: Console, row: dict[str, Any]) -> None:
@@ -164,5 +170,7 @@ def _say(console: Console, row: dict[str, Any]) -> None:
         console.print(f"  eigenvalues {name}: {shown or 'iteration found none'}", highlight=False)
     if "gap" in row:
         near = "" if row["proximal_gap"] is None else f", proximal {row['proximal_gap']:.4g}"
-        said = f"  duality gap {row['gap']:.4g}{near}, with {row['clone_steps']} steps for each clone"
+        said = (
+            f"  minimax {row['minimax']:.4g}, duality gap {row['gap']:.4g}{near}; clones of {row['clone_steps']} steps"
+        )
         console.print(said, highlight=False)

@@ -4,8 +4,9 @@
 
 and 0 in a Nash equilibrium only (Grnarova et al. 2019, arXiv 1811.05512); M is minus the discriminator's adversarial
 loss, penalties left out. Neither best response can be had: a clone of each player is trained against the other for a
-number of steps, the budget, on one half of the held-out subjects, and M is taken on the other half. So the figure is
-the gap to what that budget finds, and a bound from below of the gap but for chance; with other budgets it is another.
+number of steps, the budget, on the training sequences, and M is taken on held-out ones. So the figure is the gap to
+what that budget finds, and a bound from below of the gap but for chance; with other budgets it is another. Its first
+half, max_D' M(G, D'), is the minimax loss: it judges the generator alone, and checkpoints of a run by one measure.
 
 A GAN may have no Nash equilibrium, and then no generator has a gap of 0, however good (Farnia and Ozdaglar 2020, arXiv
 2002.09124). The proximal gap (Sidheekh et al. 2021, arXiv 2105.04801) lets the discriminator answer the generator's
@@ -46,7 +47,7 @@ class Gap:
 
     Args:
         value: M of the players as they are.
-        best: M once a clone of the discriminator has answered.
+        best: M once a clone of the discriminator has answered, the minimax loss.
         worst: M once a clone of the generator has.
         proximal: M once a clone of the generator has, with a discriminator that answers within λ; None if not asked.
         steps: How many steps each clone was trained.
@@ -74,8 +75,8 @@ def gap(
 
     Args:
         learner: The players, which are left as they are.
-        finding: Held-out sequences that clones are trained on.
-        judging: Others that M is taken on.
+        finding: Sequences that clones are trained on.
+        judging: Others, that M is taken on.
         plan: What they play, at which rate.
         steps: The budget: steps of each clone.
         weight: λ of the proximal gap; 0 leaves it out.
