@@ -1,6 +1,9 @@
 """What TensorBoard and others are handed, read back by TensorBoard's own reader; and the evolution of a fixed noise."""
 
+import contextlib
 import json
+import sqlite3
+import struct
 import threading
 import time
 import urllib.request
@@ -192,6 +195,53 @@ def test_mlflow_is_told_the_numbers_and_settings(run, tmp_path, monkeypatch):
     np.testing.assert_allclose([m.value for m in history], run.log()["generator.adversarial"])
     assert [m.step for m in history] == list(range(1, 7)) and told.data.params["generator.hidden"] == "4"
     assert client.list_artifacts(told.info.run_id, "images")
+
+
+def test_wandb_is_told_the_numbers_settings_and_histograms(run, tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="W&B is not installed; nothing of ours needs it")
+    protocol = pytest.importorskip("wandb.proto.wandb_internal_pb2")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    board(str(run.path), to="wandb")
+    (file,) = run.path.glob("wandb/offline-*/*.wandb")
+    records = [protocol.Record.FromString(part) for part in written_by_wandb(file.read_bytes())]
+    (about,) = [record.run for record in records if record.HasField("run")]
+    assert {item.key: item.value_json for item in about.config.update}["generator.hidden"] == "4"
+    rows = [
+        {item.key or "/".join(item.nested_key): item.value_json for item in record.history.item}
+        for record in records
+        if record.HasField("history")
+    ]
+    told = [(int(row["step"]), float(row["generator.adversarial"])) for row in rows if "generator.adversarial" in row]
+    np.testing.assert_allclose(told, run.log()[["step", "generator.adversarial"]].to_numpy(), rtol=1e-6)
+    kinds = {value for row in rows for name, value in row.items() if name.endswith("/_type")}
+    assert kinds == {'"histogram"', '"image-file"'}
+
+
+def written_by_wandb(content):
+    """Split the log that W&B writes into its records (that of LevelDB: blocks of 32 KiB, parts with 7 bytes ahead)."""
+    place, record = 7, b""
+    while place < len(content):
+        left = 32768 - place % 32768
+        if left < 7:
+            place += left
+            continue
+        _, size, kind = struct.unpack("<IHB", content[place : place + 7])
+        record, place = record + content[place + 7 : place + 7 + size], place + 7 + size
+        if kind in (1, 4):  # whole, or the last part
+            yield record
+            record = b""
+
+
+def test_trackio_is_told_the_numbers_at_their_steps(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
+    pytest.importorskip("trackio", reason="trackio is not installed; nothing of ours needs it")
+    board(str(run.path), to="trackio")
+    (file,) = tmp_path.glob("vitalsynth*.db")
+    with contextlib.closing(sqlite3.connect(file)) as base:
+        rows = [(step, json.loads(told)) for step, told in base.execute("select step, metrics from metrics")]
+    told = sorted((step, row["generator.adversarial"]) for step, row in rows if "generator.adversarial" in row)
+    np.testing.assert_allclose(told, run.log()[["step", "generator.adversarial"]].to_numpy(), rtol=1e-6)
 
 
 # -- evolution
