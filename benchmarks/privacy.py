@@ -153,11 +153,16 @@ def named(row):
     return row["learner"] + (f", ε = {row['epsilon']:g}" if row["epsilon"] else "")
 
 
+def place(row):
+    """Return where a row stands in a table."""
+    return LEARNERS.index(row["learner"]), row["epsilon"], row["seed"]
+
+
 def table(found):
     """Print a Markdown table for each data set: medians over seeds, intervals of the first seed."""
     for data in DATA:
-        cases = {named(row): [r for r in found if r["data"] == data and named(r) == named(row)] for row in found}
-        cases = {name: mine for name, mine in cases.items() if mine}
+        own = sorted((row for row in found if row["data"] == data), key=place)
+        cases = {named(row): [r for r in own if named(r) == named(row)] for row in own}
         uses = list(dict.fromkeys(use for mine in cases.values() for use in usefulness(mine[0])))
         print(
             f"\n| {data} | seeds | minutes | AUROC of the strongest attack | its {RATE} | on planted copies | "

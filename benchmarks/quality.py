@@ -60,10 +60,12 @@ def train(part, settings, label, seed, minutes, path):
     """Train with a preset's settings, or others, for so many CPU-minutes; return the run and what it cost.
 
     On a GPU, if there is one; the process waits for it, so that its CPU-minutes are minutes by the clock. A run that
-    lies finished there is taken as it is.
+    lies there is taken as it is, and carried on first if it was stopped.
     """
-    if run := finished(path):
+    if run := begun(path):
         assert run.record["data"]["digest"] == part.digest(), f"{path} learned from other data"
+        if run.step < target_of(run):
+            vitalsynth.continue_(str(path), steps=target_of(run), data=part, quiet=True)
         return run, cost_of(run)
     settings = settings | {"condition": label or "", "seed": seed, "held_out": 0, "quiet": True}
     settings.pop("steps", None)
@@ -82,13 +84,15 @@ def train(part, settings, label, seed, minutes, path):
     return run, cost_of(run) | {"training_cpu_minutes": round(seconds / 60, 2)}
 
 
-def finished(path):
-    """Return the run that lies there, if it took all steps that were asked for; those that time a step are none."""
-    if not (Path(path) / "checkpoints").exists():
-        return None
-    run = runs.Run(path)
-    target = [row["target"] for row in jsonl.rows(run.path / "clock.jsonl") if row["event"] == "begin"][-1]
-    return run if run.step >= max(target, FEWEST_STEPS) else None
+def begun(path):
+    """Return the run that lies there; those few steps that tell how long one takes are none."""
+    run = runs.Run(path) if (Path(path) / "checkpoints").exists() else None
+    return run if run and target_of(run) >= FEWEST_STEPS else None
+
+
+def target_of(run):
+    """Return how many steps were asked for."""
+    return [row["target"] for row in jsonl.rows(run.path / "clock.jsonl") if row["event"] == "begin"][-1]
 
 
 def cost_of(run):
