@@ -27,6 +27,7 @@ LEARNING = {
     "sampling",
     "distillation",
     "embedding",
+    "team",
 }
 JUDGING = {"evaluation", "monitoring", "reporting"}
 # What each room may import, besides itself.
@@ -69,6 +70,7 @@ ALLOWED = {
         "methods",
         "schedules",
         "seeds",
+        "team",
     },
     "learner": {
         "sequences",
@@ -78,7 +80,6 @@ ALLOWED = {
         "generators",
         "discriminators",
         "differential",
-        "embedding",
         "seeds",
     },
     "training": {
@@ -93,6 +94,7 @@ ALLOWED = {
         "schedules",
         "seeds",
         "learner",
+        "team",
     },
     "sampling": {"sequences", "preparation", "components", "checkpoints", "runs", "generators", "seeds", "training"},
     "distillation": {"sequences", "runs", "objectives", "stabilisers", "seeds", "sampling"},
@@ -127,8 +129,21 @@ ALLOWED = {
         "sampling",
         "reporting",
     },
+    "team": set(),
+    "cluster": {"sequences", "preparation", "runs", "differential", "learner", "training", "team"},
     "synthesizer": {*DATA, "runs", "sampling", "commands"},
-    "commands": {*DATA, *LEARNING, "presets", "checkpoints", "runs", "exporting", "games", "trackers", *JUDGING},
+    "commands": {
+        *DATA,
+        *LEARNING,
+        "presets",
+        "checkpoints",
+        "runs",
+        "exporting",
+        "games",
+        "trackers",
+        "cluster",
+        *JUDGING,
+    },
     "cli": {"commands"},
     "__init__": {"commands", "synthesizer", "runs", "presets", *DATA, *LEARNING},
     "__main__": {"cli"},

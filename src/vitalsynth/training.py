@@ -1,7 +1,7 @@
 """The training loop, for any objective.
 
 A step is a pure function of (state, seed, step): the noise and the batch of step k are derived from a digest of
-(seed, k, turn, rank), so a checkpoint holds no random state and no position in the data, and carrying on is exact by
+(seed, k, turn, part), so a checkpoint holds no random state and no position in the data, and carrying on is exact by
 construction. The same steps give the same log byte for byte and the same weights bit for bit on the same kind of
 machine, however often they were interrupted; on a GPU as far as its kernels are deterministic.
 """
@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -38,6 +39,7 @@ from .seeds import balanced_index, batch_index, derive
 from .sequences import Encoded, Shape
 from .stabilisers import Stabiliser
 from .storage import naming
+from .team import ALONE, Lost, Team
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ EARLIER: Mapping[str, Any] = {
     "stop_early": [],
     "gradients": 0,
     "similarity": {"every": 0, "count": 256, "best": "mmd"},
+    "microbatches": 1,
 }
 """What runs did whose records say nothing of these settings, because there were none yet."""
 
@@ -97,6 +100,7 @@ class Plan:
         average: Decay of the averaged generator; 0 keeps none of the past.
         clip: Largest norm of a player's gradient; 0 sets no limit.
         precision: Of the forward passes; `bfloat16` is autocast.
+        microbatches: Parts of a batch that are worked out each by itself.
     """
 
     objective: Objective
@@ -107,6 +111,7 @@ class Plan:
     average: float
     clip: float = 0.0
     precision: Precision = "float32"
+    microbatches: int = 1
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Plan:
@@ -126,7 +131,7 @@ class Plan:
             raise ValueError(
                 f"the losses of {type(objective).__name__} do not tell who is ahead; {needing[0]} needs to know"
             )
-        plain = {name: record[name] for name in ("seed", "batch", "average", "clip", "precision")}
+        plain = {name: record[name] for name in ("seed", "batch", "average", "clip", "precision", "microbatches")}
         return cls(objective, method, schedules, **plain)
 
 
@@ -134,7 +139,12 @@ Groups = Sequence[np.ndarray]
 
 
 def take_step(
-    learner: Learner, data: Encoded, plan: Plan, groups: Groups = (), mechanism: Mechanism | None = None
+    learner: Learner,
+    data: Encoded,
+    plan: Plan,
+    groups: Groups = (),
+    mechanism: Mechanism | None = None,
+    team: Team = ALONE,
 ) -> dict[str, float]:
     """Take one step in place, and return its log row.
 
@@ -144,9 +154,11 @@ def take_step(
         plan: What else decides what the step does.
         groups: Which sequences make groups that are to be equally frequent; none takes all as they are.
         mechanism: How whoever sees real sequences gets a gradient that is differentially private, if it shall be.
+        team: Who shares the work; all take the step at once, each on its copy of the state.
 
     Raises:
         Diverged: if a loss or gradient is not finite; the networks are then spoilt.
+        Lost: if another of the team is gone; this one's state is then between two steps.
     """
     step, device = learner.step, data.x.device
     players = plan.objective.players(step)
@@ -170,7 +182,7 @@ def take_step(
             terms: dict[str, Tensor] = {}  # a loss on real sequences is not private
             loss = lambda index, losses=losses: _total(losses(data.take(index.to(device))))  # noqa: E731
             with differential.nothing_kept(learner.networks):
-                gradient = mechanism.gradient(loss, list(parameters), step, turn)
+                gradient = mechanism.gradient(loss, list(parameters), step, turn, plan.microbatches, team)
             for parameter, part in zip(parameters, gradient.split([p.numel() for p in parameters]), strict=True):
                 parameter.grad = part.view_as(parameter)
             assert learner.budget is not None
@@ -182,13 +194,22 @@ def take_step(
                 real = data.take(balanced_index(plan.seed, step, turn, plan.batch, groups).to(device))
             else:
                 real = data.take(batch_index(plan.seed, step, turn, plan.batch, len(data)).to(device))
-            terms = losses(real)
-            if differentiable:
-                gradients = torch.autograd.grad(_total(terms), list(parameters), create_graph=True, allow_unused=True)
-                for parameter, gradient in zip(parameters, gradients, strict=True):
-                    parameter.grad = gradient
+            if plan.microbatches > 1:
+                if differentiable:
+                    raise ValueError(
+                        f"{type(plan.method).__name__} differentiates the gradient of a whole batch: --microbatches 1"
+                    )
+                seed = partial(derive, plan.seed, step, turn, "part")
+                terms = _in_parts(learner, list(parameters), real, plan.microbatches, losses, seed, team)
             else:
-                _total(terms).backward()
+                terms = losses(real)
+                if differentiable:
+                    whole, given = _total(terms), list(parameters)
+                    gradients = torch.autograd.grad(whole, given, create_graph=True, allow_unused=True)
+                    for parameter, gradient in zip(given, gradients, strict=True):
+                        parameter.grad = gradient
+                else:
+                    _total(terms).backward()
         measured.update({f"{player}.{term}": value.detach() for term, value in terms.items()})
 
     def move(turn: int) -> None:
@@ -214,6 +235,58 @@ def take_step(
     if learner.budget is not None:
         row["privacy.epsilon_rdp"] = learner.budget.renyi
     return {"step": learner.step, **row}
+
+
+def _in_parts(
+    learner: Learner,
+    parameters: Sequence[nn.Parameter],
+    batch: Encoded,
+    count: int,
+    losses: Callable[[Encoded], dict[str, Tensor]],
+    seed: Callable[[int], int],
+    team: Team,
+) -> dict[str, Tensor]:
+    """Leave the mean gradient over the parts of a batch in `.grad`, and return the mean of every term.
+
+    Buffers that networks keep, as those of spectral normalisation, go on from what the first part made of them.
+    """
+    size = len(batch) // count
+    buffers = [buffer for network in learner.networks.values() for buffer in _kept(network)]
+    before, after = [buffer.clone() for buffer in buffers], buffers
+    names: list[str] = []
+    unused = [False] * len(parameters)
+
+    def worked_out(part: int) -> Tensor:
+        nonlocal after, names, unused
+        torch.manual_seed(seed(part))
+        _put(buffers, before)
+        terms = losses(batch.take(slice(part * size, (part + 1) * size)))
+        found = torch.autograd.grad(_total(terms), parameters, allow_unused=True)
+        if part == 0:
+            after = [buffer.clone() for buffer in buffers]
+        names, unused = list(terms), [gradient is None for gradient in found]
+        gradients = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+        return torch.cat([*(g.flatten() for g in gradients), torch.stack(list(terms.values())).detach()])
+
+    mean = team.total(map(worked_out, team.mine(count))) / count
+    _put(buffers, after)
+    team.shared(buffers)
+    *gradients, terms = mean.split([*(p.numel() for p in parameters), len(names)])
+    for parameter, gradient, none in zip(parameters, gradients, unused, strict=True):
+        parameter.grad = None if none else gradient.view_as(parameter)
+    return dict(zip(names, terms, strict=True))
+
+
+def _kept(network: nn.Module) -> list[Tensor]:
+    """Return the buffers of a network that checkpoints keep: those that change."""
+    saved = network.state_dict().keys()
+    return [buffer for name, buffer in network.named_buffers() if name in saved]
+
+
+def _put(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    with torch.no_grad():
+        for tensor, value in zip(tensors, values, strict=True):
+            tensor.copy_(value)
 
 
 def private_player(networks: Container[str]) -> str:
@@ -315,6 +388,7 @@ def train(
     canaries: Sequence[int | None] = (),
     watchers: Sequence[Watcher] = (),
     enough: Callable[[], str] = lambda: "",
+    team: Team = ALONE,
 ) -> bool:
     """Train a run up to a number of steps, writing its log and checkpoints.
 
@@ -329,6 +403,7 @@ def train(
         watchers: Who looks on; clock.jsonl says how long they took.
         enough: Called at every checkpoint that is due by the record; returns why to stop there, or nothing. It must
             go by the log alone, so that it stops wherever training is carried on from.
+        team: Whom this one leads; the others `follow`.
 
     Returns:
         Whether the number was reached, or the budget of differential privacy, or it was enough; False if SIGINT or
@@ -337,6 +412,7 @@ def train(
     Raises:
         Diverged: with what to try; the run stays at its last checkpoint.
         ValueError: if the budget does not pay for another step.
+        Lost: if another of the team is gone; the run stays at its last checkpoint.
     """
     plan, every = Plan.of(run.record), run.record["checkpoint_every"]
     groups = groups_of(run, data)
@@ -371,7 +447,10 @@ def train(
                 with _timed(watching, watcher.name):
                     watcher.before(learner)
             try:
-                row = take_step(learner, data, plan, groups, mechanism)
+                team.told(True)
+                row = take_step(learner, data, plan, groups, mechanism, team)
+            except Lost as error:
+                raise Lost(f"{error}; the run is kept at step {saved}") from None
             except Diverged as error:
                 raise Diverged(f"{error}; the run is kept at step {saved}. {ADVICE}") from None
             for watcher in looking:
@@ -386,12 +465,33 @@ def train(
             elif learner.step % 16 == 0:  # whoever watches the log sees it grow
                 lines.flush()
             report(row)
+        team.told(False)
         if saved != learner.step:
             save()
         clock.note("end", learner.step, watching=_rounded(watching), **({"target": learner.step} if why else {}))
     if why:
         log.warning("%s stops early, at step %d: %s", run.path, learner.step, why)
     return learner.step >= steps or bool(why)
+
+
+def follow(
+    learner: Learner,
+    data: Encoded,
+    record: Mapping[str, Any],
+    groups: Groups,
+    mechanism: Mechanism | None,
+    team: Team,
+) -> None:
+    """Take the steps of a training that another leads, for as long as it goes on.
+
+    Raises:
+        Lost: if another is gone.
+    """
+    plan = Plan.of(record)
+    with kept_settings(record):
+        learner.meet(data, mechanism)
+        while team.told():
+            take_step(learner, data, plan, groups, mechanism, team)
 
 
 def groups_of(run: Run, data: Encoded) -> Groups:

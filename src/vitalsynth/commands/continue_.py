@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from .. import runs, training
+from ..cluster import distributed
 from ..learner import Learner
 from ..runs import Run
 from ..sequences import Sequences
@@ -14,7 +15,13 @@ log = logging.getLogger(__name__)
 
 
 def continue_(
-    run: str | list[str], *, steps: int, device: str = "auto", quiet: bool = False, data: str | Sequences = ""
+    run: str | list[str],
+    *,
+    steps: int,
+    device: str = "auto",
+    devices: int = 1,
+    quiet: bool = False,
+    data: str | Sequences = "",
 ) -> list[Run]:
     """Carry runs on to a total number of steps, exactly: the log and the weights are those of a run never interrupted.
 
@@ -25,6 +32,7 @@ def continue_(
         run: Folders of runs; globs are expanded.
         steps: Total number of steps to reach, counted from the start of the run.
         device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
+        devices: How many GPUs, or processes on the CPU, share the work: any number that divides the run's microbatches.
         quiet: No progress bar.
         data: Where the data lie now, if they were moved; they must be the same. From Python also the data themselves.
 
@@ -34,11 +42,15 @@ def continue_(
     Raises:
         ValueError: if there is no such run, its data changed, or its budget of differential privacy is spent.
     """
-    return [_carry_on(each, steps, device, quiet, data) for each in runs.find(run)]
+    if distributed.follows():
+        distributed.follow(device, len(runs.find(run)))
+    devices = distributed.started() or devices
+    return [_carry_on(each, steps, device, devices, quiet, data) for each in runs.find(run)]
 
 
-def _carry_on(run: Run, steps: int, device: str, quiet: bool, data: str | Sequences) -> Run:
-    chosen = training.pick_device(device)
+def _carry_on(run: Run, steps: int, device: str, devices: int, quiet: bool, data: str | Sequences) -> Run:
+    distributed.check(devices, {**training.EARLIER, **run.record}["microbatches"])
+    chosen = distributed.first(device, devices)
     if run.record.get("generator_only"):
         raise ValueError(f"{run.path} holds a generator only, which can be sampled but not trained")
     with run.lock():
@@ -49,4 +61,4 @@ def _carry_on(run: Run, steps: int, device: str, quiet: bool, data: str | Sequen
             return run
         parts = run.data(data)
         encoded = run.preparation.encode(parts[0]).to(chosen)
-        return run_to(run, learner, encoded, parts, steps, quiet)
+        return run_to(run, learner, encoded, parts, steps, quiet, devices=devices)

@@ -36,6 +36,7 @@ PLAIN = (
     "privacy",
     "gradients",
     "similarity",
+    "microbatches",
 )
 LISTS = ("stop_early", "frozen")
 NAMES = (
@@ -81,7 +82,11 @@ def to_record(given: Mapping[str, Any], parent: Mapping[str, Any] | None = None)
     if record["privacy"]:  # it looks at real patients, and nothing hides them
         watched = replace(watched, every=0)
     record["similarity"] = asdict(watched)
-    check_at_least_one(batch=record["batch"], checkpoint_every=record["checkpoint_every"])
+    check_at_least_one(**{name: record[name] for name in ("batch", "checkpoint_every", "microbatches")})
+    if record["batch"] % record["microbatches"]:
+        raise ValueError(
+            f"--batch {record['batch']} cannot be divided into {record['microbatches']} equal --microbatches"
+        )
     if not 0 <= record["average"] < 1:
         raise ValueError(f"--average must lie in [0, 1), got {record['average']}")
     if record["gradients"] < 0:

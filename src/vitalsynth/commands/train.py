@@ -14,6 +14,7 @@ import torch
 
 from .. import checkpoints, components, differential, frames, methods, runs, schedules, sources, training
 from ..autoregressive import Autoregressive  # noqa: F401 (can be named)
+from ..cluster import distributed
 from ..differential import Budget, Mechanism, Privacy
 from ..discriminators import Discriminator, Projected
 from ..distillation import Distillation  # noqa: F401
@@ -33,6 +34,7 @@ from ..sampling import parse_pairs
 from ..schedules import Schedule
 from ..sequences import Encoded, Sequences, Shape, listed
 from ..stabilisers import Stabiliser
+from ..team import Lost
 from . import settings
 from .progress import Progress
 
@@ -76,7 +78,9 @@ def train(
     privacy: Privacy | None = None,
     gradients: int = 100,
     similarity: Similarity = Similarity(),  # noqa: B008 (it is frozen)
+    microbatches: int = 1,
     device: str = "auto",
+    devices: int = 1,
     source: dict[str, Any] | None = None,
     quiet: bool = False,
 ) -> Run:
@@ -139,7 +143,11 @@ def train(
         gradients: In every how many steps the log tells of the gradients of every layer; 0 for never.
         similarity: How far what is generated is from held-out sequences is logged in every --similarity.every steps,
             by four cheap measures. docs/watching.md says which, and what is made of them.
+        microbatches: Parts of a batch that are worked out one after the other, which takes less memory, or by as many
+            --devices. What is of a whole batch, as minibatch statistics, is then of each part.
         device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
+        devices: How many GPUs, or processes on the CPU, share every batch; --microbatches becomes as many, unless it is
+            a multiple already. Under torchrun or srun, those that were started share it.
         source: Settings of the source, as --source.NAME on the command line.
         quiet: No progress bar.
 
@@ -150,11 +158,17 @@ def train(
         ValueError: if anything asked for is impossible; nothing is left behind.
         training.Diverged: if a loss stops being finite; the run stays at its last checkpoint.
     """
+    if distributed.follows():
+        distributed.follow(device)
+    devices = distributed.started() or devices
+    settings.check_at_least_one(devices=devices, microbatches=microbatches)
+    microbatches = devices if microbatches == 1 else microbatches
+    distributed.check(devices, microbatches)
     asked = {name: value for name, value in locals().items() if name in settings.NAMES}
     runs.refuse_existing(out)
     settings.check_at_least_one(steps=steps)
     chosen = settings.to_record(asked)
-    chosen_device = training.pick_device(device)
+    chosen_device = distributed.first(device, devices)
     sequences, origin = _read(data, source or {})
     sequences = sequences.drop(listed(drop))
     schema = sequences.schema.limited(listed(rules), parse_pairs(limits, "limit"))
@@ -191,7 +205,7 @@ def train(
         "normalise": normalise,
         "whiten": whiten,
         **chosen,
-        "threads": torch.get_num_threads(),
+        "threads": max(1, torch.get_num_threads() // devices),
         "shape": preparation.shape.to_json(),
         "parent": None,
         **settings.provenance(),
@@ -207,7 +221,7 @@ def train(
     say_what_is_trained(learner, training_part, sequences, chosen_device, quiet)
     run = Run.create(out, record, preparation)
     with run.lock():
-        return run_to(run, learner, encoded, (training_part, held_out_part), steps, quiet)
+        return run_to(run, learner, encoded, (training_part, held_out_part), steps, quiet, devices=devices)
 
 
 def _lasting(record: Mapping[str, Any], patients: int, steps: int) -> float:
@@ -229,6 +243,7 @@ def run_to(
     steps: int,
     quiet: bool,
     canaries: Sequence[int | None] = (),
+    devices: int = 1,
 ) -> Run:
     """Train with a progress bar, watched as the record says.
 
@@ -240,19 +255,28 @@ def run_to(
         steps: Total number of steps to reach.
         quiet: No progress bar.
         canaries: What an audit plants.
+        devices: How many share the work.
 
     Raises:
-        Stopped: if a signal asked to stop before the last step.
+        Stopped: if a signal asked to stop before the last step, or one of those who share the work is gone.
     """
     patients, looking_on = differential.patients(parts[0].subject), watchers(run, encoded, *parts)
     enough = lambda: convergence.reason_to_stop(run.log(), {**training.EARLIER, **run.record}["stop_early"])  # noqa: E731
+    carry_on = f"carry on with: vitalsynth continue {run.path} --steps {steps}"
     try:
-        with Progress(f"training {run.path}", steps, learner.step, quiet) as progress:
-            done = training.train(run, learner, encoded, steps, progress.row, patients, canaries, looking_on, enough)
+        with (
+            distributed.team(devices, run, learner, encoded, patients) as team,
+            Progress(f"training {run.path}", steps, learner.step, quiet) as progress,
+        ):
+            done = training.train(
+                run, learner, encoded, steps, progress.row, patients, canaries, looking_on, enough, team
+            )
+    except Lost as error:
+        raise Stopped(f"{error}; {carry_on}") from None
     except training.Diverged as error:
         raise training.Diverged(f"{error}{_origin(run, encoded, learner.step)}") from None
     if not done:
-        raise Stopped(f"stopped at step {learner.step}; carry on with: vitalsynth continue {run.path} --steps {steps}")
+        raise Stopped(f"stopped at step {learner.step}; {carry_on}")
     return run
 
 

@@ -28,6 +28,7 @@ from .. import storage
 from ..preparation import Preparation
 from ..seeds import derive
 from ..sequences import Encoded
+from ..team import ALONE, Team
 from .privacy import Privacy
 
 KEY = "noise.key"
@@ -120,7 +121,13 @@ class Mechanism:
         return np.flatnonzero(chance < self.rate)
 
     def gradient(
-        self, loss: Callable[[Int[Tensor, " _"]], Tensor], parameters: Sequence[nn.Parameter], step: int, turn: int
+        self,
+        loss: Callable[[Int[Tensor, " _"]], Tensor],
+        parameters: Sequence[nn.Parameter],
+        step: int,
+        turn: int,
+        parts: int = 1,
+        team: Team = ALONE,
     ) -> Float[Tensor, " weights"]:
         """Return the noisy gradient of a turn, all parameters in one vector.
 
@@ -129,9 +136,26 @@ class Mechanism:
             parameters: By which to differentiate.
             step: Counted from 0.
             turn: Of the step.
+            parts: In how many the patients who were drawn are divided.
+            team: Who works them out.
         """
+        total = team.total(self._clipped(loss, parameters, step, turn, k, parts) for k in team.mine(parts))
+        noise = torch.Generator().manual_seed(self.seed("noise", step, turn))  # the same on every device
+        std = self.privacy.noise * self.privacy.clip
+        return (total + std * torch.randn(total.shape, generator=noise).to(total.device)) / self.batch
+
+    def _clipped(
+        self,
+        loss: Callable[[Int[Tensor, " _"]], Tensor],
+        parameters: Sequence[nn.Parameter],
+        step: int,
+        turn: int,
+        part: int,
+        parts: int,
+    ) -> Float[Tensor, " weights"]:
+        """Return the sum of the clipped gradients of one part of the patients who were drawn."""
         total = torch.zeros_like(_flat(parameters))
-        for patient in self.drawn(step, turn).tolist():
+        for patient in self.drawn(step, turn)[part::parts].tolist():
             own = self.members[patient] if patient < len(self.members) else ()
             if len(own):
                 seed = self.seed("patient", patient, step, turn)  # of its own: who else was drawn must not matter
@@ -143,9 +167,7 @@ class Mechanism:
                 canary = torch.zeros_like(total)
                 canary[weight] = 1e3
                 total += clipped(canary, self.privacy.clip)
-        noise = torch.Generator().manual_seed(self.seed("noise", step, turn))  # the same on every device
-        std = self.privacy.noise * self.privacy.clip
-        return (total + std * torch.randn(total.shape, generator=noise).to(total.device)) / self.batch
+        return total
 
     def release(
         self, total: Callable[[Int[Tensor, " m"], Float[Tensor, " m"]], Tensor], device: torch.device
