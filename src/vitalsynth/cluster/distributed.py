@@ -143,7 +143,8 @@ def follow(device: str, trainings: int = 1, store: TCPStore | None = None) -> No
 def _take_part(device: torch.device) -> None:
     about, tensors = _told()
     record = {**training.EARLIER, **about["record"]}
-    encoded = Encoded(*(tensors["data"][name] for name in ("x", "s", "condition"))).to(device)
+    data = tensors["data"]
+    encoded = Encoded(data["x"], data["s"], data["condition"]).to(device)
     learner = Learner.build(record, device)
     learner.load(tensors, about["state"], record)
     preparation = Preparation.from_json(about["preparation"])
