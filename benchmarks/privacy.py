@@ -191,28 +191,46 @@ def _median(values):
     return "" if None in values else f"{np.median(values):.3f}"
 
 
+SHOWN = (0.45, 0.62)
+MARKS = {0.0: "o", 1.0: "v", 3.0: "s", 10.0: "^"}
+
+
 def figure(found, path):
-    """Draw attack against usefulness, a point a seed, beside what an attack achieves on data of others (grey)."""
+    """Draw attack against usefulness: medians over seeds, their range, and the interval of the attack.
+
+    Grey is what an attack achieves on data of others; what lies above the picture is named there.
+    """
     from matplotlib import pyplot
 
-    fig, axes = pyplot.subplots(1, len(DATA), figsize=(11, 4.2), constrained_layout=True)
+    fig, axes = pyplot.subplots(1, len(DATA), figsize=(11, 4.4), layout="constrained", sharey=True)
     for axis, data, use in zip(axes, DATA, USES, strict=True):
-        mine = [row for row in found if row["data"] == data]
-        for name in dict.fromkeys(row["learner"] for row in mine if usefulness(row)):
-            own = [row for row in mine if row["learner"] == name and use in usefulness(row)]
-            values = np.array([strongest(row, "AUROC")[:3] for row in own]).reshape(-1, 3)
-            x = [usefulness(row)[use] for row in own]
-            spread = np.abs(values[:, 1:] - values[:, :1]).T
-            axis.errorbar(x, values[:, 0], spread, fmt="o", capsize=3, label=name)
-            for place, row, (value, *_) in zip(x, own, values, strict=True):
-                if row["epsilon"]:
-                    axis.annotate(f" {row['epsilon']:g}", (place, value), fontsize=8)
+        mine = sorted((row for row in found if row["data"] == data), key=place)
+        for name in dict.fromkeys(named(row) for row in mine if usefulness(row)):
+            own = [row for row in mine if named(row) == name]
+            learner, epsilon = own[0]["learner"], own[0]["epsilon"]
+            x = np.sort([usefulness(row)[use] for row in own])
+            middle, low, high, _ = sorted(strongest(row, "AUROC") for row in own)[len(own) // 2]
+            across = np.array([[np.median(x) - x[0]], [x[-1] - np.median(x)]])
+            if middle > SHOWN[1]:
+                said = f"{name}: {middle:.2f}, at {np.median(x):.2f}  ↑"
+                axis.text(0.98, 0.98, said, transform=axis.transAxes, ha="right", va="top", fontsize=8)
+            else:
+                colour, spread = f"C{LEARNERS.index(learner)}", [[middle - low], [high - middle]]
+                style = dict(fmt=MARKS[epsilon], color=colour, capsize=2, linewidth=0.8, label=name)  # noqa: C408
+                axis.errorbar(np.median(x), middle, spread, across, **style)
         for row in mine:
             if row["learner"] == "nobody":
-                axis.axhspan(*strongest(row, "AUROC")[1:3], color="0.9", zorder=0)
-        axis.set(title=data, xlabel=USES[use], ylabel="AUROC of the strongest attack", ylim=(0.45, 1.03))
-        axis.legend(fontsize=8, loc="upper left")
+                axis.axhspan(*strongest(row, "AUROC")[1:3], color="0.93", zorder=0)
+        axis.axhline(0.5, color="0.6", linewidth=0.8)
+        axis.set(title=data, xlabel=USES[use], ylim=SHOWN)
+    axes[0].set_ylabel("AUROC of the strongest attack")
+    axes[0].legend(*_every_label(axes), fontsize=8, loc="upper left", ncols=2)
     fig.savefig(path, dpi=110)
+
+
+def _every_label(axes):
+    found = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    return list(found.values()), list(found)
 
 
 def main():
