@@ -15,6 +15,7 @@ from vitalsynth.commands.train import Adam, train
 from vitalsynth.discriminators import Convolutional, Discriminator
 from vitalsynth.generators import GRU, Generator, MinGRU
 from vitalsynth.layers import every_step
+from vitalsynth.monitoring import differences
 from vitalsynth.monitoring.similarity import Similarity
 from vitalsynth.objectives import Hinge, NonSaturating, Relativistic
 from vitalsynth.sequences import Encoded
@@ -122,6 +123,19 @@ def test_a_wrong_backward_is_named(tmp_path):
     assert said.startswith("generator.first.weight, generator.first.bias: the gradient of the generator's objective is")
     measured, told = map(float, re.findall(r"bias is (\S+), and its gradient says (\S+)\.", said)[0])
     assert told == pytest.approx(measured / 2, rel=1e-3)
+
+
+def test_a_kink_right_beside_is_no_wrong_backward():
+    """A penalty jumps where a unit switches; however near that is on one side, the other says what the gradient is."""
+    weight = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+
+    def loss(held):
+        return (2 * weight + 1e-3 * (weight > 3e-9)).sum()
+
+    told = torch.full((1,), 2.0, dtype=torch.float64)
+    assert differences._compare(loss, 0.0, "w", weight, told) is None
+    wrong = differences._compare(loss, 0.0, "w", weight, 1.5 * told)
+    assert wrong is not None and wrong.parameter == "w"
 
 
 def test_dead_units_are_named(tmp_path):

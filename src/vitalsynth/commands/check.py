@@ -125,7 +125,8 @@ class _Examined:
             yield Finding(origin or "somewhere", str(error), training.ADVICE)
         log = [row for row in runs.rows(self.run.path / "log.jsonl") if row["step"] <= self.step]
         first, now = (gradients.weights(each.trains) for each in (Learner.build(self.run.record, self.device), learner))
-        yield from judge_gradients(rows, log, gradients.unreached(learner.trains), gradients.growth(first, now))
+        unreached, growth = gradients.unreached(learner.trains), gradients.growth(first, now)
+        yield from judge_gradients(rows, log, unreached, growth, learner.step)
         yield from judge_saturation(saturation.shares())
 
     def _differences(self) -> Iterator[Finding]:

@@ -31,7 +31,7 @@ from ..training import Plan
 BATCH = 16
 """Most sequences that are looked at: a wrong gradient is wrong for any."""
 SIZES = (1e-6, 1e-5, 1e-7)
-"""Steps h tried, each in another direction, until one agrees: a kink may lie in the way of one."""
+"""Steps h tried, each in another direction, until one agrees."""
 TOLERANCE = 1e-3
 STEPWISE = frozenset(
     {"detach", "gt", "lt", "ge", "le", "eq", "ne", "round", "floor", "ceil", "trunc", "sign", "heaviside"}
@@ -75,12 +75,14 @@ def disagreements(learner: Learner, plan: Plan, data: Encoded, player: str) -> l
                 parameter.requires_grad_(name == player)
         value = loss(held=False)
         slopes = torch.autograd.grad(value, list(parameters.values()), materialize_grads=True)
-        found = [_compare(loss, name, p, g) for (name, p), g in zip(parameters.items(), slopes, strict=True)]
+        at = float(value.detach())
+        found = [_compare(loss, at, name, p, g) for (name, p), g in zip(parameters.items(), slopes, strict=True)]
     return [each for each in found if each is not None]
 
 
-def _compare(loss: _Loss, name: str, parameter: Tensor, gradient: Tensor) -> Disagreement | None:
-    at, told, measured = parameter.detach().clone(), 0.0, 0.0
+def _compare(loss: _Loss, here: float, name: str, parameter: Tensor, gradient: Tensor) -> Disagreement | None:
+    """Compare one parameter. Where a kink lies on one side, however near, the slope towards the other is that told."""
+    at, told, central = parameter.detach().clone(), 0.0, 0.0
     for k, size in enumerate(SIZES):
         direction = torch.randn(at.shape, generator=torch.Generator().manual_seed(k)).to(at)
         ends = []
@@ -88,11 +90,12 @@ def _compare(loss: _Loss, name: str, parameter: Tensor, gradient: Tensor) -> Dis
             parameter.data.copy_(at + sign * size * direction)
             ends.append(float(loss(held=True).detach()))
         parameter.data.copy_(at)
-        told, measured = float((gradient * direction).sum()), (ends[0] - ends[1]) / (2 * size)
-        scale = max(float(gradient.norm()), abs(measured))
-        if abs(told - measured) <= TOLERANCE * scale + 1e-13 * (1 + abs(ends[0])) / size:
-            return None
-    return Disagreement(name, told, measured)
+        told, central = float((gradient * direction).sum()), (ends[0] - ends[1]) / (2 * size)
+        for measured in (central, (ends[0] - here) / size, (here - ends[1]) / size):
+            scale = max(float(gradient.norm()), abs(measured))
+            if abs(told - measured) <= TOLERANCE * scale + 1e-13 * (1 + abs(here)) / size:
+                return None
+    return Disagreement(name, told, central)
 
 
 class _Loss:

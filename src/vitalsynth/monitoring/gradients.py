@@ -86,13 +86,13 @@ def gradients(trains: Parameters) -> Gradients:
 
 
 def growth(first: Gradients, now: Gradients) -> dict[str, float]:
-    """Return the norm of every layer's weights over what it was at first, where it was not 0."""
+    """Return the norm of all weights of every player over what it was at first."""
     squares: dict[str, list[float]] = {}
     for name, own in now.items():
-        total = squares.setdefault(layer(name), [0.0, 0.0])
+        total = squares.setdefault(name.partition(".")[0], [0.0, 0.0])
         for k, each in enumerate((first[name], own)):
             total[k] += float(each.double().square().sum())
-    return {name: math.sqrt(after / before) for name, (before, after) in squares.items() if before}
+    return {player: math.sqrt(after / before) for player, (before, after) in squares.items() if before}
 
 
 def unreached(trains: Parameters) -> set[str]:
