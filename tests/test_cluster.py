@@ -132,6 +132,7 @@ def test_training_whose_time_is_up_goes_on_as_if_nothing_had_happened(jobs, monk
     [
         (["trian", "icu-demo"], "no command 'trian' to be submitted; did you mean 'train'?"),
         (["--tiem", "3", *SINES, "--out", "x"], "no option --tiem; did you mean '--time'?"),
+        ([*SINES, "--out", "x", "--time", "1"], "--time is an option of submit, which come before the command, train"),
         ([*SINES, "--out", "x", "--stepz", "3"], "no option --stepz; did you mean '--steps'?"),
         ([*SINES, "--out", "x", "--generator", "LSTN"], "no class 'LSTN'; did you mean 'LSTM'?"),
         (["train", "sinus", "--out", "x"], "did you mean 'sines'?"),

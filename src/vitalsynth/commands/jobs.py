@@ -98,9 +98,9 @@ def _tail(log: Path, lines: int) -> list[str]:
 
 def _tell(rows: list[dict[str, Any]]) -> None:
     """Print a heading and the end of the log of each task."""
-    console = Console(soft_wrap=True, highlight=False)
+    console, tasks = Console(soft_wrap=True, highlight=False), Counter(row["job"] for row in rows)
     for row in rows:
-        name = f"{row['job']} {row['number']}".strip() + (f" task {row['task']}" if len(rows) > 1 else "")
+        name = f"{row['job']} {row['number']}".strip() + (f" task {row['task']}" if tasks[row["job"]] > 1 else "")
         console.print(
             Text.assemble(
                 (name, "bold"), " ", (row["state"], STYLES.get(row["state"], "")), f" {row['why']}".rstrip(),

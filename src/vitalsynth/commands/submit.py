@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 import sys
@@ -115,7 +116,13 @@ def _task(words: list[str], later: bool) -> Task:
     name, *arguments = words
     if name not in HANDED:
         raise ValueError(f"no command {name!r} to be submitted; {nearest(name, HANDED)}")
-    asked = list(interface.parsed(name, function(name), arguments))
+    try:
+        asked = list(interface.parsed(name, function(name), arguments))
+    except ValueError as error:
+        option = re.match(r"no option --(\w+)", str(error))
+        if option and option[1] in inspect.signature(submit).parameters:
+            raise ValueError(f"--{option[1]} is an option of submit, which come before the command, {name}") from None
+        raise
     first = asked[0]
     if not later:
         for each in _patterns(first):
