@@ -141,7 +141,16 @@ def _task(words: list[str], later: bool) -> Task:
     settings.to_record({setting: value for setting, value in first.items() if setting in settings.NAMES})
     if not first["steps"]:  # a branch that is only made
         return Task(words, words, [])
-    again = ["continue", out, "--steps", str(first["steps"]), "--device", first["device"]]
+    again = [
+        "continue",
+        out,
+        "--steps",
+        str(first["steps"]),
+        "--device",
+        first["device"],
+        "--devices",
+        str(first.get("devices", 1)),
+    ]
     return Task(words, [*again, "--quiet"] if first["quiet"] else again, [out])
 
 
