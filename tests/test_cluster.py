@@ -1,5 +1,6 @@
 """Jobs on a real SLURM of one node, and in the background without: the same commands, the same states."""
 
+import signal
 import subprocess
 from contextlib import redirect_stdout
 from io import StringIO
@@ -13,6 +14,8 @@ from slurm import until
 from vitalsynth import checkpoints
 from vitalsynth.cli import main
 from vitalsynth.cluster import slurm
+from vitalsynth.cluster.jobs import Job, Task
+from vitalsynth.cluster.launching import RUNNER
 from vitalsynth.runs import Run
 
 NETS = """
@@ -194,3 +197,30 @@ def test_without_slurm_it_runs_in_the_background_with_the_same_states(bench, mon
     (failed,) = submit("--local", "--folder", "jobs", "list", "nowhere")
     assert ended(failed) == ["failed"]
     assert "no folder matches 'nowhere'" in rows(failed)[0]["last"][-1]
+
+
+def test_training_that_never_gets_as_far_as_saving_is_not_started_for_ever(bench):
+    task = Task([*SINES, "--out", "runs/never"], ["continue", "runs/never", "--steps", "2"], ["runs/never"])
+    job = Job.create(Path("jobs").absolute(), [task], slurm=True, cpus=1, at_most=1, after=[], trusted=[])
+    process = subprocess.Popen([*RUNNER, str(job.path)])
+    until(lambda: job.account(0), 60, "its start")
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert job.account(0)["state"] == "failed" and "ask for more --time" in job.account(0)["why"]
+
+
+def test_what_left_the_queue_long_ago_is_asked_of_the_accounting(tmp_path, monkeypatch):
+    """As sacct of a SLURM 22.05 with accounting answered."""
+    said = "1|COMPLETED\n2|FAILED\n4|CANCELLED by 0\n3_0|COMPLETED\n3_1|TIMEOUT\n6_[0-3]|PENDING\n"
+    (tmp_path / "sacct").write_text(f"#!/bin/sh\nprintf '{said}'\n")
+    (tmp_path / "sacct").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert slurm.remembered(["1", "2", "3", "4", "6"]) == {
+        ("1", 0): ("done", ""),
+        ("2", 0): ("failed", ""),
+        ("3", 0): ("done", ""),
+        ("3", 1): ("failed", "TIMEOUT"),
+        ("4", 0): ("cancelled", ""),
+    }
+    (tmp_path / "sacct").unlink()
+    assert slurm.remembered(["1"]) == {}
