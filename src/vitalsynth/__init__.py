@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .commands.evaluate import evaluate
     from .commands.evolution import evolution
     from .commands.export import export
+    from .commands.jobs import jobs
     from .commands.list_ import list_
     from .commands.merge import merge
     from .commands.pack import pack, unpack
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .commands.release import release
     from .commands.report import report
     from .commands.sample import sample
+    from .commands.submit import submit
     from .commands.theory import theory
     from .commands.train import train
     from .differential import Privacy
@@ -72,6 +74,7 @@ _HOMES = {
     "evolution": "commands.evolution",
     "export": "commands.export",
     "from_frame": "frames",
+    "jobs": "commands.jobs",
     "list_": "commands.list_",
     "merge": "commands.merge",
     "pack": "commands.pack",
@@ -80,6 +83,7 @@ _HOMES = {
     "release": "commands.release",
     "report": "commands.report",
     "sample": "commands.sample",
+    "submit": "commands.submit",
     "theory": "commands.theory",
     "to_frame": "frames",
     "train": "commands.train",
@@ -114,6 +118,7 @@ __all__ = [
     "evolution",
     "export",
     "from_frame",
+    "jobs",
     "list_",
     "merge",
     "pack",
@@ -122,6 +127,7 @@ __all__ = [
     "release",
     "report",
     "sample",
+    "submit",
     "theory",
     "to_frame",
     "train",

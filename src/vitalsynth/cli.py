@@ -7,36 +7,12 @@ from __future__ import annotations
 
 import ast
 import difflib
-import importlib
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
-# Where each command lives. What it does and takes is read off the function itself.
-COMMANDS = {
-    "data": "data.data",
-    "train": "train.train",
-    "continue": "continue_.continue_",
-    "branch": "branch.branch",
-    "merge": "merge.merge",
-    "list": "list_.list_",
-    "prune": "prune.prune",
-    "pack": "pack.pack",
-    "unpack": "pack.unpack",
-    "export": "export.export",
-    "sample": "sample.sample",
-    "evaluate": "evaluate.evaluate",
-    "attack": "attack.attack",
-    "release": "release.release",
-    "audit": "audit.audit",
-    "report": "report.report",
-    "check": "check.check",
-    "theory": "theory.theory",
-    "board": "board.board",
-    "convergence": "convergence.convergence",
-    "evolution": "evolution.evolution",
-}
+from .commands import COMMANDS, function
+
 SHELLS = ("bash", "zsh", "tcsh")
 
 
@@ -63,12 +39,6 @@ def main(arguments: list[str] | None = None) -> int:
     from .commands import interface
 
     return interface.run(first, function(first), arguments[1:])
-
-
-def function(command: str) -> Any:
-    """Import the function behind a command."""
-    module, name = COMMANDS[command].split(".")
-    return getattr(importlib.import_module(f"vitalsynth.commands.{module}"), name)
 
 
 def _help() -> str:

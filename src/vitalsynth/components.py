@@ -32,6 +32,11 @@ def trust(path: str) -> None:
     _named_here.add(path)
 
 
+def named() -> list[str]:
+    """Return the dotted paths of code not of vitalsynth that the user named in this process."""
+    return sorted(path for path in _named_here if not path.startswith(("vitalsynth.", "torch.")))
+
+
 def check_parts(record: Any) -> None:
     """Refuse a record that names, at any depth, a class that is not to be trusted.
 

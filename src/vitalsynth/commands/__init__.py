@@ -1,1 +1,39 @@
 """The commands, each a plain function that Python and notebooks call with the same arguments."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+# Where each command lives. What it does and takes is read off the function itself.
+COMMANDS = {
+    "data": "data.data",
+    "train": "train.train",
+    "continue": "continue_.continue_",
+    "branch": "branch.branch",
+    "merge": "merge.merge",
+    "list": "list_.list_",
+    "prune": "prune.prune",
+    "pack": "pack.pack",
+    "unpack": "pack.unpack",
+    "export": "export.export",
+    "sample": "sample.sample",
+    "evaluate": "evaluate.evaluate",
+    "attack": "attack.attack",
+    "release": "release.release",
+    "audit": "audit.audit",
+    "report": "report.report",
+    "check": "check.check",
+    "theory": "theory.theory",
+    "board": "board.board",
+    "convergence": "convergence.convergence",
+    "evolution": "evolution.evolution",
+    "submit": "submit.submit",
+    "jobs": "jobs.jobs",
+}
+
+
+def function(command: str) -> Any:
+    """Import the function behind a command."""
+    module, name = COMMANDS[command].split(".")
+    return getattr(importlib.import_module(f".{module}", __name__), name)

@@ -35,23 +35,12 @@ def run(command: str, function: Function, arguments: list[str]) -> int:
     """Run a command with its arguments; return the exit code."""
     logging.basicConfig(format="%(levelname)s: %(message)s".lower(), stream=sys.stderr)
     say = partial(print, file=sys.stderr)
-    parser, found = jsonargparse.ArgumentParser(), False
+    found = False
     try:
-        arguments = _with_preset([_underscored(word) for word in arguments])
-        if config := _words(function, arguments)[1].get("config"):
-            _config(config)
-        for fixed, defaults in _invocations(function, arguments):
-            parser = build(f"vitalsynth {command}", function, _source(function, arguments))
-            parser.set_defaults(defaults)
-            settings = parser.instantiate(parser.parse_args(arguments)).as_dict() | fixed
-            for name in ("config", "preset"):
-                settings.pop(name, None)
+        for settings in parsed(command, function, arguments):
             result = function(**settings)
             _announce(result)
             found = found or (isinstance(result, list) and any(isinstance(each, Finding) for each in result))
-    except jsonargparse.ArgumentError as error:
-        say(f"vitalsynth {command}: {explain(error.message, parser, function, arguments)}")
-        return 2
     except (ValueError, OSError) as error:
         if os.environ.get("VITALSYNTH_DEBUG"):
             raise
@@ -72,6 +61,38 @@ def run(command: str, function: Function, arguments: list[str]) -> int:
         say(f"vitalsynth {command}: {type(error).__name__}: {one_line(error)} (VITALSYNTH_DEBUG=1 shows where)")
         return 1
     return int(found)
+
+
+def parsed(command: str, function: Function, arguments: list[str]) -> Iterator[dict[str, Any]]:
+    """Yield the settings with which a command line calls a function; a branch is called run by run.
+
+    Raises:
+        ValueError: if it cannot be called so, in one line.
+    """
+    arguments, other = _without_other([_underscored(word) for word in arguments], function, arguments)
+    arguments = _with_preset(arguments)
+    if config := _words(function, arguments)[1].get("config"):
+        _config(config)
+    for fixed, defaults in _invocations(function, arguments):
+        parser = build(f"vitalsynth {command}", function, _source(function, arguments))
+        parser.set_defaults(defaults)
+        try:
+            settings = parser.instantiate(parser.parse_args(arguments)).as_dict() | fixed | other
+        except jsonargparse.ArgumentError as error:
+            raise ValueError(explain(error.message, parser, function, arguments)) from None
+        for name in ("config", "preset"):
+            settings.pop(name, None)
+        yield settings
+
+
+def _without_other(
+    arguments: list[str], function: Function, as_typed: list[str]
+) -> tuple[list[str], dict[str, list[str]]]:
+    """Part off another command, whose words are its own, if the function takes one; its name stays to be seen."""
+    if "command" not in inspect.signature(function).parameters:
+        return arguments, {}
+    first = next((k for k in range(len(arguments)) if _words(function, arguments[: k + 1])[0]), len(arguments))
+    return arguments[: first + 1], {"command": as_typed[first:]}
 
 
 def _underscored(word: str) -> str:
