@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .commands.release import release
     from .commands.report import report
     from .commands.sample import sample
+    from .commands.sync import sync
     from .commands.theory import theory
     from .commands.train import train
     from .differential import Privacy
@@ -80,6 +81,7 @@ _HOMES = {
     "release": "commands.release",
     "report": "commands.report",
     "sample": "commands.sample",
+    "sync": "commands.sync",
     "theory": "commands.theory",
     "to_frame": "frames",
     "train": "commands.train",
@@ -122,6 +124,7 @@ __all__ = [
     "release",
     "report",
     "sample",
+    "sync",
     "theory",
     "to_frame",
     "train",
