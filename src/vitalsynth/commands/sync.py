@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from ..cluster import sync as syncing
 from ..cluster.sync import Folder
 from ..storage import in_words
-from ..training import StopFlag
 from .progress import Progress
 
 log = logging.getLogger(__name__)
@@ -64,12 +64,10 @@ def sync(
     if len(here) == 2:
         _refuse_nested(*(Path(place.path).resolve() for place in here))
     ways = [places, places[::-1]] if both else [places]
-    with StopFlag() as stop:
-        left, running = _pass(ways, both, quiet)
-        while follow and (running or not isinstance(places[0], Folder)) and not stop.raised:
-            until = time.monotonic() + interval
-            while not stop.raised and time.monotonic() < until:
-                time.sleep(0.1)
+    left, running = _pass(ways, both, quiet)
+    with suppress(KeyboardInterrupt):
+        while follow and (running or not isinstance(places[0], Folder)):
+            time.sleep(interval)
             try:
                 left, running = _pass(ways, both, quiet)
             except syncing.Unreachable as error:

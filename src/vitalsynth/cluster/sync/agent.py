@@ -50,11 +50,11 @@ def survey(root, names, kind, known):
         runs[name] = {"files": {}, "record": None, "running": False, "ours": ours}
         if not ours:
             continue
-        runs[name]["files"] = _files(folder, kind, known.get(name, {}), left_out)
         if is_run:
+            runs[name]["running"] = _running(folder)  # asked first, so that of a run that ended all is seen
             with open(os.path.join(folder, "run.json"), "rb") as file:
                 runs[name]["record"] = file.read().decode("utf-8", "replace")
-            runs[name]["running"] = _running(folder)
+        runs[name]["files"] = _files(folder, kind, known.get(name, {}), left_out)
     is_run = os.path.isfile(os.path.join(root, "run.json"))
     return {"root": root, "is_run": is_run, "runs": runs, "left_out": left_out}
 

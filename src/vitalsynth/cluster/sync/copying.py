@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -245,12 +246,13 @@ def _groups(copy: Copy, arrived: set[str], local: tuple[Path, Path]) -> tuple[li
     record = json.loads(copy.there.record or "")
     at = {name: next((folder / name for folder in local if (folder / name).exists()), None) for name in EARLY}
     behind = "log.jsonl" in copy.files.keys() - arrived
-    rows = len(jsonl.lines(at["log.jsonl"])) if at["log.jsonl"] and not behind else 0
+    rows = len(jsonl.lines(at["log.jsonl"])) if at["log.jsonl"] else 0
+    last = math.inf if record.get("generator_only") else rows + start(record)
     for group in [group for group in groups if group.startswith("checkpoints/")]:
         wanted = {name for name in copy.files if os.path.dirname(name) == group}
         if wanted - arrived or behind:
             del groups[group]
-        elif (reason := _damage(local, group, rows + start(record))) is not None:
+        elif (reason := _damage(local, group, last)) is not None:
             log.warning("%s is left out: %s", _shown(_join(copy.source, copy.run)), reason)
             damaged |= wanted
             del groups[group]
@@ -265,7 +267,7 @@ def _groups(copy: Copy, arrived: set[str], local: tuple[Path, Path]) -> tuple[li
     return list(groups.values()), damaged
 
 
-def _damage(local: tuple[Path, Path], group: str, step: int) -> str | None:
+def _damage(local: tuple[Path, Path], group: str, step: float) -> str | None:
     """Say what is wrong with a checkpoint, given the last step that the log has."""
     folder = next(each / group for each in local if (each / group).exists())
     try:

@@ -163,8 +163,9 @@ class Folder:
     def address(self, run: str) -> str:
         """Return what rsync calls the folder of a run."""
         path = os.path.normpath(os.path.join(self.path, run))
-        host = re.sub(r"(?<![^@])([^@\[]*:[^@]*)$", r"[\1]", self.host)  # IPv6
-        return f"{host}:{path}" if host else path
+        user, at, name = self.host.rpartition("@")
+        name = f"[{name}]" if ":" in name else name  # IPv6
+        return f"{user}{at}{name}:{path}" if name else path
 
 
 @dataclass
