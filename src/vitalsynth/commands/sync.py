@@ -84,7 +84,7 @@ def _pass(ways: list[tuple[syncing.Place, syncing.Place]], both: bool, quiet: bo
         said, running = _one_way(*way, both, quiet)
         left += [said] if said else []
         training = training or (running and attempt == 0)
-    return "; ".join(left), training
+    return "; ".join(dict.fromkeys(left)), training
 
 
 def _one_way(source: syncing.Place, target: syncing.Place, both: bool, quiet: bool) -> tuple[str, bool]:
@@ -108,7 +108,7 @@ def _one_way(source: syncing.Place, target: syncing.Place, both: bool, quiet: bo
     if not quiet:
         new = f"{files} files, {in_words(size)}, compared by {copies[0].kind}" if files else "nothing new"
         print(f"to {target}: {new}, of {len(copies)} runs", file=sys.stderr)
-    left = [f"{refused} runs were left alone, as said above"] if refused else []
+    left = [f"left alone, as said above: {refused} of the runs"] if refused else []
     left += [f"{changed}; sync again"] if changed else []
     return "; ".join(left), running
 

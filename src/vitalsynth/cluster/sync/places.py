@@ -353,6 +353,7 @@ def transfer(
         finally:
             process.kill()
             process.wait()
+    said = _last(said, (source, target))
     gone = code in (23, 24) if command[0] == "rsync" else code < 7 and not re.search("dial |connect", said)
     if code and not gone:
         if "command not found" in said or code == 127:
@@ -403,9 +404,9 @@ def rclone(*arguments: str, partly: bool = False) -> str:
     """
     done = subprocess.run([*RCLONE, *arguments], capture_output=True, text=True, errors="surrogateescape")
     if done.returncode in (3, 4):
-        raise FileNotFoundError(_last(done.stderr))
+        raise FileNotFoundError(_last(done.stderr, arguments))
     if done.returncode and not partly:
-        raise Unreachable(f"rclone: {_last(done.stderr)}")
+        raise Unreachable(f"rclone: {_last(done.stderr, arguments)}")
     return done.stdout
 
 
@@ -429,9 +430,12 @@ def _need(program: str) -> None:
         raise ValueError(f"{program} is not installed here: {INSTALL.get(program, 'see VITALSYNTH_SSH')}")
 
 
-def _last(text: str) -> str:
+def _last(text: str, arguments: Iterable[str] = ()) -> str:
+    """Return the last line of what a program said, without the passwords of a connection string."""
+    for remote in (each.partition(",")[0] for each in arguments if each.startswith(":")):
+        text = re.sub(rf'{re.escape(remote)},[^"\n]*', f"{remote},...", text)
     lines = [line for line in text.splitlines() if line.strip()]
-    return re.sub(r"^\d{4}/\d\d/\d\d [\d:]{8} (\w+ *: )?", "", lines[-1]).strip() if lines else "it said nothing"
+    return re.sub(r"^\d{4}/\d\d/\d\d [\d:]{8} (\w+ *: )?", "", lines[-1]).strip() if lines else ""
 
 
 def _refuse_astray(name: str) -> None:
