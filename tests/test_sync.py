@@ -492,7 +492,7 @@ def test_a_run_is_followed_while_it_is_trained(elsewhere, tmp_path):
         ("runs/run", "runs2", "exists and is no run"),
     ],
 )
-def test_each_mistake_gets_one_clear_line(origin, target, says, long, tmp_path, monkeypatch, capsys):
+def test_each_mistake_gets_one_clear_line(origin, target, says, long, tmp_path, monkeypatch, capsys, caplog):
     for program in ("rsync", "rclone", "ssh"):
         needed(program)
     monkeypatch.chdir(tmp_path)
@@ -500,7 +500,7 @@ def test_each_mistake_gets_one_clear_line(origin, target, says, long, tmp_path, 
         until(long, tmp_path / folder / "run", 2)
     before = files_of(tmp_path)
     assert main(["sync", origin, target]) in (1, 2)
-    error = capsys.readouterr().err
+    error = capsys.readouterr().err + caplog.text
     assert says in error and "Traceback" not in error and "secret" not in error and files_of(tmp_path) == before
 
 

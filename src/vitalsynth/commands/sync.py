@@ -105,7 +105,7 @@ def _one_way(source: syncing.Place, target: syncing.Place, both: bool, quiet: bo
         files, size = files + sum(len(copy.files) for copy in waiting), size + total
         if not changed:
             break
-    if not quiet:
+    if copies and not quiet:
         new = f"{files} files, {in_words(size)}, compared by {copies[0].kind}" if files else "nothing new"
         print(f"to {target}: {new}, of {len(copies)} runs", file=sys.stderr)
     left = [f"left alone, as said above: {refused} of the runs"] if refused else []

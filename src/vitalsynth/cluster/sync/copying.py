@@ -22,7 +22,7 @@ from ... import checkpoints
 from ...runs import archive, jsonl
 from ...runs.run import start, verify
 from .agent import STAGING
-from .places import KINDS, Contents, File, Kind, Place, digest, transfer
+from .places import KINDS, Contents, File, Folder, Kind, Place, digest, need, transfer
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,8 @@ def plan(source: Place, target: Place, quiet: bool = False) -> tuple[list[Copy],
     Raises:
         ValueError: if there is no run, or the target is taken.
     """
+    if isinstance(source, Folder) and isinstance(target, Folder):
+        need("rsync")
     kind: Kind = next(each for each in KINDS if each in source.kinds and each in target.kinds)
     there = source.survey(None, kind)
     if not there.runs:

@@ -141,7 +141,7 @@ class Folder:
         # One login for all that is asked.
         options += ["-o", "ControlMaster=auto", "-o", f"ControlPath={_sockets()}/%C", "-o", "ControlPersist=60"]
         chosen = shlex.split(os.environ.get("VITALSYNTH_SSH", "ssh"))
-        _need(chosen[0])
+        need(chosen[0])
         return [*chosen, *options, *(["-p", self.port] if self.port else [])]
 
     def rows(self, run: str, file: str, count: int | None) -> list[Any]:
@@ -181,7 +181,7 @@ class Remote:
     path: str
 
     def __post_init__(self) -> None:
-        _need("rclone")
+        need("rclone")
         if not self.name.startswith(":") and self.name not in (there := rclone("listremotes").splitlines()):
             alias = self.name.rstrip(":")
             raise ValueError(
@@ -306,7 +306,7 @@ def open_place(text: str) -> Place:
 def _over_ssh(host: str, path: str, port: str = "") -> Folder:
     if not re.fullmatch(r"[^-\s@][^\s@]*@[^-\s@][^\s@]*|[^-\s@][^\s@]*", host):
         raise ValueError(f"{host!r} is no host for ssh; write user@host:path or ssh://host:port/path")
-    _need("ssh")
+    need("ssh")
     return Folder(path or ".", host, port)
 
 
@@ -337,7 +337,6 @@ def transfer(
             command += [source, target]
             listen = _listen_rclone
         else:
-            _need("rsync")
             listed.write(os.fsencode("\0".join(names)))
             listed.seek(0)
             command = ["rsync", "-st", "--checksum", "--files-from=-", "--from0", "--no-implied-dirs", "--timeout=60"]
@@ -425,7 +424,12 @@ def _sockets() -> str:
     return str(folder)
 
 
-def _need(program: str) -> None:
+def need(program: str) -> None:
+    """Refuse to begin without a program.
+
+    Raises:
+        ValueError: with the command that installs it.
+    """
     if shutil.which(program) is None:
         raise ValueError(f"{program} is not installed here: {INSTALL.get(program, 'see VITALSYNTH_SSH')}")
 
