@@ -130,7 +130,17 @@ ALLOWED = {
         "reporting",
     },
     "team": set(),
-    "cluster": {"storage", "sequences", "preparation", "runs", "differential", "learner", "training", "team"},
+    "cluster": {
+        "sequences",
+        "preparation",
+        "storage",
+        "checkpoints",
+        "runs",
+        "differential",
+        "learner",
+        "training",
+        "team",
+    },
     "synthesizer": {*DATA, "runs", "sampling", "commands"},
     "commands": {
         *DATA,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .commands.report import report
     from .commands.sample import sample
     from .commands.submit import submit
+    from .commands.sync import sync
     from .commands.theory import theory
     from .commands.train import train
     from .differential import Privacy
@@ -84,6 +85,7 @@ _HOMES = {
     "report": "commands.report",
     "sample": "commands.sample",
     "submit": "commands.submit",
+    "sync": "commands.sync",
     "theory": "commands.theory",
     "to_frame": "frames",
     "train": "commands.train",
@@ -128,6 +130,7 @@ __all__ = [
     "report",
     "sample",
     "submit",
+    "sync",
     "theory",
     "to_frame",
     "train",

@@ -17,6 +17,7 @@ COMMANDS = {
     "pack": "pack.pack",
     "unpack": "pack.unpack",
     "export": "export.export",
+    "sync": "sync.sync",
     "sample": "sample.sample",
     "evaluate": "evaluate.evaluate",
     "attack": "attack.attack",

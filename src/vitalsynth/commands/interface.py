@@ -26,6 +26,7 @@ from ..monitoring.findings import Finding
 from ..sequences import Sequences, nearest, one_line
 from ..training import Diverged
 from .branch import branch, inherited
+from .sync import NotSynced
 from .train import Stopped
 
 Function = Callable[..., Any]
@@ -46,7 +47,7 @@ def run(command: str, function: Function, arguments: list[str]) -> int:
             raise
         say(f"vitalsynth {command}: {one_line(error)}")
         return 2
-    except Diverged as error:
+    except (Diverged, NotSynced) as error:
         say(f"vitalsynth {command}: {one_line(error)}")
         return 1
     except Stopped as error:

@@ -6,8 +6,18 @@ import sys
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.progress import Progress as Bar
+
+from ..storage import in_words
 
 
 class Progress:
@@ -18,10 +28,12 @@ class Progress:
         total: Where it ends.
         start: Where it begins.
         quiet: Show nothing.
+        in_bytes: What is counted is bytes.
     """
 
-    def __init__(self, title: str, total: int, start: int = 0, quiet: bool = False) -> None:
+    def __init__(self, title: str, total: int, start: int = 0, quiet: bool = False, in_bytes: bool = False) -> None:
         self.title, self.total, self.at, self.start, self.quiet = title, total, start, start, quiet
+        self.in_bytes = in_bytes
         self.began = time.perf_counter()
         console = Console(stderr=True)
         self.bar: Bar | None = None
@@ -29,8 +41,7 @@ class Progress:
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),
-                MofNCompleteColumn(),
-                _Rate(""),
+                *((DownloadColumn(), TransferSpeedColumn()) if in_bytes else (MofNCompleteColumn(), _Rate(""))),
                 TimeRemainingColumn(),
             )
             self.bar = Bar(*columns, TextColumn("{task.fields[note]}"), console=console)
@@ -53,8 +64,10 @@ class Progress:
         elif not self.quiet and 10 * self.at // self.total > 10 * before // self.total:
             rate = (self.at - self.start) / max(time.perf_counter() - self.began, 1e-9)
             left = (self.total - self.at) / rate
+            words = in_words if self.in_bytes else str
+            speed = in_words(round(rate)) if self.in_bytes else f"{rate:.1f}"
             print(
-                f"{self.title}: {self.at}/{self.total}, {rate:.1f}/s, {left:.0f} s left {note}".rstrip(),
+                f"{self.title}: {words(self.at)}/{words(self.total)}, {speed}/s, {left:.0f} s left {note}".rstrip(),
                 file=sys.stderr,
             )
 

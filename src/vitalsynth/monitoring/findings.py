@@ -23,8 +23,8 @@ MOST_UPDATE, LEAST_UPDATE = 0.06, 1e-6
 """Share by which a step changes the weights of a player's median layer: 0.004 to 0.026 in three presets."""
 MOST_GROWTH = 0.015
 """By how much a step makes the square of a player's weights grow, on average since training began, as a share of what
-it was at first (a random walk's grows evenly): at most 0.0024 in 85 runs at their presets' rates, 0.08 to 1.3 in seven at
-100 times those."""
+it was at first (a random walk's grows evenly): at most 0.0024 in 85 runs at their presets' rates, 0.08 to 1.3 in seven
+at 100 times those."""
 EXPLODING = 100.0
 """A gradient so many times as large as it usually was."""
 COLLAPSED = 0.15

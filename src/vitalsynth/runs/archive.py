@@ -23,7 +23,7 @@ from typing import Any
 from .. import checkpoints, sources, storage
 from ..storage import sha256
 from . import jsonl
-from .run import Run, sealed
+from .run import Run, reseal, sealed
 
 FORMAT = 1
 SUFFIX = ".zip"
@@ -98,6 +98,15 @@ def _generator(run: Run) -> Iterator[tuple[str, bytes | Path]]:
     yield from sealed(record, run.preparation.to_json()).items()
     for name, content in checkpoints.contents(step, {"networks": networks}, promised).items():
         yield f"checkpoints/{step:08d}/{name}", content
+
+
+def without_places(content: bytes) -> bytes:
+    """Return run.json as it is packed: without where things lay on this machine.
+
+    Raises:
+        ValueError: if it was changed after it was written.
+    """
+    return reseal(content, _without_places)
 
 
 def _without_places(record: Mapping[str, Any]) -> dict[str, Any]:

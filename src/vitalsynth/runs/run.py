@@ -9,7 +9,7 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +45,7 @@ class Run:
             self.record: dict[str, Any] = json.loads((self.path / "run.json").read_bytes())
             content = (self.path / "preparation.json").read_bytes()
             if self.record.get("format") == FORMAT:
-                _verify(self.record, content)
+                verify(self.record, content)
                 self.preparation = Preparation.from_json(json.loads(content))
         except (FileNotFoundError, NotADirectoryError):
             raise ValueError(f"{self.path} is not a run (it has no run.json and preparation.json)") from None
@@ -76,8 +76,7 @@ class Run:
     @property
     def start(self) -> int:
         """The step after which its log begins: where it branched off, or 0."""
-        pieces, parent = self.record.get("pieces"), self.record["parent"]
-        return pieces[0]["start"] if pieces else parent["step"] if parent else 0
+        return start(self.record)
 
     def settings_at(self, step: int) -> dict[str, Any]:
         """Return the record that was valid at a step; a merged run has had several."""
@@ -315,7 +314,13 @@ def log_state(after: int, content: bytes = b"") -> dict[str, Any]:
     return {"after": after, "sha256": sha256(content)}
 
 
-def _verify(record: dict[str, Any], preparation: bytes) -> None:
+def start(record: Mapping[str, Any]) -> int:
+    """Return the step after which the log of a run begins, by its record."""
+    pieces, parent = record.get("pieces"), record["parent"]
+    return pieces[0]["start"] if pieces else parent["step"] if parent else 0
+
+
+def verify(record: dict[str, Any], preparation: bytes) -> None:
     """Compare digests, and take that of the record itself out of it.
 
     Raises:
@@ -324,6 +329,18 @@ def _verify(record: dict[str, Any], preparation: bytes) -> None:
     digest = record.pop("digest")
     if digest != _digest(record) or record.pop("preparation_sha256") != sha256(preparation):
         raise ValueError("it was changed after it was written")
+
+
+def reseal(content: bytes, change: Callable[[dict[str, Any]], dict[str, Any]]) -> bytes:
+    """Return run.json with a changed record and its digest; as it is, if nothing changes."""
+    record = json.loads(content)
+    digest = record.pop("digest")
+    changed = change(record)
+    if changed == record:
+        return content
+    if digest != _digest(record):
+        raise ValueError("it was changed after it was written")
+    return json.dumps({**changed, "digest": _digest(changed)}, indent=1, allow_nan=False).encode()
 
 
 def _digest(record: Mapping[str, Any]) -> str:
