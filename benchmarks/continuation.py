@@ -59,7 +59,8 @@ def measure(data, settings, seed, minutes, draws, most, path):
     generator, _ = sampling.load_generator(run, device="cpu")
     stays = test.take(np.flatnonzero(test.lengths > hours)[:most])
     drawn = sampling.collect(sampling.continued(run, generator, unknown_outcome(stays), hours, draws, seed))
-    return dict(cost, stays=len(stays), hours=hours, draws=draws, **calibration(train_part, stays, drawn, hours, seed))
+    figures = calibration(train_part, stays, drawn, hours, seed)
+    return figures | cost | {"stays": len(stays), "hours": hours, "draws": draws}
 
 
 def table(found):
