@@ -447,6 +447,15 @@ def test_a_generator_alone_has_no_log_and_is_copied(long, tmp_path):
     assert Run(tmp_path / "home" / "run").step == 24
 
 
+def test_the_key_of_differential_privacy_stays(long, tmp_path):
+    """Who has it could take the noise away."""
+    needed("rsync")
+    there = shutil.copytree(long, tmp_path / "there" / "run")
+    (there / "noise.key").write_text("secret")
+    sync(tmp_path / "there", tmp_path / "home")
+    assert files_of(tmp_path / "home") == {k: v for k, v in files_of(tmp_path / "there").items() if v != b"secret"}
+
+
 def test_no_path_of_here_goes_along(long, tmp_path):
     needed("rsync")
     path = tmp_path / "secret place" / "vitals.parquet"
