@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -74,18 +75,14 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_two_processes_make_what_one_does(case, tmp_path):
-    if case == "privacy":
+def test_two_processes_make_what_one_does(case, tmp_path, monkeypatch):
+    if case == "privacy":  # who is drawn, and all noise, follow from secrets that each run draws for itself
         pytest.importorskip("opacus")
-    settings = {**CASES[case]}
-    one = trained(tmp_path / "one", microbatches=2, **settings)
-    if case == "privacy":  # who is drawn, and the noise, follow from a secret that each run draws for itself
-        with pytest.MonkeyPatch.context() as patch:
-            key = (one.path / "noise.key").read_text()
-            patch.setattr("secrets.token_hex", lambda size: key)
-            two = trained(tmp_path / "two", devices=2, **settings)
-    else:
-        two = trained(tmp_path / "two", devices=2, **settings)
+        chance = np.random.default_rng
+        monkeypatch.setattr("secrets.token_hex", lambda size: "0123456789abcdef" * (size // 8))
+        monkeypatch.setattr("numpy.random.default_rng", lambda seed=0: chance(seed))
+    one = trained(tmp_path / "one", microbatches=2, **CASES[case])
+    two = trained(tmp_path / "two", devices=2, **CASES[case])
     assert two.record["microbatches"] == 2 and len(two.log()) == 4
     same(one, two)
 
