@@ -231,4 +231,7 @@ def _as_bytes(tensors: Mapping[str, Mapping[str, Tensor]]) -> list[Tensor]:
 
 if __name__ == "__main__":
     _, kind, port = sys.argv
-    follow(kind, store=TCPStore("127.0.0.1", int(port), timeout=COMING))
+    try:
+        follow(kind, store=TCPStore("127.0.0.1", int(port), timeout=COMING))
+    except SystemExit as end:
+        os._exit(int(end.code or 0))  # gloo's threads, taken down with the interpreter, sometimes abort it
