@@ -239,8 +239,8 @@ def test_all_rows_say_the_same_as_the_measured_ones_alone(monkeypatch):
     generator = randomised(Autoregressive(SHAPE, hidden=8, head=4, components=2, patch=2))
     sample, found = drawn(generator, 50), []
     assert (sample.x[..., 6] == 0).any()
-    for fewer in (Laws._fewer, lambda self, values: {}):
-        monkeypatch.setattr(Laws, "_fewer", fewer)
+    for rows in (Laws._measured_rows, lambda self, values: {}):
+        monkeypatch.setattr(Laws, "_measured_rows", rows)
         likelihood = generator.log_likelihood(sample)
         found.append([likelihood, *torch.autograd.grad(likelihood.sum(), list(generator.parameters()))])
     torch.testing.assert_close(*found)

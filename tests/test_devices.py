@@ -166,7 +166,7 @@ def test_when_the_first_is_killed_the_other_ends(begun):
     other = begun.other
     begun.process.kill()
     begun.process.wait()
-    while not gone(other):
+    while not gone(other):  # or this never ends
         time.sleep(0.05)
 
 

@@ -174,7 +174,7 @@ class Laws(nn.Module):
         context, values, offset, reference, direct, odds, latest = (
             part.flatten(0, -2) for part in (context, values, offset, reference, direct, odds, latest)
         )
-        rows = self._fewer(values)
+        rows = self._measured_rows(values)
         outputs = self._outputs(context, offset, rows)
         each = [values.new_zeros(len(values))] * len(self.slots)
         if self.of_numbers:
@@ -194,7 +194,7 @@ class Laws(nn.Module):
             each[j] = (log_softmax(outputs[j][:, : slot.block.width], dim=-1) * values[:, slot.columns]).sum(dim=-1)
         return torch.stack(each, dim=-1).unflatten(0, batch)
 
-    def _fewer(self, values: Float[Tensor, "n columns"]) -> dict[int, Bool[Tensor, " n"]]:
+    def _measured_rows(self, values: Float[Tensor, "n columns"]) -> dict[int, Bool[Tensor, " n"]]:
         """Return the slots that are worked out for some rows alone, and which: those where a number was measured.
 
         On a GPU there are none: it would wait while the rows of every slot are counted; one large product is faster.

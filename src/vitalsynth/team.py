@@ -63,7 +63,7 @@ class Team:
             for tensor in tensors:
                 _together(partial(dist.broadcast, src=0), tensor)
 
-    def told(self, going_on: bool = False) -> bool:
+    def goes_on(self, going_on: bool = False) -> bool:
         """Return whether the leader goes on; what others say does not count.
 
         Raises:

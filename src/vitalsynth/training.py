@@ -447,7 +447,7 @@ def train(
                 with _timed(watching, watcher.name):
                     watcher.before(learner)
             try:
-                team.told(True)
+                team.goes_on(True)
                 row = take_step(learner, data, plan, groups, mechanism, team)
             except Lost as error:
                 raise Lost(f"{error}; the run is kept at step {saved}") from None
@@ -465,7 +465,7 @@ def train(
             elif learner.step % 16 == 0:  # whoever watches the log sees it grow
                 lines.flush()
             report(row)
-        team.told(False)
+        team.goes_on(False)
         if saved != learner.step:
             save()
         clock.note("end", learner.step, watching=_rounded(watching), **({"target": learner.step} if why else {}))
@@ -490,7 +490,7 @@ def follow(
     plan = Plan.of(record)
     with kept_settings(record):
         learner.meet(data, mechanism)
-        while team.told():
+        while team.goes_on():
             take_step(learner, data, plan, groups, mechanism, team)
 
 

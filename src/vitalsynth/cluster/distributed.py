@@ -38,7 +38,7 @@ COMING = timedelta(minutes=5)
 """How long the first waits for the others to come."""
 
 
-def check(devices: int, microbatches: int) -> None:
+def check_shares(devices: int, microbatches: int) -> None:
     """Refuse what cannot be shared evenly.
 
     Raises:
@@ -52,7 +52,7 @@ def check(devices: int, microbatches: int) -> None:
 
 
 def started() -> int:
-    """Return how many processes torchrun or srun started, 0 if neither did."""
+    """Return how many processes torchrun or srun started, 0 if neither did; what srun says is put as torchrun would."""
     if "RANK" not in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1 and "SLURM_STEP_NODELIST" in os.environ:
         hosts = subprocess.run(
             ["scontrol", "show", "hostnames", os.environ["SLURM_STEP_NODELIST"]],
@@ -76,7 +76,7 @@ def follows() -> bool:
     return started() > 1 and int(os.environ["RANK"]) > 0
 
 
-def first(device: str, devices: int) -> torch.device:
+def leading_device(device: str, devices: int) -> torch.device:
     """Return the device of the process that leads.
 
     Raises:

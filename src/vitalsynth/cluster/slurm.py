@@ -53,7 +53,10 @@ def submit(options: Sequence[str], script: str) -> str:
     Raises:
         ValueError: if SLURM refuses.
     """
-    said = _call("sbatch", "--parsable", *options, f"--wrap={script}")
+    try:
+        said = _call("sbatch", "--parsable", *options, f"--wrap={script}")
+    except ValueError as error:
+        raise ValueError(f"{error}; --local runs it on this machine, without SLURM") from None
     return said.strip().partition(";")[0]  # behind it, the name of the cluster
 
 

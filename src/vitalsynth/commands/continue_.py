@@ -49,8 +49,8 @@ def continue_(
 
 
 def _carry_on(run: Run, steps: int, device: str, devices: int, quiet: bool, data: str | Sequences) -> Run:
-    distributed.check(devices, {**training.EARLIER, **run.record}["microbatches"])
-    chosen = distributed.first(device, devices)
+    distributed.check_shares(devices, {**training.EARLIER, **run.record}["microbatches"])
+    chosen = distributed.leading_device(device, devices)
     if run.record.get("generator_only"):
         raise ValueError(f"{run.path} holds a generator only, which can be sampled but not trained")
     with run.lock():

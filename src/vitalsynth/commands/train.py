@@ -163,12 +163,12 @@ def train(
     devices = distributed.started() or devices
     settings.check_at_least_one(devices=devices, microbatches=microbatches)
     microbatches = devices if microbatches == 1 else microbatches
-    distributed.check(devices, microbatches)
+    distributed.check_shares(devices, microbatches)
     asked = {name: value for name, value in locals().items() if name in settings.NAMES}
     runs.refuse_existing(out)
     settings.check_at_least_one(steps=steps)
     chosen = settings.to_record(asked)
-    chosen_device = distributed.first(device, devices)
+    chosen_device = distributed.leading_device(device, devices)
     sequences, origin = _read(data, source or {})
     sequences = sequences.drop(listed(drop))
     schema = sequences.schema.limited(listed(rules), parse_pairs(limits, "limit"))
@@ -218,7 +218,7 @@ def train(
     mechanism = Mechanism.of(record, preparation, patients, secrets.token_hex(16))
     training.rehearse(record, encoded, preparation.groups(encoded, balance), mechanism)
     training.within_budget(learner, training.Plan.of(record), mechanism, steps)
-    say_what_is_trained(learner, training_part, sequences, chosen_device, quiet)
+    say_what_is_trained(learner, training_part, sequences, chosen_device, quiet, devices)
     run = Run.create(out, record, preparation)
     with run.lock():
         return run_to(run, learner, encoded, (training_part, held_out_part), steps, quiet, devices=devices)
@@ -308,12 +308,15 @@ def _read(data: str | Sequences | pd.DataFrame, source: Mapping[str, Any]) -> tu
     return sources.read(named, **pinned), {"source": named, "settings": pinned}
 
 
-def say_what_is_trained(learner: Learner, part: Sequences, whole: Sequences, device: torch.device, quiet: bool) -> None:
+def say_what_is_trained(
+    learner: Learner, part: Sequences, whole: Sequences, device: torch.device, quiet: bool, devices: int = 1
+) -> None:
     if quiet:
         return
     sizes = ", ".join(f"{name} {sum(p.numel() for p in ps.values()):,}" for name, ps in learner.trains.items())
+    where = str(device) if devices == 1 else f"{device.type}, {devices} processes"
     print(
         f"{len(part):,} of {len(whole):,} sequences, {part.length} steps x {part.values.shape[2]} channels, "
-        f"{part.static.shape[1]} static; parameters: {sizes}; on {device}",
+        f"{part.static.shape[1]} static; parameters: {sizes}; on {where}",
         file=sys.stderr,
     )
