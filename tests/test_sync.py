@@ -259,7 +259,7 @@ def test_what_changes_while_it_is_copied_comes_whole_or_not_at_all(kind, elsewhe
 
     def change():
         letter, step = 97, 4
-        while not stop.is_set():
+        while step < 24 or not stop.is_set():
             letter, step = 97 + (letter - 96) % 26, min(step + 1, 24)
             with page.open("r+b") as file:
                 for _ in range(16):
