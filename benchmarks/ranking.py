@@ -1,9 +1,10 @@
 """Does what is cheap to watch rank the checkpoints of a run as the whole scorecard does?
 
     OMP_NUM_THREADS=1 python benchmarks/ranking.py --seeds 0 1 2 --out runs/ranking
+    OMP_NUM_THREADS=1 python benchmarks/ranking.py --preset rgan --seeds 0 1 2 --out runs/ranking
     python benchmarks/ranking.py --table                 # what is there so far, as Markdown
 
-The preset `rcgan` learns the ICU vitals for 1,200 steps, and each of its six checkpoints is judged by the scorecard.
+A preset (`rcgan`; `--preset rgan` for the original game) learns the ICU vitals for 1,200 steps, and each of its six checkpoints is judged by the scorecard.
 Every figure of fidelity and coverage ranks them by its distance from its floor; the mean of these ranks is that of the
 scorecard. Beside it Spearman's correlation of that with each similarity that was logged, and with the minimax loss and
 the duality gap, plain and proximal, by clones of so many steps. A row a seed goes to benchmarks/results/ranking.jsonl;
@@ -45,14 +46,16 @@ def watched(run):
 
 def table(found):
     """Print Spearman's correlations, a row a measure and a column a seed."""
-    print(f"| measure | {' | '.join('seed ' + str(row['seed']) for row in found)} |\n|---|{'---|' * len(found)}")
+    print(f"| measure | {' | '.join('{preset}, seed {seed}'.format(**row) for row in found)} |")
+    print(f"|---|{'---|' * len(found)}")
     for name in found[0]["correlations"]:
-        print(f"| {name} | {' | '.join('{:.2f}'.format(row['correlations'][name]) for row in found)} |")
+        print(f"| {name} | {' | '.join('{:.2f}'.format(row['correlations'].get(name, np.nan)) for row in found)} |")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--preset", default="rcgan")
     parser.add_argument("--clone-steps", type=int, default=100)
     parser.add_argument("--out", default="runs/ranking")
     parser.add_argument("--table", action="store_true")
@@ -61,11 +64,11 @@ def main():
     if asked.table:
         return table(rows("ranking"))
     for seed in asked.seeds:
-        row = {"data": "icu-demo", "preset": "rcgan", "seed": seed, "clone_steps": asked.clone_steps}
+        row = {"data": "icu-demo", "preset": asked.preset, "seed": seed, "clone_steps": asked.clone_steps}
         if alike("ranking", row):
             continue
-        settings = vitalsynth.preset("rcgan") | {"steps": CHECKPOINTS * EVERY, "checkpoint_every": EVERY, "seed": seed}
-        run = vitalsynth.train("icu-demo", out=f"{asked.out}/{seed}", condition="died", quiet=True, **settings)
+        settings = vitalsynth.preset(asked.preset) | {"steps": CHECKPOINTS * EVERY, "checkpoint_every": EVERY, "seed": seed}
+        run = vitalsynth.train("icu-demo", out=f"{asked.out}/{asked.preset}-{seed}", condition="died", quiet=True, **settings)
         ranks, figures = scorecard(run)
         gaps = theory([str(run.path)], checkpoint="all", clone_steps=asked.clone_steps, quiet=True)
         measures = watched(run) | {name: [each[name] for each in gaps] for name in GAPS}

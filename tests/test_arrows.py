@@ -24,6 +24,7 @@ LEARNING = {
     "methods",
     "optimizers",
     "training",
+    "memory",
     "sampling",
     "distillation",
     "embedding",
@@ -35,6 +36,7 @@ DATA = {"sequences", "normalisation", "whitening", "preparation", "storage", "co
 ALLOWED = {
     "sequences": set(),
     "storage": set(),
+    "machine": set(),
     "schedules": set(),
     "normalisation": {"sequences"},
     "whitening": set(),
@@ -94,8 +96,10 @@ ALLOWED = {
         "schedules",
         "seeds",
         "learner",
+        "machine",
         "team",
     },
+    "memory": {"sequences", "preparation", "storage", "differential", "learner", "machine", "training"},
     "sampling": {"sequences", "preparation", "components", "checkpoints", "runs", "generators", "seeds", "training"},
     "distillation": {"sequences", "runs", "objectives", "stabilisers", "seeds", "sampling"},
     "games": {

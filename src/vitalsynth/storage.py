@@ -181,12 +181,12 @@ def size(path: Path) -> int:
     return sum(os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(path) for name in names)
 
 
-def in_words(count: int) -> str:
+def in_words(count: float) -> str:
     """Write a number of bytes as people read it: 3.1 MB."""
     for power, unit in ((4, "TB"), (3, "GB"), (2, "MB"), (1, "kB")):
         if count >= 1000**power:
             return f"{count / 1000**power:.1f} {unit}"
-    return f"{count} bytes"
+    return f"{count:.0f} bytes"
 
 
 @contextmanager

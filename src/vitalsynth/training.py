@@ -14,9 +14,7 @@ import json
 import logging
 import os
 import platform
-import resource
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -31,6 +29,7 @@ from torch import Tensor, nn
 from . import components, differential
 from .differential import Mechanism
 from .learner import Learner
+from .machine import most_held
 from .methods import Method, Step
 from .objectives import Batch, Objective
 from .runs import Run, append
@@ -577,8 +576,7 @@ class _Clock:
             **more,
             "time": round(time.time(), 3),
             "seconds": round(time.perf_counter() - self.since, 3),
-            "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            // (2**20 if sys.platform == "darwin" else 1024),
+            "memory_mib": most_held() // 2**20,
             "gpu_memory_mib": torch.cuda.max_memory_allocated(self.device) // 2**20 if on_gpu else None,
             "device": torch.cuda.get_device_name(self.device) if on_gpu else f"CPU, {torch.get_num_threads()} threads",
             "host": platform.node(),

@@ -16,7 +16,7 @@ from ..learner import Learner
 from ..runs import Run
 from ..sequences import Encoded, Sequences, nearest
 from . import settings
-from .train import run_to, say_what_is_trained, train
+from .train import run_to, say_memory, say_what_is_trained, train
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def branch(
         part, held_out = runs.part(sequences, about["cut"], about["seed"])
         encoded = parent.preparation.encode(part).to(chosen)
         patients = differential.patients(part.subject)
-        branched, learner = _make(place, parent, step, record, encoded, patients, steps)
+        branched, learner = _make(place, parent, step, record, encoded, patients, steps, quiet)
         if steps:
             say_what_is_trained(learner, part, sequences, chosen, quiet)
             with branched.lock():
@@ -94,12 +94,15 @@ def _make(
     encoded: Encoded,
     patients: Sequence[np.ndarray],
     steps: int,
+    quiet: bool,
 ) -> tuple[Run, Learner]:
     """Write the run, with a checkpoint of where it begins; return it, and the state there."""
     tensors, state = checkpoints.load(parent.checkpoint(step))
     learner = Learner.build(record, encoded.x.device)
     anew = learner.inherit(tensors, state, parent.settings_at(step), record)
     mechanism = Mechanism.of(record, parent.preparation, patients, secrets.token_hex(16))
+    if steps:
+        say_memory(record, encoded, parent.preparation, patients, quiet)
     training.rehearse(record, encoded, parent.preparation.groups(encoded, record["balance"]), mechanism)
     training.within_budget(learner, training.Plan.of(record), mechanism, steps)
     if anew:

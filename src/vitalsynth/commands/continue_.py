@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from .. import runs, training
+from .. import differential, runs, training
 from ..cluster import distributed
 from ..learner import Learner
 from ..runs import Run
 from ..sequences import Sequences
-from .train import run_to
+from .train import run_to, say_memory
 
 log = logging.getLogger(__name__)
 
@@ -61,4 +61,5 @@ def _carry_on(run: Run, steps: int, device: str, devices: int, quiet: bool, data
             return run
         parts = run.data(data)
         encoded = run.preparation.encode(parts[0]).to(chosen)
+        say_memory(run.record, encoded, run.preparation, differential.patients(parts[0].subject), quiet, devices)
         return run_to(run, learner, encoded, parts, steps, quiet, devices=devices)

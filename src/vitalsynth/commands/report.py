@@ -10,6 +10,7 @@ from ..differential import Budget
 from ..reporting import page
 from ..runs import Run
 from ..sequences import Sequences
+from ..storage import in_words
 
 
 def report(
@@ -91,7 +92,7 @@ def asked_of(run: Run, step: int) -> dict[str, Any]:
         **networks,
         "objective": " + ".join(map(part, [record["objective"], *record.get("stabilisers", [])])),
         "steps": f"{step:,}, batches of {record['batch']}",
-        "ran on": clock[-1]["device"] if clock else "unknown",
+        "ran on": f"{clock[-1]['device']}, {in_words(run.most_memory())} of memory at most" if clock else "unknown",
         "seed": record["seed"],
         "versions": _versions(record),
         **({"differential privacy": promised} if (promised := promise(run, step)) else {}),

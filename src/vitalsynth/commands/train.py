@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,10 +10,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
-from .. import checkpoints, components, differential, frames, methods, runs, schedules, sources, training
+from .. import checkpoints, components, differential, frames, memory, methods, runs, schedules, sources, training
 from ..autoregressive import Autoregressive  # noqa: F401 (can be named)
 from ..cluster import distributed
 from ..differential import Budget, Mechanism, Privacy
@@ -34,9 +36,12 @@ from ..sampling import parse_pairs
 from ..schedules import Schedule
 from ..sequences import Encoded, Sequences, Shape, listed
 from ..stabilisers import Stabiliser
+from ..storage import in_words
 from ..team import Lost
 from . import settings
 from .progress import Progress
+
+log = logging.getLogger(__name__)
 
 OptimizerFactory = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
 # No momentum: with alternating steps it makes a game's rotation diverge (Gidel et al. 2019, arXiv 1807.04740).
@@ -216,6 +221,7 @@ def train(
     learner = Learner.build(record, chosen_device)
     encoded = preparation.encode(training_part).to(chosen_device)
     mechanism = Mechanism.of(record, preparation, patients, secrets.token_hex(16))
+    say_memory(record, encoded, preparation, patients, quiet, devices)
     training.rehearse(record, encoded, preparation.groups(encoded, balance), mechanism)
     training.within_budget(learner, training.Plan.of(record), mechanism, steps)
     say_what_is_trained(learner, training_part, sequences, chosen_device, quiet, devices)
@@ -277,6 +283,8 @@ def run_to(
         raise training.Diverged(f"{error}{_origin(run, encoded, learner.step)}") from None
     if not done:
         raise Stopped(f"stopped at step {learner.step}; {carry_on}")
+    if not quiet:
+        print(f"memory: {in_words(run.most_memory())} at most", file=sys.stderr)
     return run
 
 
@@ -293,6 +301,28 @@ def _origin(run: Run, encoded: Encoded, step: int) -> str:
         take = lambda learner: training.take_step(learner, encoded, plan, groups)  # noqa: E731
         found = tracing.locate(learner, take, step)
     return f". {found[0].upper()}{found[1:]}" if found else ""
+
+
+def say_memory(
+    record: Mapping[str, Any],
+    encoded: Encoded,
+    preparation: Preparation,
+    patients: Sequence[np.ndarray],
+    quiet: bool,
+    devices: int = 1,
+) -> None:
+    """Say how much memory training will take at most, and warn if that is more than is free."""
+    if (need := memory.needed(record, encoded, preparation, patients)) is None:
+        return
+    device, batch = encoded.x.device, record["batch"]
+    free, held = memory.free(device), memory.held(device)
+    if device.type == "cpu":
+        free = (free - (devices - 1) * held) / devices
+    if advice := need.advice(batch, free):
+        log.warning(advice)
+    elif not quiet:
+        each = " in each process" if devices > 1 else ""
+        print(f"memory: about {in_words(held + need.of(batch))}{each}; {in_words(free)} are free", file=sys.stderr)
 
 
 class Stopped(Exception):

@@ -138,6 +138,11 @@ class Run:
             return "done"
         return "waiting" if clock[-1]["event"] == "end" else "dead"
 
+    def most_memory(self) -> int:
+        """Return the most bytes that training held so far, of a GPU's memory if it ran on one; 0 if none is known."""
+        clock = jsonl.rows(self.path / "clock.jsonl")
+        return 2**20 * max((row["gpu_memory_mib"] or row["memory_mib"] for row in clock), default=0)
+
     def asked(self) -> dict[str, bool | float | str]:
         """Return what was asked as one flat dictionary: `generator` and `generator.hidden`, `batch`, `data.source`."""
         parts = {**self.record["networks"], "objective": self.record["objective"]}
