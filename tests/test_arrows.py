@@ -139,6 +139,8 @@ ALLOWED = {
         "differential",
         "learner",
         "training",
+        "sampling",
+        "reporting",
         "team",
     },
     "synthesizer": {*DATA, "runs", "sampling", "commands"},
