@@ -130,7 +130,7 @@ def test_nobody_waits_for_a_server_that_says_nothing(tmp_path, monkeypatch):
     """Or this would take an hour."""
     monkeypatch.setattr(sending, "TIMEOUT", 3600)
     monkeypatch.setattr(outbox, "PATIENCE", 0.1)
-    with smtp.hanging() as settings:
+    with smtp.hanging() as (settings, _):
         said = sent(settings, letter("first"), letter("second"))
     assert len(kept(tmp_path)) == 2 and any("kept in" in line for line in said)
 

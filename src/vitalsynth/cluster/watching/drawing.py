@@ -57,7 +57,7 @@ def main(path: str, out: str) -> None:
     generator, step = sampling.load_generator(run, device="cpu")
     drawn = sampling.collect(sampling.sample(run, generator, SEQUENCES))
     view = figures.views(drawn.schema)[0]
-    _put(folder, figures.snapshot(drawn, view, most=CHANNELS), f"What the checkpoint of step {step:,} draws")
+    _put(folder, figures.snapshot(drawn, view, most=CHANNELS), f"what the checkpoint of step {step:,} draws")
 
 
 def _put(folder: Path, figure: Figure, alt: str) -> None:

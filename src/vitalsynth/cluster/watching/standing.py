@@ -39,8 +39,9 @@ class Standing:
         Raises:
             ValueError: if its files are damaged.
         """
-        in_use = run.in_use()  # asked first: of what ended meanwhile the end is seen
+        in_use = run.in_use()  # asked before, as of what ends now the end is read, and after, as it may begin now
         clock = runs.rows(run.path / "clock.jsonl")
+        in_use = in_use or run.in_use()
         saved = (checkpoints.steps(run.checkpoints) or [run.start])[-1]
         log = runs.last(run.path / "log.jsonl", 1)
         target = next((row["target"] for row in reversed(clock) if "target" in row), saved)

@@ -123,17 +123,14 @@ def _row(run: Run, standing: Standing) -> Row:
 
 
 def _lines(run: Run) -> list[str]:
-    """Return the last rows of a log as lines, without what is said of single layers."""
+    """Return the last rows of a log side by side, a line a term, without what is said of single layers."""
     try:
         found = runs.last(run.path / "log.jsonl", LINES)
     except (ValueError, OSError):
         return []
-    return [_line(row) for row in found]
-
-
-def _line(row: Mapping[str, Any]) -> str:
-    terms = [f"{name} {value:.4g}" for name, value in row.items() if not name.startswith(("step", "gradients."))]
-    return f"step {row['step']}: {', '.join(terms[:TERMS])}"
+    terms = [name for name in (found[-1] if found else {}) if not name.startswith("gradients.")][:TERMS]
+    cell = lambda row, name: f"{row[name]:.4g}" if name in row else ""  # noqa: E731
+    return [f"{name:<28}" + "".join(f"{cell(row, name):>10}" for row in found) for name in terms]
 
 
 def _text(about: Mapping[str, Any]) -> str:

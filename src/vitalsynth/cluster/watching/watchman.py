@@ -113,7 +113,12 @@ class Watchman:
 
     def look(self) -> list[Event]:
         """Look once at everything, do what is to be done, and return what is to be told."""
-        events = [event for run in self._found() for event in self._look_at(run)]
+        events = list[Event]()
+        for run in self._found():
+            try:
+                events += self._look_at(run)
+            except (ValueError, OSError, KeyError, TypeError) as error:  # damaged: the others are looked at
+                self._say_once(f"{run.path}: {type(error).__name__}: {one_line(error)}")
         self._begun = True
         ours = {path: each for path, each in self.watched.items() if each.standing.state == "running"}
         usage = self._memory(ours) if self.limits.memory else {}
@@ -140,20 +145,14 @@ class Watchman:
 
     def _look_at(self, run: Run) -> Iterator[Event]:
         """Yield what happened to a run since the last look."""
-        path, now = run.path.resolve(), time.monotonic()
-        try:
-            standing = Standing.of(run)
-        except (ValueError, OSError, KeyError) as error:
-            self._say_once(f"{run.path}: {one_line(error)}")
-            return
+        path, now, standing = run.path.resolve(), time.monotonic(), Standing.of(run)
         if path not in self.watched:
             self.watched[path] = Watched(run, standing, now)
             if self._begun:  # it came later: all of it is new
                 yield from self._happened(self.watched[path], standing, 0)
             elif standing.state == "running" and standing.begin:
-                yield Event(
-                    run, "start", f"is being trained, at step {standing.step:,} of {standing.target:,}", standing
-                )
+                what = f"is being trained, at step {standing.step:,} of {standing.target:,}"
+                yield Event(run, "start", what, standing)
             else:
                 self.watched[path].told.add("vanished")
                 yield Event(run, "seen", f"is {standing.state}, at step {standing.step:,}", standing)
@@ -165,7 +164,7 @@ class Watchman:
         yield from self._happened(each, standing, len(before.clock))
 
     def _happened(self, each: Watched, standing: Standing, seen: int) -> Iterator[Event]:
-        """Yield what the rows of the clock beyond those seen say; and, if there are none, that the process is gone."""
+        """Yield what the rows of the clock beyond those seen say, and that the process is gone, if it is."""
         for row in standing.clock[seen:]:
             step = f"{row['step']:,}"
             if row["event"] == "begin":
@@ -178,7 +177,7 @@ class Watchman:
                 yield Event(each.run, "end", f"is done, at step {step}", standing)
             elif row["event"] == "end":
                 yield Event(each.run, "end", f"was saved at step {step} of {standing.target:,}, and stopped", standing)
-        if standing.state == "vanished" and len(standing.clock) == seen and "vanished" not in each.told:
+        if standing.state == "vanished" and "vanished" not in each.told:
             each.told.add("vanished")
             what = f"vanished without a word (killed?); it is kept at step {standing.saved:,} of {standing.target:,}"
             yield Event(each.run, "failure", what, standing)
@@ -186,11 +185,9 @@ class Watchman:
     def _memory(self, ours: Mapping[Path, Watched]) -> Usage:
         usage = {}
         for path, each in ours.items():
-            try:
+            with suppress(Unproven):
                 process = processes.prove(each.run, each.standing.begin)
                 usage[path] = [(processes.room(process), processes.held(process))]
-            except Unproven:
-                pass
         return usage
 
     def _gpu_memory(self, ours: Mapping[Path, Watched]) -> Usage:
@@ -219,9 +216,8 @@ class Watchman:
         if not limit.share:
             for path, parts in usage.items():
                 if (size := sum(size for _, size in parts)) > limit.value:
-                    yield from self._stop(
-                        self.watched[path], name, f"holds {in_words(size)}, above --{name} {limit.text}"
-                    )
+                    what = f"holds {in_words(size)}, above --{name} {limit.text}"
+                    yield from self._stop(self.watched[path], name, what)
             return
         full = {room.name: room for parts in usage.values() for room, _ in parts if room.share > limit.value}
         for room in full.values():
@@ -229,15 +225,13 @@ class Watchman:
             if any(self.watched[path].asked is not None for path in sizes):
                 continue  # until it has gone, nobody knows whether that was enough
             path = max(sizes, key=lambda path: sizes[path])
-            what = (
-                f"holds {in_words(sizes[path])}, the most of the runs here; of {room.name} {room.share:.0%} is in use"
-            )
+            what = f"holds {in_words(sizes[path])}, the most here, and of {room.name} {room.share:.0%} is in use"
             yield from self._stop(self.watched[path], name, f"{what}, above --{name} {limit.text}")
 
     def _stalled(self, each: Watched) -> Iterator[Event]:
         limit, still = self.limits.stalled, time.monotonic() - each.grew
         if limit is not None and still > limit.value:
-            what = f"has written nothing for {still / 60:.0f} min, longer than --stalled {limit.text}"
+            what = f"has written nothing for {still:.0f} s, longer than --stalled {limit.text}"
             yield from self._stop(each, "stalled", what)
 
     def _disk(self, each: Watched) -> Iterator[Event]:
@@ -248,9 +242,8 @@ class Watchman:
         except OSError:
             return
         if disk.free < limit.value * (disk.total if limit.share else 1):
-            yield from self._stop(
-                each, "disk", f"has {in_words(disk.free)} of disk left, less than --disk {limit.text}"
-            )
+            what = f"has {in_words(disk.free)} of disk left, less than --disk {limit.text}"
+            yield from self._stop(each, "disk", what)
 
     def _stop(self, each: Watched, name: str, why: str) -> Iterator[Event]:
         """Ask a run's process to save and stop, if it may and has to be; tell either way, once."""
@@ -267,8 +260,8 @@ class Watchman:
                     process.terminate()
                     what += "asked to save and stop"
                 else:
-                    what += "it would not hear that it shall stop, or was told already"
-                what += f"; killed if it has not in {self.grace:g} s"
+                    what += "not asked to stop, as it was before, or has yet to begin"
+                what += f"; killed if it still trains in {self.grace:g} s"
                 each.asked = time.monotonic()
             except (Unproven, psutil.Error) as error:
                 what += f"left alone, as {one_line(error)}"
@@ -276,13 +269,11 @@ class Watchman:
 
     def _patience(self, each: Watched) -> Iterator[Event]:
         """Kill what was asked to stop, if the grace is over."""
-        if each.asked is None or time.monotonic() - each.asked <= self.grace or "killed" in each.told:
+        if each.asked is None or time.monotonic() - each.asked <= self.grace or "vanished" in each.told:
             return
-        each.told.add("killed")
         try:
             all_of_it = processes.family(processes.prove(each.run, each.standing.begin))
-        except Unproven as error:
-            yield Event(each.run, "limit", f"has not stopped, and is left alone, as {one_line(error)}", each.standing)
+        except Unproven:  # it has just ended
             return
         for process in all_of_it:
             with suppress(psutil.Error):
