@@ -11,6 +11,7 @@ from vitalsynth.cli import main
 from vitalsynth.cluster import mail
 from vitalsynth.cluster.mail import Letter, Outbox, Picture, Settings, outbox, sending
 
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")  # it is TLS from the start
 TO = ["anna@ward.example", "ben@ward.example"]
 PNG = b"\x89PNG\r\n\x1a\nnot much of a picture"
 

@@ -159,6 +159,8 @@ def test_a_process_that_was_given_the_number_later_is_left_alone(run):
         ({"host": "elsewhere"}, "another machine, elsewhere"),
         ({"process": 2**22 + 1}, "NoSuchProcess"),
         ({"process": None}, "does not say which process"),
+        ({"process": -1}, "ValueError"),
+        ({"time": "now"}, "TypeError"),
     ],
 )
 def test_what_is_in_doubt_is_left_alone(run, begin, said):

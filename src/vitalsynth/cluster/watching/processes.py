@@ -51,7 +51,7 @@ def prove(run: Run, begin: Mapping[str, Any] | None) -> psutil.Process:
         if process.create_time() > begin["time"]:
             raise Unproven(f"process {number} is younger than the training, whose number it was given")
         opened = {Path(file.path) for file in process.open_files()}
-    except (psutil.Error, OSError) as error:
+    except (psutil.Error, OSError, LookupError, TypeError, ValueError) as error:  # gone, or a note of no sense
         raise Unproven(f"process {number}: {type(error).__name__}") from None
     if not opened & {(run.path / name).resolve() for name in (".lock", "log.jsonl")}:
         raise Unproven(f"process {number} does not have its files open")

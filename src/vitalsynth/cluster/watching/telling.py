@@ -86,7 +86,8 @@ def letter(events: Sequence[Event], standings: Sequence[tuple[Run, Standing]], w
     shown = list({event.run.path: event.run for event in told if event.kind != "start"}.values())[:PICTURED]
     logs = {printable(run.name): lines for run in shown if (lines := _lines(run))}
     happened = [(_clock(event.time), printable(event.run.name), event.kind, printable(event.what)) for event in told]
-    table = [_row(run, standing) for run, standing in standings[:ROWS]]
+    ordered = sorted(standings, key=lambda each: each[1].state not in ("failed", "vanished"))
+    table = [_row(run, standing) for run, standing in ordered[:ROWS]]
     more = len(standings) - len(table)
     title = _title(told, standings)
     again = [
