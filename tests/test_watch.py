@@ -24,7 +24,7 @@ from slurm import until
 from vitalsynth import runs, training
 from vitalsynth.cli import main
 from vitalsynth.cluster.mail import Settings, compose, outbox, sending
-from vitalsynth.cluster.watching import gpus, processes, telling
+from vitalsynth.cluster.watching import drawing, gpus, processes, telling
 from vitalsynth.cluster.watching.amounts import DURATIONS, SIZES, amount
 from vitalsynth.cluster.watching.processes import Room, Unproven, prove
 from vitalsynth.cluster.watching.standing import Standing
@@ -200,6 +200,8 @@ def test_a_run_that_grows_is_saved_stopped_told_of_and_can_be_continued(tmp_path
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("VITALSYNTH_TRUST", "hoard")
     monkeypatch.setattr(outbox, "PAUSES", (0.05, 0.2))
+    monkeypatch.setattr(outbox, "PATIENCE", 1200)
+    monkeypatch.setattr(drawing, "TIME", 600)
     process = training_process(tmp_path, "--generator", "hoard.Hoard", out="runs/a")
     with smtp.running(tmp_path) as (mailbox, settings):
         mailbox.answers = ["452 4.3.1 Insufficient system storage"] * 2
@@ -217,9 +219,8 @@ def test_a_run_that_grows_is_saved_stopped_told_of_and_can_be_continued(tmp_path
     assert "a is being trained" in start["Subject"] and f"above --memory {limit}MiB" in stopped["Subject"]
     assert f"was saved at step {run.step:,} of 1,000,000, and stopped" in ended["Subject"]
     text, html, pictures = smtp.parts(ended)
-    assert "vitalsynth continue runs/a --steps 1000000" in text and re.search(
-        rf"step .* {run.step}$", text, re.MULTILINE
-    )
+    assert "vitalsynth continue runs/a --steps 1000000" in text
+    assert re.search(rf"^  step .* {run.step}\r?$", text, re.MULTILINE)  # the end of its log
     assert len(pictures) == 3 and all(png.startswith(b"\x89PNG") for png in pictures.values())  # two losses, samples
     assert all(f'src="cid:{name}"' in html for name in pictures)
     said = capfd.readouterr()

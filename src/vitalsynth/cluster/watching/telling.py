@@ -82,10 +82,10 @@ class Teller:
 
 def letter(events: Sequence[Event], standings: Sequence[tuple[Run, Standing]], with_pictures: bool) -> Letter:
     """Return what tells of events: what happened, how runs stand, what their logs say last, and pictures of some."""
-    told = sorted(events, key=lambda event: event.kind not in URGENT)
+    told = sorted(events, key=lambda event: (event.kind not in URGENT, -event.time))
     shown = list({event.run.path: event.run for event in told if event.kind != "start"}.values())[:PICTURED]
-    logs = {printable(run.name): lines for run in shown if (lines := _lines(run))}
-    happened = [(_clock(event.time), printable(event.run.name), event.kind, printable(event.what)) for event in told]
+    logs = {_place(run): lines for run in shown if (lines := _lines(run))}
+    happened = [(_clock(event.time), _place(event.run), event.kind, printable(event.what)) for event in told]
     ordered = sorted(standings, key=lambda each: each[1].state not in ("failed", "vanished"))
     table = [_row(run, standing) for run, standing in ordered[:ROWS]]
     more = len(standings) - len(table)
@@ -108,10 +108,15 @@ def letter(events: Sequence[Event], standings: Sequence[tuple[Run, Standing]], w
 
 
 def _title(events: Sequence[Event], standings: Sequence[tuple[Run, Standing]]) -> str:
-    if len(events) == 1:
+    """Return the first of the events, if all are of one run, else how many runs stand how."""
+    if len({event.run.path for event in events}) == 1:
         return f"{events[0].run.name} {events[0].what}"
     states = Counter(standing.state for _, standing in standings)
     return f"{len(standings)} runs: " + ", ".join(f"{count} {state}" for state, count in states.most_common())
+
+
+def _place(run: Run) -> str:
+    return printable(str(run.path))
 
 
 def _clock(seconds: float) -> str:
@@ -120,7 +125,7 @@ def _clock(seconds: float) -> str:
 
 def _row(run: Run, standing: Standing) -> Row:
     steps = f"{standing.step:,} of {standing.target:,}"
-    return Row(printable(run.name), standing.state, steps, f"{standing.saved:,}")
+    return Row(_place(run), standing.state, steps, f"{standing.saved:,}")
 
 
 def _lines(run: Run) -> list[str]:
