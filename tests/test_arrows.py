@@ -143,6 +143,8 @@ ALLOWED = {
         "differential",
         "learner",
         "training",
+        "sampling",
+        "reporting",
         "team",
     },
     "synthesizer": {*DATA, "runs", "sampling", "commands"},

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .commands.sync import sync
     from .commands.theory import theory
     from .commands.train import train
+    from .commands.watch import watch
     from .differential import Privacy
     from .discriminators import Discriminator
     from .frames import from_frame, to_frame
@@ -90,6 +91,7 @@ _HOMES = {
     "to_frame": "frames",
     "train": "commands.train",
     "unpack": "commands.pack",
+    "watch": "commands.watch",
 }
 
 __all__ = [
@@ -135,6 +137,7 @@ __all__ = [
     "to_frame",
     "train",
     "unpack",
+    "watch",
 ]
 
 

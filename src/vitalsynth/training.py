@@ -35,7 +35,7 @@ from .objectives import Batch, Objective
 from .runs import Run, append
 from .schedules import Schedule
 from .seeds import balanced_index, batch_index, derive
-from .sequences import Encoded, Shape
+from .sequences import Encoded, Shape, one_line
 from .stabilisers import Stabiliser
 from .storage import naming
 from .team import ALONE, Lost, Team
@@ -425,7 +425,7 @@ def train(
             log.warning("%s: the budget pays for %d of the %d steps, and training stops there", run.path, steps, asked)
     clock = _Clock(run, data.x.device)
     log_file = run.path / "log.jsonl"
-    with naming(log_file), kept_settings(run.record), StopFlag() as stop, log_file.open("ab") as lines:
+    with naming(log_file), kept_settings(run.record), StopFlag() as stop, clock.failing(), log_file.open("ab") as lines:
         saved, since = learner.step, hashlib.sha256()
         watching = dict.fromkeys((watcher.name for watcher in watchers), 0.0)
 
@@ -567,8 +567,10 @@ class _Clock:
 
     def __init__(self, run: Run, device: torch.device) -> None:
         self.path, self.device, self.since = run.path / "clock.jsonl", device, time.perf_counter()
+        self.step = 0
 
-    def note(self, event: Literal["begin", "save", "end"], step: int, **more: Any) -> None:
+    def note(self, event: Literal["begin", "save", "end", "failed"], step: int, **more: Any) -> None:
+        self.step = step
         on_gpu = self.device.type == "cuda"
         row = {
             "event": event,
@@ -583,3 +585,13 @@ class _Clock:
             "process": os.getpid(),
         }
         append(self.path, [row])
+
+    @contextlib.contextmanager
+    def failing(self) -> Iterator[None]:
+        """Note why training fails, if it does, at the step to which it is kept."""
+        try:
+            yield
+        except (Diverged, Lost, OSError, RuntimeError) as error:
+            with contextlib.suppress(OSError):  # a full disk
+                self.note("failed", self.step, why=f"{type(error).__name__}: {one_line(error)}")
+            raise

@@ -31,6 +31,7 @@ COMMANDS = {
     "evolution": "evolution.evolution",
     "submit": "submit.submit",
     "jobs": "jobs.jobs",
+    "watch": "watch.watch",
 }
 
 

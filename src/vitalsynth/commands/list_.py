@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 def list_(folder: Sequence[str] = (".",), *, json: bool = False) -> list[dict[str, Any]]:
     """Show the runs found at and below folders: data, networks, step, state, last scores, size and parent.
 
-    A run is waiting (to be trained, or carried on), running, dead (its process ended before its last step was reached,
-    without saying so; 'vitalsynth continue' carries it on) or done.
+    A run is waiting (to be trained, or carried on), running, dead (it failed or was killed before its last step;
+    'vitalsynth continue' carries it on) or done.
 
     Args:
         folder: Where to look, the runs themselves or folders above them; globs are expanded. By default here.

@@ -3,7 +3,7 @@
 run.json           written once: what was asked, seed, shape, parent, versions, git commit
 preparation.json   fitted preparation (numbers, no code)
 log.jsonl          a row a step: losses, penalties, gradient norms: only what a rerun reproduces
-clock.jsonl        seconds, memory, host: what a rerun does not reproduce
+clock.jsonl        seconds, memory, host, how it failed: what a rerun does not reproduce
 checkpoints/       see `checkpoints`
 evaluation.jsonl   a row a score
 privacy.jsonl      a row a figure of an attack, and a verdict
@@ -17,7 +17,7 @@ one file of a run.
 
 from __future__ import annotations
 
-from .jsonl import append, rows
+from .jsonl import append, last, rows
 from .run import FORMAT, Run, below, cut, destinations, find, log_state, making, part, refuse_existing
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "cut",
     "destinations",
     "find",
+    "last",
     "log_state",
     "making",
     "part",

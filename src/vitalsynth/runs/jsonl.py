@@ -34,6 +34,21 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def last(path: Path, count: int) -> list[dict[str, Any]]:
+    """Return the last rows of a file, of which no more than its end is read; none if it is not there."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        size, block = file.seek(0, os.SEEK_END), 2**16
+        while True:
+            file.seek(max(size - block, 0))
+            found = file.read().splitlines(keepends=True)
+            if block >= size or len(found) > count + 1:  # the first may have begun before, the last be still written
+                whole = [line for line in found if line.endswith(b"\n")]
+                return [json.loads(line) for line in whole[-count:]]
+            block *= 4
+
+
 def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Append rows to a file of JSON lines, in one write, synced; a last line that a full disk tore goes."""
     content = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)

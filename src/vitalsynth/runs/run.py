@@ -121,15 +121,22 @@ class Run:
                     raise
         return None
 
+    def in_use(self) -> bool:
+        """Say whether another process holds its lock."""
+        if (handle := self._lock_file()) is None:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
     def state(self) -> State:
         """Say whether it waits to be trained (on), is being trained, died on the way, or got to where it should."""
-        if (handle := self._lock_file()) is not None:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return "running"
-            finally:
-                os.close(handle)
+        if self.in_use():
+            return "running"
         clock = jsonl.rows(self.path / "clock.jsonl")
         target = next((row["target"] for row in reversed(clock) if "target" in row), None)
         if target is None:

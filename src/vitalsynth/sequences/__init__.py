@@ -10,7 +10,7 @@ from . import rules
 from .cohort import Sequences
 from .encoded import Block, Encoded, Fixed, Shape, halved, owners
 from .schema import Column, Kind, Label, Schema
-from .words import listed, nearest, one_line
+from .words import listed, nearest, one_line, printable
 
 __all__ = [
     "Block",
@@ -27,5 +27,6 @@ __all__ = [
     "nearest",
     "one_line",
     "owners",
+    "printable",
     "rules",
 ]

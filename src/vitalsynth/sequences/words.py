@@ -20,6 +20,11 @@ def listed(text: str | list[str]) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
+def printable(text: str) -> str:
+    """Return a text as one line without control characters, for terminals and the headers of mail."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def one_line(error: object) -> str:
     """Return a message without line breaks; an operating system's error with its file."""
     if isinstance(error, OSError) and error.strerror:

@@ -1,0 +1,125 @@
+"""Through which server mail goes: from the environment, or from a file that nobody else can read."""
+
+from __future__ import annotations
+
+import getpass
+import ipaddress
+import os
+import platform
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...sequences import nearest
+
+PREFIX = "VITALSYNTH_SMTP_"
+FILE = "~/.config/vitalsynth/mail.toml"
+NAMES = ("host", "port", "user", "password", "from", "security", "ca")
+PORTS = {"starttls": 587, "tls": 465, "plain": 25}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to reach the server that takes our mail.
+
+    Args:
+        host: Its name, which its certificate must be for.
+        port: Where it listens.
+        security: `starttls` and `tls` encrypt or fail; `plain` does not encrypt.
+        user: Who logs in; empty for no login.
+        password: Of the user.
+        sender: From whom mail is.
+        ca: A file of certificates to trust instead of the system's.
+    """
+
+    host: str
+    port: int
+    security: str
+    user: str
+    password: str = field(repr=False)
+    sender: str = ""
+    ca: str = ""
+
+    @classmethod
+    def read(cls) -> Settings:
+        """Read them from the environment, VITALSYNTH_SMTP_HOST and so on, or, if that is not set, from a file.
+
+        Raises:
+            ValueError: if there are none, they are wrong, or others can read the file.
+        """
+        given = {name: os.environ[PREFIX + name.upper()] for name in NAMES if os.environ.get(PREFIX + name.upper())}
+        if "host" in given:
+            return cls.of(given, f"{PREFIX}*")
+        path = Path(os.environ.get("VITALSYNTH_MAIL_SETTINGS") or FILE).expanduser()
+        return cls.of(_private(path), str(path))
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], where: str) -> Settings:
+        """Check what was given, and fill in the rest.
+
+        Raises:
+            ValueError: naming the setting, but never its value.
+        """
+        if unknown := sorted(set(given) - set(NAMES)):
+            raise ValueError(f"{where}: no setting {unknown[0]!r}; {nearest(unknown[0], NAMES)}")
+        if "host" not in given:
+            raise ValueError(f"{where} lacks host, the name of the mail server")
+        texts = {name: str(value) for name, value in given.items()}
+        host, user, password = texts["host"], texts.get("user", ""), texts.get("password", "")
+        if bool(user) != bool(password):
+            raise ValueError(f"{where}: user and password belong together, and one is missing")
+        if not password.isascii():
+            raise ValueError(f"{where}: the password has letters that mail servers do not take (not ASCII)")
+        port = texts.get("port", "")
+        unencrypted = is_loopback(host) and not user
+        security = texts.get("security") or ("tls" if port == "465" else "plain" if unencrypted else "starttls")
+        if security not in PORTS:
+            raise ValueError(f"{where}: security {security!r}: {nearest(security, PORTS)}")
+        if port and not (port.isdecimal() and 0 < int(port) < 2**16):
+            raise ValueError(f"{where}: port must be a number from 1 to 65535, got {port!r}")
+        ca = texts.get("ca", "")
+        if ca and not Path(ca).expanduser().is_file():
+            raise ValueError(f"{where}: ca: there is no file {ca}")
+        sender = texts.get("from") or (user if "@" in user else f"{getpass.getuser()}@{platform.node()}")
+        return cls(host, int(port or PORTS[security]), security, user, password, sender, ca)
+
+    def __str__(self) -> str:
+        login = f", as {self.user}" if self.user else ", without login"
+        return f"{self.host}:{self.port} ({self.security}{login})"
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a name is that of this machine, as far as can be told without asking anybody."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _private(path: Path) -> dict[str, Any]:
+    """Read a file of settings that is ours and readable by us only.
+
+    Raises:
+        ValueError: if it is not, or not there, or not TOML; nothing in it is repeated.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise ValueError(
+            f"no mail can be sent: {path} is not there, and {PREFIX}HOST not set; docs/watchman.md says what to write"
+        ) from None
+    with file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode) or about.st_uid != os.getuid():
+            raise ValueError(f"{path} is not a file of yours; mail settings are read from no other")
+        if about.st_mode & 0o077:
+            raise ValueError(
+                f"{path} can be read or changed by others (mode {stat.S_IMODE(about.st_mode):04o}): chmod 600 {path}"
+            )
+        try:
+            return tomllib.loads(file.read().decode())
+        except ValueError:  # which may quote a line with the password in it
+            raise ValueError(f'{path} is not TOML; a line is like host = "smtp.hospital.org"') from None
