@@ -4,11 +4,11 @@
     OMP_NUM_THREADS=1 python benchmarks/ranking.py --preset rgan --seeds 0 1 2 --out runs/ranking
     python benchmarks/ranking.py --table                 # what is there so far, as Markdown
 
-A preset (`rcgan`; `--preset rgan` for the original game) learns the ICU vitals for 1,200 steps, and each of its six checkpoints is judged by the scorecard.
-Every figure of fidelity and coverage ranks them by its distance from its floor; the mean of these ranks is that of the
-scorecard. Beside it Spearman's correlation of that with each similarity that was logged, and with the minimax loss and
-the duality gap, plain and proximal, by clones of so many steps. A row a seed goes to benchmarks/results/ranking.jsonl;
-what is there already is not done again.
+A preset (`rcgan`; `--preset rgan` for the original game) learns the ICU vitals for 1,200 steps, and each of its six
+checkpoints is judged by the scorecard. Every figure of fidelity and coverage ranks them by its distance from its floor;
+the mean of these ranks is that of the scorecard. Beside it Spearman's correlation of that with each similarity that was
+logged, and with the minimax loss and the duality gap, plain and proximal, by clones of so many steps. A row a seed goes
+to benchmarks/results/ranking.jsonl; what is there already is not done again.
 """
 
 import argparse
@@ -67,8 +67,14 @@ def main():
         row = {"data": "icu-demo", "preset": asked.preset, "seed": seed, "clone_steps": asked.clone_steps}
         if alike("ranking", row):
             continue
-        settings = vitalsynth.preset(asked.preset) | {"steps": CHECKPOINTS * EVERY, "checkpoint_every": EVERY, "seed": seed}
-        run = vitalsynth.train("icu-demo", out=f"{asked.out}/{asked.preset}-{seed}", condition="died", quiet=True, **settings)
+        settings = vitalsynth.preset(asked.preset) | {
+            "steps": CHECKPOINTS * EVERY,
+            "checkpoint_every": EVERY,
+            "seed": seed,
+        }
+        run = vitalsynth.train(
+            "icu-demo", out=f"{asked.out}/{asked.preset}-{seed}", condition="died", quiet=True, **settings
+        )
         ranks, figures = scorecard(run)
         gaps = theory([str(run.path)], checkpoint="all", clone_steps=asked.clone_steps, quiet=True)
         measures = watched(run) | {name: [each[name] for each in gaps] for name in GAPS}

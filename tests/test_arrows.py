@@ -138,6 +138,7 @@ ALLOWED = {
         "sequences",
         "preparation",
         "storage",
+        "machine",
         "checkpoints",
         "runs",
         "differential",

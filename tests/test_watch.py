@@ -21,17 +21,19 @@ from hypothesis import strategies as st
 import smtp
 from families import SMALL, cohort
 from slurm import until
-from vitalsynth import runs, training
+from vitalsynth import machine, runs, training
 from vitalsynth.cli import main
+from vitalsynth.cluster import gpus
 from vitalsynth.cluster.mail import Settings, compose, outbox, sending
-from vitalsynth.cluster.watching import drawing, gpus, processes, telling
+from vitalsynth.cluster.watching import drawing, processes, telling, watchman
 from vitalsynth.cluster.watching.amounts import DURATIONS, SIZES, amount
-from vitalsynth.cluster.watching.processes import Room, Unproven, prove
+from vitalsynth.cluster.watching.processes import Unproven, prove
 from vitalsynth.cluster.watching.standing import Standing
 from vitalsynth.cluster.watching.telling import Teller
 from vitalsynth.cluster.watching.watchman import Event, Limits, Watched, Watchman
 from vitalsynth.commands.continue_ import continue_
 from vitalsynth.commands.train import train
+from vitalsynth.machine import Room
 from vitalsynth.runs import Run
 from vitalsynth.training import Diverged, StopFlag
 
@@ -331,7 +333,7 @@ def test_of_runs_that_fill_a_memory_the_largest_is_asked_one_at_a_time(run, tmp_
     asked = []
     process = SimpleNamespace(pid=1, terminate=lambda: asked.append(1))
     monkeypatch.setattr(processes, "prove", lambda run, begin: SimpleNamespace(**vars(process), path=run.path))
-    monkeypatch.setattr(processes, "room", lambda process: Room("the machine", 95, 100))
+    monkeypatch.setattr(watchman, "rooms", lambda process: [Room("the machine", 95, 100)])
     monkeypatch.setattr(processes, "held", lambda process: sizes[process.path])
     monkeypatch.setattr(processes, "hears", lambda process: True)
     with run.lock(), other.lock():
@@ -375,7 +377,7 @@ def test_ending_watching_by_a_signal_leaves_runs_alone(run, capsys):
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_the_limit_of_a_control_group_counts_where_there_is_one(version, tmp_path, monkeypatch):
-    monkeypatch.setattr(processes, "CGROUPS", tmp_path)
+    monkeypatch.setattr(machine, "CGROUPS", tmp_path)
     names = ("memory.max", "memory.current") if version == 2 else ("memory.limit_in_bytes", "memory.usage_in_bytes")
     top = tmp_path if version == 2 else tmp_path / "memory"
     for path, limit in (("job", str(1000 * MIB)), ("job/step", "max" if version == 2 else str(2**63 - 4096))):
@@ -385,7 +387,7 @@ def test_the_limit_of_a_control_group_counts_where_there_is_one(version, tmp_pat
         aside = "inactive_file" if version == 2 else "total_inactive_file"
         (top / path / "memory.stat").write_text(f"anon 5\n{aside} {40 * MIB}\n")
     listing = "0::/job/step\n" if version == 2 else "9:name=systemd:/\n4:cpu,memory:/job/step\n0::/\n"
-    rooms = [room for room in processes._limited(listing) if room.total < psutil.virtual_memory().total]
+    rooms = [room for room in machine._limited(listing) if room.total < psutil.virtual_memory().total]
     assert rooms == [Room("the control group job", 950 * MIB, 1000 * MIB)]
 
 
@@ -396,7 +398,7 @@ def test_the_memory_of_children_counts_and_the_machine_has_some():
         child.stdout.readline()
         assert processes.held(psutil.Process()) - before > 2**26 * 0.9
         child.stdin.close()
-    assert 0 < processes.room(psutil.Process()).share < 1
+    assert all(0 < room.share < 1 and room.free > 0 for room in machine.rooms(psutil.Process()))
 
 
 NVIDIA = """#!/bin/sh

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import torch
 
 from .differential import Mechanism
 from .learner import Learner
+from .machine import rooms
 from .preparation import Preparation
 from .sequences import Encoded
 from .storage import in_words
@@ -85,35 +85,15 @@ def needed(
 
 
 def free(device: torch.device) -> float:
-    """Return how many bytes can still be had on a device; of the processor's, within the limit of our control group."""
+    """Return how many bytes can still be had on a device; of the processor's, within the limits of control groups."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return min([psutil.virtual_memory().available, *_left_by_groups()])
+    return min(room.free for room in rooms(psutil.Process()))
 
 
 def held(device: torch.device) -> float:
     """Return how many bytes this process holds on a device."""
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
-
-
-def _left_by_groups(root: Path = Path("/sys/fs/cgroup")) -> list[float]:
-    """Return what limits of control groups leave, if there are any, of version 2 or 1.
-
-    Pages of files that were read count as used, but are given up when memory is asked for.
-    """
-    left = []
-    for limit, used, kept in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        try:
-            most, now = (root / limit).read_text().strip(), int((root / used).read_text())
-            stat = dict(line.split() for line in (root / used).with_name("memory.stat").read_text().splitlines())
-        except (OSError, ValueError):
-            continue
-        if most != "max":
-            left.append(int(most) - now + int(stat.get(kept, 0)))
-    return left
 
 
 def _peak(record: Mapping[str, Any], data: Encoded, preparation: Preparation, patients: Sequence[np.ndarray]) -> float:

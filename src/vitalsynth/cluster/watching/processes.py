@@ -10,19 +10,13 @@ from __future__ import annotations
 import platform
 import re
 import signal
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-try:
-    import psutil
-except ModuleNotFoundError:
-    raise ValueError("watching processes needs psutil: pip install 'vitalsynth[cluster]'") from None
+import psutil
 
 from ...runs import Run
-
-CGROUPS = Path("/sys/fs/cgroup")
 
 
 class Unproven(Exception):
@@ -92,57 +86,3 @@ def held(process: psutil.Process) -> int:
             continue
         total += getattr(about, "pss", about.uss) + getattr(about, "swap", 0)
     return total
-
-
-@dataclass(frozen=True)
-class Room:
-    """Memory that several share: of a machine, of a part of it that a limit is set to, or of a GPU."""
-
-    name: str
-    used: int
-    total: int
-
-    @property
-    def share(self) -> float:
-        return self.used / self.total
-
-
-def room(process: psutil.Process) -> Room:
-    """Return the memory that will be full first: the machine's, or that of a control group that the process is in."""
-    machine = psutil.virtual_memory()
-    rooms = [Room("the machine", machine.total - machine.available, machine.total)]
-    try:
-        groups = Path(f"/proc/{process.pid}/cgroup").read_text()
-    except OSError:  # not Linux, or gone
-        groups = ""
-    rooms += [each for each in _limited(groups) if each.total < machine.total]
-    return max(rooms, key=lambda each: each.share)
-
-
-def _limited(groups: str) -> Iterator[Room]:
-    """Yield the control groups that have a limit, of those a process is in, as /proc/PID/cgroup names them.
-
-    Memory in use leaves out what the kernel gives back first: pages of files that were not used lately.
-    """
-    for line in groups.splitlines():
-        number, controllers, path = line.split(":", 2)
-        if number == "0":
-            top, limit, usage, aside = CGROUPS, "memory.max", "memory.current", "inactive_file"
-        elif "memory" in controllers.split(","):
-            top, limit, usage, aside = (
-                CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file",
-            )  # fmt: skip
-        else:
-            continue
-        inner = top / path.lstrip("/")
-        for folder in (inner, *inner.parents):
-            try:
-                most = (folder / limit).read_text().strip()
-                if most.isdecimal():
-                    stat = dict(each.split() for each in (folder / "memory.stat").read_text().splitlines())
-                    used = int((folder / usage).read_text()) - int(stat.get(aside, 0))
-                    yield Room(f"the control group {folder.relative_to(top)}", used, int(most))
-            except OSError:  # the topmost has no limit, and in a container outer ones are not seen
-                pass
-            if folder == top:
-                break

@@ -17,13 +17,14 @@ from typing import Literal
 import psutil
 
 from ... import storage
+from ...machine import Room, rooms
 from ...runs import Run
 from ...sequences import one_line
 from ...storage import in_words
+from ..gpus import gpus
 from . import processes
 from .amounts import Amount
-from .gpus import gpus
-from .processes import Room, Unproven
+from .processes import Unproven
 from .standing import Standing
 
 Kind = Literal["seen", "start", "end", "failure", "limit"]
@@ -187,7 +188,8 @@ class Watchman:
         for path, each in ours.items():
             with suppress(Unproven):
                 process = processes.prove(each.run, each.standing.begin)
-                usage[path] = [(processes.room(process), processes.held(process))]
+                fullest = max(rooms(process), key=lambda room: room.share)
+                usage[path] = [(fullest, processes.held(process))]
         return usage
 
     def _gpu_memory(self, ours: Mapping[Path, Watched]) -> Usage:

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from .processes import Room
+from ..machine import Room
 
 TIMEOUT = 10.0
 """Seconds to wait for nvidia-smi, which a broken driver lets hang."""
