@@ -1,0 +1,464 @@
+"""A sweep on disk, and its study: which trials there are, whose they are, and what came of them.
+
+sweep.json      written once: the command, what is swept, by which scores, where the study is
+study.journal   Optuna's study, unless it is in a database
+trials/0007     the run of trial 7, like any other; of a search with seeds one for each, trials/0007-3
+logs/0007       what its processes said; locked by whoever works on it, and by the training itself
+lock            held for the moment in which a trial is taken
+
+A trial that is begun in the study and held by nobody was left: its process is dead, or was stopped. Whoever comes next
+takes it and carries its run on. So no trial is lost, and none has two who work on it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+from ..processes import hold
+from ..sequences import one_line
+from ..storage import atomic_folder, write
+from .notation import Range, Several, Values, several
+from .scores import Score
+
+if TYPE_CHECKING:
+    import optuna
+
+FORMAT = 1
+SEED = "seed"
+"""The setting over which scores are averaged."""
+Search = Literal["grid", "random", "tpe"]
+Prune = Literal["", "median", "halving"]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A setting that is swept.
+
+    Args:
+        name: Of the setting, or of an argument.
+        place: Of its word in the command line.
+        text: What was written.
+        option: It is an option, and not an argument.
+    """
+
+    name: str
+    place: int
+    text: str
+    option: bool
+
+    @property
+    def space(self) -> Several:
+        found = several(self.text)
+        assert found is not None
+        return found
+
+    def values(self) -> tuple[str, ...]:
+        """Return all values.
+
+        Raises:
+            ValueError: if it is a range of numbers that are not whole.
+        """
+        return (self.space.listed() if isinstance(self.space, Range) else self.space).values
+
+    def ends(self) -> tuple[str, ...]:
+        """Return values of which the command takes either all or none: every one, or the ends of a range."""
+        if isinstance(self.space, Values):
+            return self.space.values
+        return _number(self.space, self.space.low), _number(self.space, self.space.high)
+
+    def suggest(self, trial: optuna.Trial, listed: bool) -> str:
+        """Return the value of a trial, the same each time.
+
+        Args:
+            trial: Which.
+            listed: A range of whole numbers is the list of them.
+        """
+        if listed or isinstance(self.space, Values):
+            return trial.suggest_categorical(self.name, self.values())
+        suggest = trial.suggest_int if self.space.whole else trial.suggest_float
+        low, high = (int(end) if self.space.whole else end for end in (self.space.low, self.space.high))
+        return _number(self.space, suggest(self.name, low, high, log=self.space.log))  # type: ignore[arg-type]
+
+    def said(self, value: str) -> str:
+        """Return the word that says it."""
+        return f"--{self.name}={value}" if self.option else value
+
+
+@dataclass(frozen=True)
+class Line:
+    """A command line of a trial.
+
+    Args:
+        run: The run that it trains, if it does.
+        words: The command line.
+        again: What carries the run on.
+    """
+
+    run: Path | None
+    words: list[str]
+    again: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """A trial that this process, and no other, works on.
+
+    Args:
+        trial: Of the study.
+        values: Of what is swept.
+        log: Of its processes; the trial is let go when it is closed, by them, too.
+    """
+
+    trial: optuna.Trial
+    values: Mapping[str, str]
+    log: BinaryIO
+
+
+class Sweep:
+    """A sweep on disk.
+
+    Args:
+        path: Its folder.
+
+    Raises:
+        ValueError: if there is none, or it is of a format that this version does not know.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            self.record: dict[str, Any] = json.loads((self.path / "sweep.json").read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            raise ValueError(f"{path} is no sweep (it has no sweep.json)") from None
+        except ValueError as error:
+            raise ValueError(f"{path}: sweep.json is damaged ({error})") from None
+        if self.record.get("format") != FORMAT:
+            raise ValueError(f"{path} has sweep format {self.record.get('format')}; this version reads {FORMAT}")
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        command: Sequence[str],
+        axes: Sequence[Axis],
+        scores: Sequence[str],
+        search: Search = "grid",
+        trials: int = 0,
+        prune: Prune = "",
+        storage: str = "",
+        again: Mapping[str, str] | None = None,
+        **record: Any,
+    ) -> Sweep:
+        """Make a sweep, whole or not at all, with all trials of a grid.
+
+        Args:
+            path: Its folder.
+            command: The command line, in which axes have places.
+            axes: What is swept.
+            scores: As `Score.parse` reads them; none are needed for a grid.
+            search: How values are chosen.
+            trials: How many trials a search has.
+            prune: How bad trials are found while they are trained.
+            storage: Address of a database; a file in the folder by default.
+            again: Options with which the runs of trials are carried on, unless swept; none if there are no runs.
+            **record: More to be kept in sweep.json.
+
+        Raises:
+            ValueError: if something is there already, or the database is not.
+        """
+        asked = {"axes": [asdict(axis) for axis in axes], "scores": list(scores), "search": search, "trials": trials}
+        about = {"format": FORMAT, "study": f"{path.name}-{secrets.token_hex(4)}", "command": list(command), **asked}
+        content = json.dumps(
+            {**about, "prune": prune, "storage": storage, "again": again or {}, **record}, indent=1
+        ).encode()
+        with atomic_folder(path) as folder:
+            write(folder / "sweep.json", content)
+            for name in ("trials", "logs"):
+                (folder / name).mkdir()
+            cls(folder)._make_study()
+        return cls(path)
+
+    @property
+    def grid(self) -> bool:
+        return self.record["search"] == "grid"
+
+    @cached_property
+    def axes(self) -> list[Axis]:
+        return [Axis(**axis) for axis in self.record["axes"]]
+
+    @cached_property
+    def scores(self) -> list[Score]:
+        return [Score.parse(text) for text in self.record["scores"]]
+
+    @property
+    def seeds(self) -> tuple[str, ...]:
+        """The seeds that every trial of a search has; of a grid, each is a trial of its own."""
+        return () if self.grid else next((axis.values() for axis in self.axes if axis.name == SEED), ())
+
+    @property
+    def chosen(self) -> list[Axis]:
+        """What a trial has a value of."""
+        return [axis for axis in self.axes if self.grid or axis.name != SEED]
+
+    def lines(self, claim: Claim) -> dict[str, Line]:
+        """Return the command lines of a trial: one, or one for each seed of a search."""
+        name = f"{claim.trial.number:04}"
+        if not self.seeds:
+            return {"": self._line(claim.values, name)}
+        return {seed: self._line({**claim.values, SEED: seed}, f"{name}-{seed}") for seed in self.seeds}
+
+    def _line(self, values: Mapping[str, str], name: str) -> Line:
+        words, again = filled(self.record["command"], self.axes, values, name), self.record["again"]
+        if not again:
+            return Line(None, words, words)
+        run = self.path.absolute() / "trials" / name
+        options = [f"--{option}={values.get(option, default)}" for option, default in again.items()]
+        return Line(run, [*words, f"--out={run}"], ["continue", str(run), *options])
+
+    def log(self, number: int) -> Path:
+        """Return what the processes of a trial said."""
+        return self.path / "logs" / f"{number:04}"
+
+    @property
+    def directory(self) -> Path | None:
+        """Where commands run: where the sweep was made, if that is here."""
+        made = Path(self.record["directory"])
+        return made if made.is_dir() else None
+
+    def points(self) -> Iterator[dict[str, str]]:
+        """Yield the values of every trial of a grid."""
+        for values in product(*(axis.values() for axis in self.axes)):
+            yield dict(zip([axis.name for axis in self.axes], values, strict=True))
+
+    def claim(self) -> Claim | None:
+        """Take a trial that was left, or the next; None if there is none to be taken now.
+
+        Raises:
+            ValueError: if the database is not there.
+        """
+        with hold(self.path / "lock", wait=True), _one_line():  # type: ignore[union-attr]
+            for left in self._in_state("RUNNING"):
+                if log := hold(self.log(left.number)):
+                    if self.trials()[left.number].state.is_finished():  # just now
+                        log.close()
+                        continue
+                    return self._claimed(_optuna().Trial(self.study, left._trial_id), log)
+            begun = self.trials()
+            if not self._in_state("WAITING") and (self.grid or len(begun) >= self.record["trials"]):
+                return None
+            self.study.sampler = self._sampler(len(begun))
+            trial = self.study.ask()
+            log = hold(self.log(trial.number))
+            assert log is not None
+            return self._claimed(trial, log)
+
+    def _claimed(self, trial: optuna.Trial, log: BinaryIO) -> Claim:
+        return Claim(trial, {axis.name: axis.suggest(trial, self.grid) for axis in self.chosen}, log)
+
+    def report(self, claim: Claim, value: float, step: int) -> bool:
+        """Note the score of a trial at a step of its training; return whether it is so bad that it should end.
+
+        Raises:
+            ValueError: if the database is not there.
+        """
+        with _one_line():
+            claim.trial.report(value, step)
+            return claim.trial.should_prune()
+
+    def finish(self, claim: Claim, scores: Mapping[str, Sequence[float]]) -> None:
+        """Note the scores of a trial by seed, of which the study is told the means, and let it go.
+
+        Raises:
+            ValueError: if the database is not there.
+        """
+        means = [sum(each) / len(each) for each in zip(*scores.values(), strict=True)]
+        with claim.log, _one_line():
+            claim.trial.set_user_attr("scores", {seed: list(each) for seed, each in scores.items()})
+            self.study.tell(claim.trial, means or [0.0])  # a study has one score at least
+
+    def end(self, claim: Claim, state: Literal["FAIL", "PRUNED"], why: str = "") -> None:
+        """Note that a trial ended without scores, and let it go.
+
+        Raises:
+            ValueError: if the database is not there.
+        """
+        with claim.log, _one_line():
+            claim.trial.set_user_attr("why", why)
+            self.study.tell(claim.trial, state=_optuna().trial.TrialState[state])
+
+    def trials(self) -> list[optuna.trial.FrozenTrial]:
+        """Return all trials of the study, by number.
+
+        Raises:
+            ValueError: if the database is not there.
+        """
+        with _one_line():
+            return self.study.get_trials(deepcopy=False)
+
+    def _in_state(self, name: str) -> list[optuna.trial.FrozenTrial]:
+        return [trial for trial in self.trials() if trial.state.name == name]
+
+    @property
+    def finished(self) -> int:
+        """How many trials are finished, one way or another."""
+        return sum(trial.state.is_finished() for trial in self.trials())
+
+    @property
+    def total(self) -> int:
+        """How many there will be."""
+        return max(len(self.trials()), self.record["trials"])
+
+    def again(self) -> int:
+        """Let failed trials be tried again, under new numbers; return how many."""
+        trials = self.trials()
+        instead = {trial.user_attrs.get("instead") for trial in trials}
+        failed = [trial for trial in self._in_state("FAIL") if trial.number not in instead]
+        for trial in failed:
+            self.study.enqueue_trial(trial.params, user_attrs={"instead": trial.number})
+        return len(failed)
+
+    @cached_property
+    def study(self) -> optuna.Study:
+        """Optuna's study.
+
+        Raises:
+            ValueError: if the database is not there, or has no such study.
+        """
+        with _one_line():
+            return _optuna().load_study(
+                study_name=self.record["study"],
+                storage=self._storage(),
+                sampler=self._sampler(0),
+                pruner=self._pruner(),
+            )
+
+    def _make_study(self) -> None:
+        directions = ["maximize" if score.maximised else "minimize" for score in self.scores] or ["minimize"]
+        name, storage = self.record["study"], self._storage()
+        with _one_line():
+            study = _optuna().create_study(study_name=name, storage=storage, directions=directions)
+            try:
+                for point in self.points() if self.grid else ():
+                    study.enqueue_trial(point)
+            except BaseException:
+                _optuna().delete_study(study_name=name, storage=storage)
+                raise
+
+    def _storage(self) -> optuna.storages.BaseStorage:
+        from optuna import storages
+        from optuna.storages.journal import JournalFileBackend
+
+        if self.record["storage"]:
+            with _one_line():
+                return storages.RDBStorage(self.record["storage"])
+        journal = self.path / "study.journal"
+        return storages.JournalStorage(JournalFileBackend(str(journal), _JournalLock(journal)))  # type: ignore[arg-type]
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """Return what chooses the values of a trial; its number is the seed, so that no two workers choose the same."""
+        samplers = _optuna().samplers
+        if self.record["search"] == "tpe":
+            return samplers.TPESampler(seed=number, multivariate=True, constant_liar=True)
+        return samplers.RandomSampler(seed=number)
+
+    def _pruner(self) -> optuna.pruners.BasePruner:
+        pruners = _optuna().pruners
+        kinds = {"": pruners.NopPruner, "median": pruners.MedianPruner, "halving": pruners.SuccessiveHalvingPruner}
+        return kinds[self.record["prune"]]()
+
+
+def filled(command: Sequence[str], axes: Sequence[Axis], values: Mapping[str, str], trial: str) -> list[str]:
+    """Return a command line: values in the places of axes, and {NAME} and {trial} elsewhere filled in."""
+    words = list(command)
+    for name, value in {**values, "trial": trial}.items():
+        words = [word.replace(f"{{{name}}}", value) for word in words]
+    for axis in axes:
+        words[axis.place] = axis.said(values[axis.name])
+    return words
+
+
+class _JournalLock:
+    """Optuna's lock on its journal, as one that goes with its process; a last line that a full disk tore goes, too."""
+
+    def __init__(self, journal: Path) -> None:
+        self.journal, self.lock = journal, journal.with_suffix(".lock")
+
+    def acquire(self) -> bool:
+        self.held = hold(self.lock, wait=True)
+        with self.journal.open("rb+") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(end - 1, 0))
+            if file.read() not in (b"", b"\n"):
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
+        return True
+
+    def release(self) -> None:
+        assert self.held is not None
+        self.held.close()
+
+
+def database(url: str) -> str:
+    """Check the address of a database; return it as Optuna takes it.
+
+    Raises:
+        ValueError: if it is none, or has a password in it, which would be written down.
+    """
+    from sqlalchemy.engine import make_url
+
+    with _one_line():
+        address = make_url(url)
+    if address.password is not None or "password" in address.query:
+        raise ValueError(
+            "--storage is written to sweep.json, so leave the password out of it: PostgreSQL takes it from PGPASSWORD "
+            "or ~/.pgpass"
+        )
+    plain = address.drivername in ("postgres", "postgresql")
+    return (address.set(drivername="postgresql+psycopg") if plain else address).render_as_string()
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Make what goes wrong with a study a user's mistake, in one line.
+
+    Raises:
+        ValueError: if its database is not there, or it is not in there.
+    """
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise ValueError(f"the study's database: {one_line(error.__cause__ or error)}") from None
+    except ModuleNotFoundError as error:
+        raise ValueError(f"the study's database needs {error.name}: pip install 'vitalsynth[sweep]'") from None
+    except KeyError:
+        raise ValueError("the study is not where sweep.json says; was its database cleared?") from None
+
+
+def _number(space: Range, value: float) -> str:
+    return str(int(value)) if space.whole else repr(float(value))
+
+
+def _optuna() -> Any:
+    """Import Optuna.
+
+    Raises:
+        ValueError: if it is not installed; with what to do.
+    """
+    try:
+        import optuna
+    except ModuleNotFoundError:
+        raise ValueError("sweeps need Optuna: pip install 'vitalsynth[sweep]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
