@@ -16,7 +16,7 @@ from .. import storage as files
 from ..sequences import listed
 from ..sweeping import notation
 from ..sweeping.scores import Score
-from ..sweeping.sweep import SEED, Axis, Prune, Search, Sweep, database, filled
+from ..sweeping.sweep import SEED, Axis, Plan, Prune, Search, Sweep, database, filled
 from . import function, handing, interface, parted, settings
 from .sweep_work import sweep_work
 
@@ -81,25 +81,27 @@ def sweep(
     path = Path(out) if out else files.numbered(FOLDER, name)
     files.refuse_existing(path, f"carry it on with 'vitalsynth sweep work {path}', or choose another --out")
     planned = _Planned(words, axes, path, name in handing.TRAINS)
-    planned.axes = [axis for axis in axes if planned.swept(axis)]
+    planned.axes = planned.swept()
     asked = planned.check(search)
     scores = listed(score) if planned.trains or score != DEFAULT else []
+    parsed = list(map(Score.parse, scores))
     _check_search(planned, search, trials)
-    _check_scores(list(map(Score.parse, scores)), planned.trains, search, prune, evaluate, asked)
-    about = {"evaluate": shlex.split(evaluate), "trusted": components.named(), "directory": os.getcwd()}
-    made = Sweep.create(
-        path,
-        words,
-        planned.axes,
-        scores,
-        search,
-        trials,
-        prune,
-        database(storage) if storage else "",
-        handing.where_to(asked[0]) if planned.trains else {},
-        **about,
-        **settings.provenance(),
+    _check_scores(parsed, planned.trains, search, prune, evaluate, asked)
+    plan = Plan(
+        command=words,
+        axes=planned.axes,
+        scores=scores,
+        search=search,
+        trials=trials,
+        prune=prune,
+        first_look=_first_look(parsed[0].name, asked[0]) if prune else 0,
+        storage=database(storage) if storage else "",
+        again=handing.where_to(asked[0]) if planned.trains else {},
+        evaluate=shlex.split(evaluate),
+        trusted=components.named(),
+        directory=os.getcwd(),
     )
+    made = Sweep.create(path, plan, **settings.provenance())
     return sweep_work(str(made.path), at_most=at_most, quiet=quiet) if at_most else made.path
 
 
@@ -146,16 +148,22 @@ class _Planned:
     def first(self) -> dict[str, str]:
         return {axis.name: axis.ends()[0] for axis in self.axes}
 
-    def swept(self, axis: Axis) -> bool:
-        """Say whether a setting is swept: whether it is said to be, or it does not take what is written as it is."""
-        if notation.explicit(axis.text):
-            return True
+    def swept(self) -> list[Axis]:
+        """Return what is swept: what is said to be, and settings that do not take what is written as it is.
+
+        Raises:
+            ValueError: if the command cannot be called with the first of all values.
+        """
         handing.asked(self.line(self.first), sweep)
+        return [axis for axis in self.axes if notation.explicit(axis.text) or not self._taken(axis)]
+
+    def _taken(self, axis: Axis) -> bool:
+        """Say whether a setting takes what is written as it is."""
         try:
             handing.asked(self.line({name: value for name, value in self.first.items() if name != axis.name}), sweep)
         except ValueError:
-            return True
-        return False
+            return False
+        return True
 
     def check(self, search: Search) -> list[dict[str, Any]]:
         """Check all trials of a grid, or every value and end of a range of a search, and return their settings.
@@ -212,6 +220,8 @@ def _check_scores(
 ) -> None:
     if scores and not trains:
         raise ValueError(f"--score is of runs, which only {' and '.join(handing.TRAINS)} make")
+    if len({score.name for score in scores}) < len(scores):
+        raise ValueError("--score names one twice")
     if search == "tpe" and not scores:
         raise ValueError("--search tpe needs a --score to go by")
     if prune and (len(scores) != 1 or not scores[0].logged):
@@ -243,3 +253,9 @@ def _check_compared(asked: dict[str, Any]) -> None:
             f"similarity is measured every {every} steps, and there are {steps}; add --similarity.every "
             f"{max(1, steps // 5)}, or choose another --score, or '' for none"
         )
+
+
+def _first_look(score: str, asked: dict[str, Any]) -> int:
+    """Return the step before which nothing is pruned: where the score is first logged, or 1/64 of the training."""
+    similarity = min(asked["similarity"].every, asked["checkpoint_every"]) if score.startswith("similarity.") else 1
+    return max(similarity, asked["steps"] // 64)

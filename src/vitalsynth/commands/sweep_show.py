@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import storage
-from ..evaluation.scorecard import number, with_interval
+from ..evaluation.scorecard import with_interval
 from ..reporting import figures
 from ..sequences import listed
 from ..sweeping import results
@@ -78,7 +78,7 @@ def _configurations(sweep: Sweep, table: pd.DataFrame) -> Table:
         star = " *" if row.get("front") else ""
         cells = [_interval(row, name) for name in scores]
         runs = str(row["runs"]) if row["runs"] == row["of"] else f"{row['runs']} of {row['of']}"
-        out.add_row(*(f"{row[name]}" for name in settings), *cells, runs + star)
+        out.add_row(*(_cell(row[name]) for name in settings), *cells, runs + star)
     return out
 
 
@@ -98,5 +98,5 @@ def _each(runs: pd.DataFrame) -> Table:
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
-        return number(None if pd.isna(value) else value)
+        return "–" if pd.isna(value) else f"{value:.4g}"
     return str(value)

@@ -48,9 +48,9 @@ class Range:
 
     def __post_init__(self) -> None:
         if self.low >= self.high:
-            raise ValueError(f"{self.low}..{self.high} must go from the smaller to the larger")
+            raise ValueError(f"{self.low:g}..{self.high:g} must go from the smaller to the larger")
         if self.log and self.low <= 0:
-            raise ValueError(f"log:{self.low}..{self.high} must be above 0")
+            raise ValueError(f"log:{self.low:g}..{self.high:g} must be above 0")
 
     def listed(self) -> Values:
         """Return all of them.
@@ -60,7 +60,7 @@ class Range:
         """
         if not self.whole:
             raise ValueError(
-                f"{self.low}..{self.high} is any number between; list values, or use --search random or tpe"
+                f"{self.low:g}..{self.high:g} is any number between; list values, or use --search random or tpe"
             )
         return Values(tuple(map(str, range(int(self.low), int(self.high) + 1))))
 

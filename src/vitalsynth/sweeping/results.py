@@ -124,7 +124,7 @@ def importance(sweep: Sweep) -> dict[str, dict[str, float]]:
 
 
 def _settings(sweep: Sweep) -> list[str]:
-    return [axis.name for axis in sweep.axes]
+    return [axis.name for axis in sweep.plan.axes]
 
 
 def _scores(sweep: Sweep) -> list[str]:

@@ -94,6 +94,39 @@ class Axis:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What is to be tried.
+
+    Args:
+        command: The command line, in which axes have places.
+        axes: What is swept.
+        scores: As `Score.parse` reads them; a grid needs none.
+        search: How values are chosen.
+        trials: How many trials a search has.
+        prune: How bad trials are found while they are trained.
+        first_look: Step of the training before which none is found bad.
+        storage: Address of a database; empty for a file in the folder.
+        again: Options with which the runs of trials are carried on, unless swept; none if there are no runs.
+        evaluate: Options with which they are judged.
+        trusted: Code of the user's own that the command names, as import paths.
+        directory: Where the command was written.
+    """
+
+    command: list[str]
+    axes: list[Axis]
+    scores: list[str]
+    search: Search
+    trials: int
+    prune: Prune
+    first_look: int
+    storage: str
+    again: dict[str, str]
+    evaluate: list[str]
+    trusted: list[str]
+    directory: str
+
+
+@dataclass(frozen=True)
 class Line:
     """A command line of a trial.
 
@@ -145,69 +178,47 @@ class Sweep:
             raise ValueError(f"{path} has sweep format {self.record.get('format')}; this version reads {FORMAT}")
 
     @classmethod
-    def create(
-        cls,
-        path: Path,
-        command: Sequence[str],
-        axes: Sequence[Axis],
-        scores: Sequence[str],
-        search: Search = "grid",
-        trials: int = 0,
-        prune: Prune = "",
-        storage: str = "",
-        again: Mapping[str, str] | None = None,
-        **record: Any,
-    ) -> Sweep:
+    def create(cls, path: Path, plan: Plan, **record: Any) -> Sweep:
         """Make a sweep, whole or not at all, with all trials of a grid.
 
         Args:
             path: Its folder.
-            command: The command line, in which axes have places.
-            axes: What is swept.
-            scores: As `Score.parse` reads them; none are needed for a grid.
-            search: How values are chosen.
-            trials: How many trials a search has.
-            prune: How bad trials are found while they are trained.
-            storage: Address of a database; a file in the folder by default.
-            again: Options with which the runs of trials are carried on, unless swept; none if there are no runs.
+            plan: What is to be tried.
             **record: More to be kept in sweep.json.
 
         Raises:
             ValueError: if something is there already, or the database is not.
         """
-        asked = {"axes": [asdict(axis) for axis in axes], "scores": list(scores), "search": search, "trials": trials}
-        about = {"format": FORMAT, "study": f"{path.name}-{secrets.token_hex(4)}", "command": list(command), **asked}
-        content = json.dumps(
-            {**about, "prune": prune, "storage": storage, "again": again or {}, **record}, indent=1
-        ).encode()
+        about = {"format": FORMAT, "study": f"{path.name}-{secrets.token_hex(4)}", "plan": asdict(plan), **record}
         with atomic_folder(path) as folder:
-            write(folder / "sweep.json", content)
+            write(folder / "sweep.json", json.dumps(about, indent=1).encode())
             for name in ("trials", "logs"):
                 (folder / name).mkdir()
             cls(folder)._make_study()
         return cls(path)
 
+    @cached_property
+    def plan(self) -> Plan:
+        record = self.record["plan"]
+        return Plan(**{**record, "axes": [Axis(**axis) for axis in record["axes"]]})
+
     @property
     def grid(self) -> bool:
-        return self.record["search"] == "grid"
-
-    @cached_property
-    def axes(self) -> list[Axis]:
-        return [Axis(**axis) for axis in self.record["axes"]]
+        return self.plan.search == "grid"
 
     @cached_property
     def scores(self) -> list[Score]:
-        return [Score.parse(text) for text in self.record["scores"]]
+        return list(map(Score.parse, self.plan.scores))
 
     @property
     def seeds(self) -> tuple[str, ...]:
         """The seeds that every trial of a search has; of a grid, each is a trial of its own."""
-        return () if self.grid else next((axis.values() for axis in self.axes if axis.name == SEED), ())
+        return () if self.grid else next((axis.values() for axis in self.plan.axes if axis.name == SEED), ())
 
     @property
     def chosen(self) -> list[Axis]:
         """What a trial has a value of."""
-        return [axis for axis in self.axes if self.grid or axis.name != SEED]
+        return [axis for axis in self.plan.axes if self.grid or axis.name != SEED]
 
     def lines(self, claim: Claim) -> dict[str, Line]:
         """Return the command lines of a trial: one, or one for each seed of a search."""
@@ -217,7 +228,7 @@ class Sweep:
         return {seed: self._line({**claim.values, SEED: seed}, f"{name}-{seed}") for seed in self.seeds}
 
     def _line(self, values: Mapping[str, str], name: str) -> Line:
-        words, again = filled(self.record["command"], self.axes, values, name), self.record["again"]
+        words, again = filled(self.plan.command, self.plan.axes, values, name), self.plan.again
         if not again:
             return Line(None, words, words)
         run = self.path.absolute() / "trials" / name
@@ -231,13 +242,13 @@ class Sweep:
     @property
     def directory(self) -> Path | None:
         """Where commands run: where the sweep was made, if that is here."""
-        made = Path(self.record["directory"])
+        made = Path(self.plan.directory)
         return made if made.is_dir() else None
 
     def points(self) -> Iterator[dict[str, str]]:
         """Yield the values of every trial of a grid."""
-        for values in product(*(axis.values() for axis in self.axes)):
-            yield dict(zip([axis.name for axis in self.axes], values, strict=True))
+        for values in product(*(axis.values() for axis in self.plan.axes)):
+            yield dict(zip([axis.name for axis in self.plan.axes], values, strict=True))
 
     def claim(self) -> Claim | None:
         """Take a trial that was left, or the next; None if there is none to be taken now.
@@ -253,7 +264,7 @@ class Sweep:
                         continue
                     return self._claimed(_optuna().Trial(self.study, left._trial_id), log)
             begun = self.trials()
-            if not self._in_state("WAITING") and (self.grid or len(begun) >= self.record["trials"]):
+            if not self._in_state("WAITING") and (self.grid or len(begun) >= self.plan.trials):
                 return None
             self.study.sampler = self._sampler(len(begun))
             trial = self.study.ask()
@@ -315,7 +326,7 @@ class Sweep:
     @property
     def total(self) -> int:
         """How many there will be."""
-        return max(len(self.trials()), self.record["trials"])
+        return max(len(self.trials()), self.plan.trials)
 
     def again(self) -> int:
         """Let failed trials be tried again, under new numbers; return how many."""
@@ -357,23 +368,24 @@ class Sweep:
         from optuna import storages
         from optuna.storages.journal import JournalFileBackend
 
-        if self.record["storage"]:
+        if self.plan.storage:
             with _one_line():
-                return storages.RDBStorage(self.record["storage"])
+                return storages.RDBStorage(self.plan.storage)
         journal = self.path / "study.journal"
         return storages.JournalStorage(JournalFileBackend(str(journal), _JournalLock(journal)))  # type: ignore[arg-type]
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """Return what chooses the values of a trial; its number is the seed, so that no two workers choose the same."""
         samplers = _optuna().samplers
-        if self.record["search"] == "tpe":
+        if self.plan.search == "tpe":
             return samplers.TPESampler(seed=number, multivariate=True, constant_liar=True)
         return samplers.RandomSampler(seed=number)
 
     def _pruner(self) -> optuna.pruners.BasePruner:
         pruners = _optuna().pruners
-        kinds = {"": pruners.NopPruner, "median": pruners.MedianPruner, "halving": pruners.SuccessiveHalvingPruner}
-        return kinds[self.record["prune"]]()
+        if self.plan.prune == "halving":
+            return pruners.SuccessiveHalvingPruner(min_resource=self.plan.first_look)
+        return pruners.MedianPruner(n_warmup_steps=self.plan.first_look) if self.plan.prune else pruners.NopPruner()
 
 
 def filled(command: Sequence[str], axes: Sequence[Axis], values: Mapping[str, str], trial: str) -> list[str]:

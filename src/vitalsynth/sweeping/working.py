@@ -85,7 +85,7 @@ class Attempt:
             while not line.run.exists() or Run(line.run).state() != "done":
                 yield line.again if line.run.exists() else line.words
             if metrics := list(to_evaluate(self.sweep.scores, Run(line.run))):
-                yield ["evaluate", str(line.run), "--metrics", ",".join(metrics), *self.sweep.record["evaluate"]]
+                yield ["evaluate", str(line.run), "--metrics", ",".join(metrics), *self.sweep.plan.evaluate]
 
     def ended(self, stopping: bool) -> bool:
         """Look how it stands and go on with it; say whether it is finished, or left to others.
@@ -95,7 +95,7 @@ class Attempt:
         """
         if self.process is not None:
             if (code := self.process.poll()) is None:
-                self.bad = self.bad or (bool(self.sweep.record["prune"]) and self._bad())
+                self.bad = self.bad or (bool(self.sweep.plan.prune) and self._bad())
                 if stopping or self.bad:
                     self.stop()
                 return False
@@ -122,7 +122,7 @@ class Attempt:
         elif stopping:
             self.claim.log.close()
         else:
-            trusted, directory = self.sweep.record["trusted"], self.sweep.directory
+            trusted, directory = self.sweep.plan.trusted, self.sweep.directory
             self.process, self.told = start(words, self.claim.log, trusted, directory=directory), False
         return words is None or stopping
 

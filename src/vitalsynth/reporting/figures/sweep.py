@@ -16,7 +16,7 @@ from .style import CATEGORIES, MISSING, PLAYERS, REAL, WIDTH, blank, clean, styl
 ACROSS = 2
 """Panels side by side."""
 FEW = 7
-"""So many values at most are written below an axis as they are."""
+"""So many values at most are written below an axis as they are, and have a line through their means."""
 
 
 @styled
@@ -28,7 +28,7 @@ def sweep(
 ) -> Figure:
     """Draw each score by each setting, a dot a run and a line through the means, and what each setting explains.
 
-    With several scores, the first two are set against each other first.
+    An arrow says which way a score is better. With several scores, the first two are set against each other first.
 
     Args:
         runs: A row a run, with settings and scores.
@@ -38,7 +38,9 @@ def sweep(
     """
     settings = list(table.columns[: table.columns.get_loc("runs")])
     draws = [partial(_front, runs=runs, table=table, scores=scores)] if len(scores) > 1 else []
-    draws += [partial(_by, runs=runs, setting=name, score=score) for score in scores for name in settings]
+    draws += [
+        partial(_by, runs=runs, setting=name, score=score, up=up) for score, up in scores.items() for name in settings
+    ]
     draws += [partial(_importance, importance=importance)] if importance else []
     down = max(-(-len(draws) // ACROSS), 1)
     figure, _ = blank(2.3 * down)
@@ -52,7 +54,7 @@ def sweep(
     return figure
 
 
-def _by(ax: Axes, runs: pd.DataFrame, setting: str, score: str) -> None:
+def _by(ax: Axes, runs: pd.DataFrame, setting: str, score: str, up: bool) -> None:
     known = runs.dropna(subset=[score])
     if pd.api.types.is_numeric_dtype(runs[setting]):
         x = known[setting].to_numpy(np.float64)
@@ -64,19 +66,20 @@ def _by(ax: Axes, runs: pd.DataFrame, setting: str, score: str) -> None:
         ax.set_xlim(-0.5, len(texts) - 0.5)
     ax.plot(x, known[score], "o", color=REAL, alpha=0.5, markersize=4.5, markeredgewidth=0)
     values = np.unique(x)
-    if len(values) < len(known):
+    if len(values) < len(known) and len(values) <= FEW:
         means = [known[score][x == value].mean() for value in values]
         ax.plot(values, means, color=PLAYERS[3], linewidth=1.2)
     ax.set_xlabel(clean(setting, 36))
-    ax.set_ylabel(clean(score, 26))
+    ax.set_ylabel(f"{clean(score, 24)} {'↑' if up else '↓'}")
 
 
 def _scale(ax: Axes, values: np.ndarray) -> None:
     """Let an axis be logarithmic if values are of several sizes, and name them if they are few."""
     if values[0] > 0 and values[-1] / values[0] >= 8:
         ax.set_xscale("log")
-    if len(values) <= FEW:
-        ax.set_xticks(values, [f"{value:g}" for value in values])
+    named = [f"{value:g}" for value in values]
+    if len(values) <= FEW and max(map(len, named)) <= 6:
+        ax.set_xticks(values, named)
         ax.xaxis.set_minor_locator(NullLocator())
 
 
@@ -87,18 +90,22 @@ def _front(ax: Axes, runs: pd.DataFrame, table: pd.DataFrame, scores: Mapping[st
     best = table.loc[table["front"]].sort_values(by=x)
     ax.plot(best[x], best[y], "o-", color=PLAYERS[0], markersize=5.5, linewidth=1.2, label="Pareto front")
     for name, say in ((x, ax.set_xlabel), (y, ax.set_ylabel)):
-        say(f"{clean(name, 26)} ({'higher' if scores[name] else 'lower'} is better)")
+        say(f"{clean(name, 24)} {'↑' if scores[name] else '↓'}")
     ax.legend(fontsize=6.5)
 
 
 def _importance(ax: Axes, importance: Mapping[str, Mapping[str, float]]) -> None:
-    names = list(next(iter(importance.values())))[::-1]
-    height = 0.8 / len(importance)
+    """Draw bars, with the names of settings above them, as these are long."""
+    names = list(next(iter(importance.values())))
+    height = 0.6 / len(importance)
     for k, (score, shares) in enumerate(importance.items()):
-        at = np.arange(len(names)) - k * height
+        at = np.arange(len(names)) + k * height
         ax.barh(at, [shares.get(name, 0) for name in names], height, color=CATEGORIES[k % 8], label=clean(score, 26))
-    ax.set_yticks(np.arange(len(names)) - 0.4 + height / 2, [clean(name, 24) for name in names])
-    ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+    for k, name in enumerate(names):
+        ax.text(0, k - 0.55 * height - 0.05, clean(name, 36), fontsize=7.5, verticalalignment="bottom")
+    ax.set_ylim(len(names) - 0.4, -0.8)
+    ax.set_yticks([])
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.set_title("what explains " + ("the scores" if len(importance) > 1 else clean(next(iter(importance)), 24)))
     if len(importance) > 1:
         ax.legend(fontsize=6.5)
