@@ -45,7 +45,7 @@ class Process:
         return {step for run in self._runs() for step in Path(run, "checkpoints").glob("[0-9]*")}
 
     def stop(self) -> None:
-        """Ask it to save and stop, once: a second signal would kill it."""
+        """Ask it to save and stop, once."""
         if not self.told:
             self.process.terminate()
         self.told = True

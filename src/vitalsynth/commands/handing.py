@@ -78,7 +78,8 @@ def task(words: list[str], by: Callable[..., Any], later: bool = False) -> Task:
     if name not in TRAINS or not first["steps"]:  # or a branch that is only made
         return Task(words, words, [])
     out = _out(name, first)
-    again = ["continue", out, *(f"--{option}={value}" for option, value in where_to(first).items())]
+    options = {"steps": first["steps"], **on(first)}
+    again = ["continue", out, *(f"--{option}={value}" for option, value in options.items())]
     return Task(words, [*again, "--quiet"] if first["quiet"] else again, [out])
 
 
@@ -87,9 +88,9 @@ def _out(name: str, asked: dict[str, Any]) -> str:
     return str(runs.destinations(asked["out"], runs.find(asked["run"]))[0]) if name == "branch" else asked["out"]
 
 
-def where_to(asked: dict[str, Any]) -> dict[str, str]:
-    """Return the options with which the training that was asked for is carried on."""
-    return {name: str(asked[name]) for name in ("steps", "device", "devices") if name in asked}
+def on(asked: dict[str, Any]) -> dict[str, str]:
+    """Return the options that say on what a run is trained."""
+    return {name: str(asked[name]) for name in ("device", "devices") if name in asked}
 
 
 def _patterns(asked: dict[str, Any]) -> list[str]:

@@ -96,7 +96,7 @@ def sweep(
         prune=prune,
         first_look=_first_look(parsed[0].name, asked[0]) if prune else 0,
         storage=database(storage) if storage else "",
-        again=handing.where_to(asked[0]) if planned.trains else {},
+        again=handing.on(asked[0]) if planned.trains else None,
         evaluate=shlex.split(evaluate),
         trusted=components.named(),
         directory=os.getcwd(),
@@ -181,13 +181,7 @@ class _Planned:
         for axis in self.axes:
             if twice := [value for k, value in enumerate(axis.ends()) if value in axis.ends()[:k]]:
                 raise ValueError(f"--{axis.name}: {twice[0]!r} stands twice in {axis.text}")
-        asked, first = [], {}
-        for number, values in enumerate(self._points(search)):
-            asked.append(handing.asked(self.line(values, number), sweep))
-            to = {name: value for name, value in handing.where_to(asked[-1]).items() if name not in values}
-            first = first or to
-            if to != first:
-                raise ValueError(f"{' and '.join(first)} must be those of all trials, or be swept themselves")
+        asked = [handing.asked(self.line(values, k), sweep) for k, values in enumerate(self._points(search))]
         if not self.trains and search == "grid" and (places := [each["out"] for each in asked if each.get("out")]):
             handing.refuse_one_place(places, "of a setting, or {trial},")
         return asked

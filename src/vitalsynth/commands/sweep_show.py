@@ -83,7 +83,7 @@ def _configurations(sweep: Sweep, table: pd.DataFrame) -> Table:
 
 
 def _interval(row: dict[str, float], name: str) -> str:
-    ends = [None if pd.isna(row[key]) else row[key] for key in (name, f"{name}_low", f"{name}_high")]
+    ends = [None if pd.isna(row[name + end]) else row[name + end] for end in results.ENDS]
     return with_interval(*ends)
 
 

@@ -15,6 +15,7 @@ from scipy import stats
 from .sweep import SEED, Sweep
 
 STATES = {"WAITING": "waiting", "RUNNING": "running", "COMPLETE": "done", "FAIL": "failed", "PRUNED": "pruned"}
+ENDS = ("", "_low", "_high")
 FEWEST = 4
 """Trials with scores, below which no importance of a setting is told."""
 
@@ -66,9 +67,9 @@ def table(sweep: Sweep) -> pd.DataFrame:
         row |= {"runs": int(np.sum(group["state"] == "done")), "of": len(group)}
         for name in scores:
             ends = interval(group[name].dropna().to_numpy(np.float64))
-            row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+            row |= {name + end: value for end, value in zip(ENDS, ends, strict=True)}
         rows.append(row)
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows, columns=[*settings, "runs", "of", *(name + end for name in scores for end in ENDS)])
     if scores:
         frame = frame.sort_values(scores[0], ascending=not sweep.scores[0].maximised, kind="stable", ignore_index=True)
     if len(scores) > 1:

@@ -106,7 +106,7 @@ class Plan:
         prune: How bad trials are found while they are trained.
         first_look: Step of the training before which none is found bad.
         storage: Address of a database; empty for a file in the folder.
-        again: Options with which the runs of trials are carried on, unless swept; none if there are no runs.
+        again: Options with which the runs of trials are carried on, unless swept; None if there are no runs.
         evaluate: Options with which they are judged.
         trusted: Code of the user's own that the command names, as import paths.
         directory: Where the command was written.
@@ -120,7 +120,7 @@ class Plan:
     prune: Prune
     first_look: int
     storage: str
-    again: dict[str, str]
+    again: dict[str, str] | None
     evaluate: list[str]
     trusted: list[str]
     directory: str
@@ -133,7 +133,7 @@ class Line:
     Args:
         run: The run that it trains, if it does.
         words: The command line.
-        again: What carries the run on.
+        again: What carries the run on, but for the steps to reach, which the run knows.
     """
 
     run: Path | None
@@ -229,8 +229,8 @@ class Sweep:
 
     def _line(self, values: Mapping[str, str], name: str) -> Line:
         words, again = filled(self.plan.command, self.plan.axes, values, name), self.plan.again
-        if not again:
-            return Line(None, words, words)
+        if again is None:
+            return Line(None, words, [])
         run = self.path.absolute() / "trials" / name
         options = [f"--{option}={values.get(option, default)}" for option, default in again.items()]
         return Line(run, [*words, f"--out={run}"], ["continue", str(run), *options])

@@ -12,13 +12,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+from .. import storage
 from ..processes import STOPPED, start
-from ..runs import Run
+from ..runs import Run, rows
 from ..sequences import one_line
 from ..training import StopFlag
 from .scores import to_evaluate
-from .sweep import Claim, Sweep
+from .sweep import Claim, Line, Sweep
 
 INTERVAL = 0.5
 """Seconds between two looks at what runs."""
@@ -60,6 +62,16 @@ def work(
                 each.leave()
 
 
+def _to_train(line: Line, run: Path) -> list[str]:
+    """Return what trains a run: its command line, or, if it has begun, what carries it on."""
+    begun = [row for row in rows(run / "clock.jsonl") if row["event"] == "begin"]
+    if begun:
+        return [*line.again, f"--steps={begun[0]['target']}"]
+    if run.exists():  # whoever made it died before the first step
+        storage.remove(run)
+    return line.words
+
+
 class Attempt:
     """A trial that is being worked on.
 
@@ -83,7 +95,7 @@ class Attempt:
                 yield line.words
                 continue
             while not line.run.exists() or Run(line.run).state() != "done":
-                yield line.again if line.run.exists() else line.words
+                yield _to_train(line, line.run)
             if metrics := list(to_evaluate(self.sweep.scores, Run(line.run))):
                 yield ["evaluate", str(line.run), "--metrics", ",".join(metrics), *self.sweep.plan.evaluate]
 
