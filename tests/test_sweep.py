@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
 
@@ -27,10 +27,10 @@ from vitalsynth.cluster.jobs import Task
 from vitalsynth.commands import handing, submit
 from vitalsynth.processes import STOPPED, hold
 from vitalsynth.runs import Run, jsonl
-from vitalsynth.sweeping import notation, results
+from vitalsynth.sweeping import notation, results, working
 from vitalsynth.sweeping.notation import Range, Values
 from vitalsynth.sweeping.scores import Score
-from vitalsynth.sweeping.sweep import Sweep
+from vitalsynth.sweeping.sweep import Line, Sweep
 
 NETS = """
 import os
@@ -84,10 +84,21 @@ def database():
         yield address
 
 
-def worker(sweep, slow=0.0):
-    """Start another worker, with all that it starts in a group of its own."""
-    words = [sys.executable, "-m", "vitalsynth", "sweep", "work", sweep, "--quiet"]
-    return subprocess.Popen(words, env={**os.environ, "SLOW": str(slow)}, start_new_session=True)
+@pytest.fixture
+def worker():
+    """Start another worker, with all that it starts in a group of its own, which ends with the test."""
+    started = []
+
+    def start(sweep, slow=0.0):
+        words = [sys.executable, "-m", "vitalsynth", "sweep", "work", sweep, "--quiet"]
+        started.append(subprocess.Popen(words, env={**os.environ, "SLOW": str(slow)}, start_new_session=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def begins(run):
@@ -96,7 +107,7 @@ def begins(run):
 
 
 @pytest.mark.parametrize("where", ["journal", "postgres"])
-def test_twelve_trials_by_three_workers_of_which_two_are_killed(where, unswept, request):
+def test_twelve_trials_by_three_workers_of_which_two_are_killed(where, unswept, worker, request):
     """One is killed with the training that it started, one without, which goes on and is not doubled."""
     storage = ["--storage", request.getfixturevalue("database")] if where == "postgres" else []
     swept = ["--generator.hidden", "3,4,5", "--seed", "0..3", "--out", where]
@@ -130,7 +141,7 @@ def test_twelve_trials_by_three_workers_of_which_two_are_killed(where, unswept, 
     assert Path(f"{where}.png").stat().st_size > 10_000
 
 
-def test_ctrl_c_saves_and_the_same_trial_goes_on(bench, monkeypatch, capsys):
+def test_ctrl_c_saves_and_the_same_trial_goes_on(bench, worker, capsys):
     assert main(["sweep", "--at-most", "0", *TWELVE, "--seed", "0..1", "--out", "stopped"]) == 0
     run = Path("stopped/trials/0000")
     stopped = worker("stopped", slow=0.4)
@@ -370,6 +381,24 @@ def test_a_line_that_a_full_disk_tore_does_not_end_a_study(bench):
     with Sweep("torn").claim().log:
         pass
     assert [trial.state.name for trial in Sweep("torn").trials()] == ["RUNNING", "WAITING", "WAITING"]
+
+
+def test_a_run_whose_maker_died_before_the_first_step_is_made_anew(bench):
+    assert main([*SINES, "--out", "early", "--quiet"]) == 0
+    line = Line(Path("early"), ["train"], ["continue", "early"])
+    assert working.to_train(line, line.run) == ["continue", "early", "--steps=4"]
+    Path("early/clock.jsonl").unlink()
+    assert working.to_train(line, line.run) == ["train"] and not line.run.exists()
+
+
+def test_arguments_and_what_is_added_to_are_swept_too(bench):
+    words = ["train", "{sines,ar1}", *TINY[4:], "--stabilisers+", "{InstanceNoise,Augment}", "--quiet", "--out", "both"]
+    assert main(["sweep", "--at-most", "0", *words]) == 0
+    claim = Sweep("both").claim()
+    (line,) = Sweep("both").lines(claim).values()
+    assert Sweep("both").total == 4 and claim.values == {"data": "sines", "stabilisers+": "InstanceNoise"}
+    assert line.words[:2] == ["train", "sines"] and "--stabilisers+=InstanceNoise" in line.words
+    assert line.words[-2:] == ["--quiet", f"--out={Path('both/trials/0000').absolute()}"]
 
 
 def test_a_trial_that_is_held_is_nobody_elses(bench):

@@ -7,7 +7,6 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from .. import storage as files
 from ..sequences import listed
 from ..sweeping import notation
 from ..sweeping.scores import Score
-from ..sweeping.sweep import SEED, Axis, Plan, Prune, Search, Sweep, database, filled
+from ..sweeping.sweep import SEED, Axis, Plan, Prune, Search, Sweep, database, filled, points
 from . import function, handing, interface, parted, settings
 from .sweep_work import sweep_work
 
@@ -94,7 +93,7 @@ def sweep(
         search=search,
         trials=trials,
         prune=prune,
-        first_look=_first_look(parsed[0].name, asked[0]) if prune else 0,
+        look_every=_look_every(parsed[0].name, asked[0]) if prune else 1,
         storage=database(storage) if storage else "",
         again=handing.on(asked[0]) if planned.trains else None,
         evaluate=shlex.split(evaluate),
@@ -188,8 +187,7 @@ class _Planned:
 
     def _points(self, search: Search) -> Iterator[dict[str, str]]:
         if search == "grid":
-            for values in product(*(axis.values() for axis in self.axes)):
-                yield dict(zip([axis.name for axis in self.axes], values, strict=True))
+            yield from points(self.axes)
             return
         for axis in self.axes:
             for value in axis.values() if axis.name == SEED else axis.ends():
@@ -249,7 +247,7 @@ def _check_compared(asked: dict[str, Any]) -> None:
         )
 
 
-def _first_look(score: str, asked: dict[str, Any]) -> int:
-    """Return the step before which nothing is pruned: where the score is first logged, or 1/64 of the training."""
-    similarity = min(asked["similarity"].every, asked["checkpoint_every"]) if score.startswith("similarity.") else 1
-    return max(similarity, asked["steps"] // 64)
+def _look_every(score: str, asked: dict[str, Any]) -> int:
+    """Return in every how many steps trials are pruned: where the score is logged, and about 64 times a training."""
+    every = min(asked["similarity"].every, asked["checkpoint_every"]) if score.startswith("similarity.") else 1
+    return every * max(1, asked["steps"] // 64 // every)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -104,7 +105,7 @@ class Plan:
         search: How values are chosen.
         trials: How many trials a search has.
         prune: How bad trials are found while they are trained.
-        first_look: Step of the training before which none is found bad.
+        look_every: In every how many steps of a training.
         storage: Address of a database; empty for a file in the folder.
         again: Options with which the runs of trials are carried on, unless swept; None if there are no runs.
         evaluate: Options with which they are judged.
@@ -118,7 +119,7 @@ class Plan:
     search: Search
     trials: int
     prune: Prune
-    first_look: int
+    look_every: int
     storage: str
     again: dict[str, str] | None
     evaluate: list[str]
@@ -245,11 +246,6 @@ class Sweep:
         made = Path(self.plan.directory)
         return made if made.is_dir() else None
 
-    def points(self) -> Iterator[dict[str, str]]:
-        """Yield the values of every trial of a grid."""
-        for values in product(*(axis.values() for axis in self.plan.axes)):
-            yield dict(zip([axis.name for axis in self.plan.axes], values, strict=True))
-
     def claim(self) -> Claim | None:
         """Take a trial that was left, or the next; None if there is none to be taken now.
 
@@ -281,7 +277,8 @@ class Sweep:
         Raises:
             ValueError: if the database is not there.
         """
-        with _one_line():
+        with _one_line(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what whoever had it before has reported is reported again
             claim.trial.report(value, step)
             return claim.trial.should_prune()
 
@@ -344,21 +341,21 @@ class Sweep:
         Raises:
             ValueError: if the database is not there, or has no such study.
         """
+        name, pruner = self.record["study"], self._pruner()
         with _one_line():
-            return _optuna().load_study(
-                study_name=self.record["study"],
-                storage=self._storage(),
-                sampler=self._sampler(0),
-                pruner=self._pruner(),
-            )
+            try:
+                return _optuna().load_study(study_name=name, storage=self._storage(), pruner=pruner)
+            except KeyError:
+                raise ValueError(f"{self.path}: its study is not there; was the database cleared?") from None
 
     def _make_study(self) -> None:
         directions = ["maximize" if score.maximised else "minimize" for score in self.scores] or ["minimize"]
-        name, storage = self.record["study"], self._storage()
+        name = self.record["study"]
         with _one_line():
+            storage = self._storage()
             study = _optuna().create_study(study_name=name, storage=storage, directions=directions)
             try:
-                for point in self.points() if self.grid else ():
+                for point in points(self.plan.axes) if self.grid else ():
                     study.enqueue_trial(point)
             except BaseException:
                 _optuna().delete_study(study_name=name, storage=storage)
@@ -369,8 +366,7 @@ class Sweep:
         from optuna.storages.journal import JournalFileBackend
 
         if self.plan.storage:
-            with _one_line():
-                return storages.RDBStorage(self.plan.storage)
+            return storages.RDBStorage(self.plan.storage)
         journal = self.path / "study.journal"
         return storages.JournalStorage(JournalFileBackend(str(journal), _JournalLock(journal)))  # type: ignore[arg-type]
 
@@ -384,8 +380,18 @@ class Sweep:
     def _pruner(self) -> optuna.pruners.BasePruner:
         pruners = _optuna().pruners
         if self.plan.prune == "halving":
-            return pruners.SuccessiveHalvingPruner(min_resource=self.plan.first_look)
-        return pruners.MedianPruner(n_warmup_steps=self.plan.first_look) if self.plan.prune else pruners.NopPruner()
+            return pruners.SuccessiveHalvingPruner(min_resource=self.plan.look_every)
+        return pruners.MedianPruner(n_warmup_steps=self.plan.look_every) if self.plan.prune else pruners.NopPruner()
+
+
+def points(axes: Sequence[Axis]) -> Iterator[dict[str, str]]:
+    """Yield the values of every trial of a grid.
+
+    Raises:
+        ValueError: if an axis cannot be listed.
+    """
+    for values in product(*(axis.values() for axis in axes)):
+        yield dict(zip([axis.name for axis in axes], values, strict=True))
 
 
 def filled(command: Sequence[str], axes: Sequence[Axis], values: Mapping[str, str], trial: str) -> list[str]:
@@ -425,9 +431,9 @@ def database(url: str) -> str:
     Raises:
         ValueError: if it is none, or has a password in it, which would be written down.
     """
-    from sqlalchemy.engine import make_url
-
     with _one_line():
+        from sqlalchemy.engine import make_url
+
         address = make_url(url)
     if address.password is not None or "password" in address.query:
         raise ValueError(
@@ -443,8 +449,9 @@ def _one_line() -> Iterator[None]:
     """Make what goes wrong with a study a user's mistake, in one line.
 
     Raises:
-        ValueError: if its database is not there, or it is not in there.
+        ValueError: if its database is not there, or what it takes is not installed.
     """
+    _optuna()
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -454,8 +461,6 @@ def _one_line() -> Iterator[None]:
         raise ValueError(f"the study's database: {one_line(error.__cause__ or error)}") from None
     except ModuleNotFoundError as error:
         raise ValueError(f"the study's database needs {error.name}: pip install 'vitalsynth[sweep]'") from None
-    except KeyError:
-        raise ValueError("the study is not where sweep.json says; was its database cleared?") from None
 
 
 def _number(space: Range, value: float) -> str:

@@ -62,7 +62,7 @@ def work(
                 each.leave()
 
 
-def _to_train(line: Line, run: Path) -> list[str]:
+def to_train(line: Line, run: Path) -> list[str]:
     """Return what trains a run: its command line, or, if it has begun, what carries it on."""
     begun = [row for row in rows(run / "clock.jsonl") if row["event"] == "begin"]
     if begun:
@@ -95,7 +95,7 @@ class Attempt:
                 yield line.words
                 continue
             while not line.run.exists() or Run(line.run).state() != "done":
-                yield _to_train(line, line.run)
+                yield to_train(line, line.run)
             if metrics := list(to_evaluate(self.sweep.scores, Run(line.run))):
                 yield ["evaluate", str(line.run), "--metrics", ",".join(metrics), *self.sweep.plan.evaluate]
 
@@ -120,9 +120,10 @@ class Attempt:
             if code not in (0, STOPPED):
                 self.sweep.end(self.claim, "FAIL", self._why(code))
                 return True
-        return self._ended_next(stopping)
+        return self._go_on(stopping)
 
-    def _ended_next(self, stopping: bool) -> bool:
+    def _go_on(self, stopping: bool) -> bool:
+        """Start what is to be run next, or note the scores; say whether it is finished, or left to others."""
         try:
             words = next(self.commands, None)
             scores = self._scores() if words is None else {}
@@ -161,7 +162,8 @@ class Attempt:
             new = file.read()
         whole = new[: new.rfind(b"\n") + 1]
         self.read += len(whole)
-        found = [row for row in map(json.loads, whole.splitlines()) if score in row]
+        every = self.sweep.plan.look_every
+        found = [row for row in map(json.loads, whole.splitlines()) if score in row and row["step"] % every == 0]
         return any([self.sweep.report(self.claim, row[score], row["step"]) for row in found])  # noqa: C419 (all of them)
 
     def _scores(self) -> dict[str, list[float]]:
