@@ -35,13 +35,18 @@ from vitalsynth.sweeping.sweep import Line, Sweep
 NETS = """
 import os
 import time
+from pathlib import Path
 
 from vitalsynth.generators import LSTM
 
 
-class Slow(LSTM):
+class Gated(LSTM):
+    calls = 0
+
     def forward(self, noise, condition):
-        time.sleep(float(os.environ.get("SLOW", "0")))
+        Gated.calls += 1
+        while Gated.calls > 12 and "GATE" in os.environ and not Path(os.environ["GATE"]).exists():
+            time.sleep(0.05)
         return super().forward(noise, condition)
 
 
@@ -54,7 +59,7 @@ class Astray(LSTM):
 TINY = ["--source.count", "120", "--source.length", "6", "--batch", "4", "--discriminator.hidden", "4"]
 TINY += ["--gradients", "0", "--checkpoint_every", "2", "--similarity.every", "2"]
 SINES = ["train", "sines", *TINY, "--generator.hidden", "4", "--steps", "4"]
-TWELVE = ["train", "sines", *TINY, "--generator", "slow_nets.Slow", "--steps", "12"]
+TWELVE = ["train", "sines", *TINY, "--generator", "gated_nets.Gated", "--steps", "12"]
 HIDDEN, SEEDS = (3, 4, 5), range(4)
 
 
@@ -62,7 +67,7 @@ HIDDEN, SEEDS = (3, 4, 5), range(4)
 def bench(tmp_path_factory):
     """A folder to work in, as a user does, with networks of their own."""
     folder = tmp_path_factory.mktemp("bench")
-    (folder / "slow_nets.py").write_text(NETS)
+    (folder / "gated_nets.py").write_text(NETS)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         yield folder
@@ -86,12 +91,15 @@ def database():
 
 @pytest.fixture
 def worker():
-    """Start another worker, with all that it starts in a group of its own, which ends with the test."""
+    """Start another worker, with all that it starts in a group of its own, which ends with the test.
+
+    With a GATE, its trainings stay where they are after a few steps until there is such a file.
+    """
     started = []
 
-    def start(sweep, slow=0.0):
+    def start(sweep, **environment):
         words = [sys.executable, "-m", "vitalsynth", "sweep", "work", sweep, "--quiet"]
-        started.append(subprocess.Popen(words, env={**os.environ, "SLOW": str(slow)}, start_new_session=True))
+        started.append(subprocess.Popen(words, env={**os.environ, **environment}, start_new_session=True))
         return started[-1]
 
     yield start
@@ -113,15 +121,15 @@ def test_twelve_trials_by_three_workers_of_which_two_are_killed(where, unswept, 
     swept = ["--generator.hidden", "3,4,5", "--seed", "0..3", "--out", where]
     assert main(["sweep", "--at-most", "0", *storage, *TWELVE, *swept]) == 0
     assert postgres.PASSWORD not in Path(where, "sweep.json").read_text()
-    slow = [worker(where, slow=0.4) for _ in range(2)]
-    saved = lambda: [run for run in Path(where, "trials").glob("*") if checkpoints.steps(run / "checkpoints")]  # noqa: E731
-    until(lambda: len(saved()) == 2, 120, "training by both")
-    first, second = sorted(saved())
+    killed = [worker(where, GATE=f"{where}-gate") for _ in range(2)]
+    stuck = [Path(where, "trials", f"{k:04}") for k in range(2)]
+    until(lambda: all(checkpoints.steps(run / "checkpoints") for run in stuck), 300, "training by both")
     third = worker(where)
-    os.killpg(slow[0].pid, signal.SIGKILL)
-    os.kill(slow[1].pid, signal.SIGKILL)
+    os.killpg(killed[0].pid, signal.SIGKILL)
+    os.kill(killed[1].pid, signal.SIGKILL)
+    Path(f"{where}-gate").touch()
     assert third.wait(300) == 0
-    assert [process.wait(10) for process in slow] == [-signal.SIGKILL] * 2
+    assert [process.wait() for process in killed] == [-signal.SIGKILL] * 2
     sweep = Sweep(where)
     runs = results.each(sweep)
     assert list(runs["trial"]) == list(range(12)) and set(runs["state"]) == {"done"}
@@ -131,9 +139,8 @@ def test_twelve_trials_by_three_workers_of_which_two_are_killed(where, unswept, 
         run = Path(where, "trials", f"{row['trial']:04}")
         assert (run / "log.jsonl").read_bytes() == unswept[row["generator.hidden"], row["seed"]]
         assert row["similarity.mmd"] == Run(run).log()["similarity.mmd"].dropna().iloc[-1]
-    continued = [run for run in (first, second) if len(begins(run)) == 2]
-    assert len(continued) == 1 and begins(continued[0])[1] >= 2
-    assert sum(len(begins(run)) for run in Path(where, "trials").iterdir()) == 13
+    begun = sorted(begins(run) for run in Path(where, "trials").iterdir())
+    assert begun[:11] == [[0]] * 11 and begun[11][0] == 0 and 2 <= begun[11][1] < 12
     table = vitalsynth.sweep_show(where, out=f"{where}.png,{where}.csv,{where}.parquet", quiet=True)
     assert len(table) == 3 and set(table["runs"]) == {4} and table["similarity.mmd"].is_monotonic_increasing
     pd.testing.assert_frame_equal(pd.read_parquet(f"{where}.parquet"), table)
@@ -144,9 +151,10 @@ def test_twelve_trials_by_three_workers_of_which_two_are_killed(where, unswept, 
 def test_ctrl_c_saves_and_the_same_trial_goes_on(bench, worker, capsys):
     assert main(["sweep", "--at-most", "0", *TWELVE, "--seed", "0..1", "--out", "stopped"]) == 0
     run = Path("stopped/trials/0000")
-    stopped = worker("stopped", slow=0.4)
+    stopped = worker("stopped", GATE="stopped-gate")
     until(lambda: checkpoints.steps(run / "checkpoints"), 120, "training")
     os.killpg(stopped.pid, signal.SIGINT)  # as a terminal does
+    Path("stopped-gate").touch()
     assert stopped.wait(60) == STOPPED
     assert Run(run).state() == "waiting" and 0 < Run(run).step == len(Run(run).log()) < 12
     step = Run(run).step
@@ -157,7 +165,7 @@ def test_ctrl_c_saves_and_the_same_trial_goes_on(bench, worker, capsys):
 
 def test_bad_trials_are_pruned_and_can_be_continued(bench, capsys):
     asked = ["--prune", "halving", "train", "sines", *TINY, "--steps", "60", "--generator.hidden", "4"]
-    assert main(["sweep", *asked, "--generator", "LSTM,slow_nets.Astray", "--out", "pruned"]) == 0
+    assert main(["sweep", *asked, "--generator", "LSTM,gated_nets.Astray", "--out", "pruned"]) == 0
     assert "1 done, 1 pruned" in capsys.readouterr().err
     runs = results.each(Sweep("pruned"))
     assert list(runs["state"]) == ["done", "pruned"]
