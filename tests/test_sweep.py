@@ -29,8 +29,9 @@ from vitalsynth.processes import STOPPED, hold
 from vitalsynth.runs import Run, jsonl
 from vitalsynth.sweeping import notation, results, working
 from vitalsynth.sweeping.notation import Range, Values
+from vitalsynth.sweeping.plan import Line
 from vitalsynth.sweeping.scores import Score
-from vitalsynth.sweeping.sweep import Line, Sweep
+from vitalsynth.sweeping.sweep import Sweep
 
 NETS = """
 import os

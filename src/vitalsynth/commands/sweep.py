@@ -14,8 +14,10 @@ from .. import components
 from .. import storage as files
 from ..sequences import listed
 from ..sweeping import notation
+from ..sweeping.plan import SEED, Axis, Plan, Prune, Search, filled, points
 from ..sweeping.scores import Score
-from ..sweeping.sweep import SEED, Axis, Plan, Prune, Search, Sweep, database, filled, points
+from ..sweeping.studies import database
+from ..sweeping.sweep import Sweep
 from . import function, handing, interface, parted, settings
 from .sweep_work import sweep_work
 

@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy import stats
 
-from .sweep import SEED, Sweep
+from .plan import SEED
+from .sweep import Sweep
 
 STATES = {"WAITING": "waiting", "RUNNING": "running", "COMPLETE": "done", "FAIL": "failed", "PRUNED": "pruned"}
 ENDS = ("", "_low", "_high")

@@ -13,133 +13,24 @@ takes it and carries its run on. So no trial is lost, and none has two who work 
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from ..processes import hold
-from ..sequences import one_line
 from ..storage import atomic_folder, write
-from .notation import Range, Several, Values, several
+from . import studies
+from .plan import SEED, Axis, Line, Plan, filled, points
 from .scores import Score
 
 if TYPE_CHECKING:
     import optuna
 
 FORMAT = 1
-SEED = "seed"
-"""The setting over which scores are averaged."""
-Search = Literal["grid", "random", "tpe"]
-Prune = Literal["", "median", "halving"]
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A setting that is swept.
-
-    Args:
-        name: Of the setting, or of an argument.
-        place: Of its word in the command line.
-        text: What was written.
-        option: It is an option, and not an argument.
-    """
-
-    name: str
-    place: int
-    text: str
-    option: bool
-
-    @property
-    def space(self) -> Several:
-        found = several(self.text)
-        assert found is not None
-        return found
-
-    def values(self) -> tuple[str, ...]:
-        """Return all values.
-
-        Raises:
-            ValueError: if it is a range of numbers that are not whole.
-        """
-        return (self.space.listed() if isinstance(self.space, Range) else self.space).values
-
-    def ends(self) -> tuple[str, ...]:
-        """Return values of which the command takes either all or none: every one, or the ends of a range."""
-        if isinstance(self.space, Values):
-            return self.space.values
-        return _number(self.space, self.space.low), _number(self.space, self.space.high)
-
-    def suggest(self, trial: optuna.Trial, listed: bool) -> str:
-        """Return the value of a trial, the same each time.
-
-        Args:
-            trial: Which.
-            listed: A range of whole numbers is the list of them.
-        """
-        if listed or isinstance(self.space, Values):
-            return trial.suggest_categorical(self.name, self.values())
-        suggest = trial.suggest_int if self.space.whole else trial.suggest_float
-        low, high = (int(end) if self.space.whole else end for end in (self.space.low, self.space.high))
-        return _number(self.space, suggest(self.name, low, high, log=self.space.log))  # type: ignore[arg-type]
-
-    def said(self, value: str) -> str:
-        """Return the word that says it."""
-        return f"--{self.name}={value}" if self.option else value
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be tried.
-
-    Args:
-        command: The command line, in which axes have places.
-        axes: What is swept.
-        scores: As `Score.parse` reads them; a grid needs none.
-        search: How values are chosen.
-        trials: How many trials a search has.
-        prune: How bad trials are found while they are trained.
-        look_every: In every how many steps of a training.
-        storage: Address of a database; empty for a file in the folder.
-        again: Options with which the runs of trials are carried on, unless swept; None if there are no runs.
-        evaluate: Options with which they are judged.
-        trusted: Code of the user's own that the command names, as import paths.
-        directory: Where the command was written.
-    """
-
-    command: list[str]
-    axes: list[Axis]
-    scores: list[str]
-    search: Search
-    trials: int
-    prune: Prune
-    look_every: int
-    storage: str
-    again: dict[str, str] | None
-    evaluate: list[str]
-    trusted: list[str]
-    directory: str
-
-
-@dataclass(frozen=True)
-class Line:
-    """A command line of a trial.
-
-    Args:
-        run: The run that it trains, if it does.
-        words: The command line.
-        again: What carries the run on, but for the steps to reach, which the run knows.
-    """
-
-    run: Path | None
-    words: list[str]
-    again: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,17 +143,17 @@ class Sweep:
         Raises:
             ValueError: if the database is not there.
         """
-        with hold(self.path / "lock", wait=True), _one_line():  # type: ignore[union-attr]
+        with hold(self.path / "lock", wait=True), studies.in_one_line():  # type: ignore[union-attr]
             for left in self._in_state("RUNNING"):
                 if log := hold(self.log(left.number)):
                     if self.trials()[left.number].state.is_finished():  # just now
                         log.close()
                         continue
-                    return self._claimed(_optuna().Trial(self.study, left._trial_id), log)
+                    return self._claimed(studies.library().Trial(self.study, left._trial_id), log)
             begun = self.trials()
             if not self._in_state("WAITING") and (self.grid or len(begun) >= self.plan.trials):
                 return None
-            self.study.sampler = self._sampler(len(begun))
+            self.study.sampler = studies.sampler(self.plan.search, len(begun))
             trial = self.study.ask()
             log = hold(self.log(trial.number))
             assert log is not None
@@ -277,7 +168,7 @@ class Sweep:
         Raises:
             ValueError: if the database is not there.
         """
-        with _one_line(), warnings.catch_warnings():
+        with studies.in_one_line(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what whoever had it before has reported is reported again
             claim.trial.report(value, step)
             return claim.trial.should_prune()
@@ -289,7 +180,7 @@ class Sweep:
             ValueError: if the database is not there.
         """
         means = [sum(each) / len(each) for each in zip(*scores.values(), strict=True)]
-        with claim.log, _one_line():
+        with claim.log, studies.in_one_line():
             claim.trial.set_user_attr("scores", {seed: list(each) for seed, each in scores.items()})
             self.study.tell(claim.trial, means or [0.0])  # a study has one score at least
 
@@ -299,9 +190,9 @@ class Sweep:
         Raises:
             ValueError: if the database is not there.
         """
-        with claim.log, _one_line():
+        with claim.log, studies.in_one_line():
             claim.trial.set_user_attr("why", why)
-            self.study.tell(claim.trial, state=_optuna().trial.TrialState[state])
+            self.study.tell(claim.trial, state=studies.library().trial.TrialState[state])
 
     def trials(self) -> list[optuna.trial.FrozenTrial]:
         """Return all trials of the study, by number.
@@ -309,7 +200,7 @@ class Sweep:
         Raises:
             ValueError: if the database is not there.
         """
-        with _one_line():
+        with studies.in_one_line():
             return self.study.get_trials(deepcopy=False)
 
     def _in_state(self, name: str) -> list[optuna.trial.FrozenTrial]:
@@ -341,141 +232,25 @@ class Sweep:
         Raises:
             ValueError: if the database is not there, or has no such study.
         """
-        name, pruner = self.record["study"], self._pruner()
-        with _one_line():
+        name, pruner = self.record["study"], studies.pruner(self.plan)
+        with studies.in_one_line():
             try:
-                return _optuna().load_study(study_name=name, storage=self._storage(), pruner=pruner)
+                return studies.library().load_study(study_name=name, storage=self._storage(), pruner=pruner)
             except KeyError:
                 raise ValueError(f"{self.path}: its study is not there; was the database cleared?") from None
 
     def _make_study(self) -> None:
         directions = ["maximize" if score.maximised else "minimize" for score in self.scores] or ["minimize"]
         name = self.record["study"]
-        with _one_line():
+        with studies.in_one_line():
             storage = self._storage()
-            study = _optuna().create_study(study_name=name, storage=storage, directions=directions)
+            study = studies.library().create_study(study_name=name, storage=storage, directions=directions)
             try:
                 for point in points(self.plan.axes) if self.grid else ():
                     study.enqueue_trial(point)
             except BaseException:
-                _optuna().delete_study(study_name=name, storage=storage)
+                studies.library().delete_study(study_name=name, storage=storage)
                 raise
 
     def _storage(self) -> optuna.storages.BaseStorage:
-        from optuna import storages
-        from optuna.storages.journal import JournalFileBackend
-
-        if self.plan.storage:
-            return storages.RDBStorage(self.plan.storage)
-        journal = self.path / "study.journal"
-        return storages.JournalStorage(JournalFileBackend(str(journal), _JournalLock(journal)))  # type: ignore[arg-type]
-
-    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """Return what chooses the values of a trial; its number is the seed, so that no two workers choose the same."""
-        samplers = _optuna().samplers
-        if self.plan.search == "tpe":
-            return samplers.TPESampler(seed=number, multivariate=True, constant_liar=True)
-        return samplers.RandomSampler(seed=number)
-
-    def _pruner(self) -> optuna.pruners.BasePruner:
-        pruners = _optuna().pruners
-        if self.plan.prune == "halving":
-            return pruners.SuccessiveHalvingPruner(min_resource=self.plan.look_every)
-        return pruners.MedianPruner(n_warmup_steps=self.plan.look_every) if self.plan.prune else pruners.NopPruner()
-
-
-def points(axes: Sequence[Axis]) -> Iterator[dict[str, str]]:
-    """Yield the values of every trial of a grid.
-
-    Raises:
-        ValueError: if an axis cannot be listed.
-    """
-    for values in product(*(axis.values() for axis in axes)):
-        yield dict(zip([axis.name for axis in axes], values, strict=True))
-
-
-def filled(command: Sequence[str], axes: Sequence[Axis], values: Mapping[str, str], trial: str) -> list[str]:
-    """Return a command line: values in the places of axes, and {NAME} and {trial} elsewhere filled in."""
-    words = list(command)
-    for name, value in {**values, "trial": trial}.items():
-        words = [word.replace(f"{{{name}}}", value) for word in words]
-    for axis in axes:
-        words[axis.place] = axis.said(values[axis.name])
-    return words
-
-
-class _JournalLock:
-    """Optuna's lock on its journal, as one that goes with its process; a last line that a full disk tore goes, too."""
-
-    def __init__(self, journal: Path) -> None:
-        self.journal, self.lock = journal, journal.with_suffix(".lock")
-
-    def acquire(self) -> bool:
-        self.held = hold(self.lock, wait=True)
-        with self.journal.open("rb+") as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(max(end - 1, 0))
-            if file.read() not in (b"", b"\n"):
-                file.seek(0)
-                file.truncate(file.read().rfind(b"\n") + 1)
-        return True
-
-    def release(self) -> None:
-        assert self.held is not None
-        self.held.close()
-
-
-def database(url: str) -> str:
-    """Check the address of a database; return it as Optuna takes it.
-
-    Raises:
-        ValueError: if it is none, or has a password in it, which would be written down.
-    """
-    with _one_line():
-        from sqlalchemy.engine import make_url
-
-        address = make_url(url)
-    if address.password is not None or "password" in address.query:
-        raise ValueError(
-            "--storage is written to sweep.json, so leave the password out of it: PostgreSQL takes it from PGPASSWORD "
-            "or ~/.pgpass"
-        )
-    plain = address.drivername in ("postgres", "postgresql")
-    return (address.set(drivername="postgresql+psycopg") if plain else address).render_as_string()
-
-
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """Make what goes wrong with a study a user's mistake, in one line.
-
-    Raises:
-        ValueError: if its database is not there, or what it takes is not installed.
-    """
-    _optuna()
-    from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (SQLAlchemyError, StorageInternalError) as error:
-        raise ValueError(f"the study's database: {one_line(error.__cause__ or error)}") from None
-    except ModuleNotFoundError as error:
-        raise ValueError(f"the study's database needs {error.name}: pip install 'vitalsynth[sweep]'") from None
-
-
-def _number(space: Range, value: float) -> str:
-    return str(int(value)) if space.whole else repr(float(value))
-
-
-def _optuna() -> Any:
-    """Import Optuna.
-
-    Raises:
-        ValueError: if it is not installed; with what to do.
-    """
-    try:
-        import optuna
-    except ModuleNotFoundError:
-        raise ValueError("sweeps need Optuna: pip install 'vitalsynth[sweep]'") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna
+        return studies.storage(self.plan.storage, self.path / "study.journal")

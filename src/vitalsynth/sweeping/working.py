@@ -19,8 +19,9 @@ from ..processes import STOPPED, start
 from ..runs import Run, rows
 from ..sequences import one_line
 from ..training import StopFlag
+from .plan import Line
 from .scores import to_evaluate
-from .sweep import Claim, Line, Sweep
+from .sweep import Claim, Sweep
 
 INTERVAL = 0.5
 """Seconds between two looks at what runs."""
