@@ -134,7 +134,10 @@ ALLOWED = {
         "reporting",
     },
     "team": set(),
+    "processes": set(),
+    "sweeping": {"sequences", "storage", "processes", "runs", "evaluation", "monitoring", "training"},
     "cluster": {
+        "processes",
         "sequences",
         "preparation",
         "storage",
@@ -158,6 +161,7 @@ ALLOWED = {
         "exporting",
         "games",
         "trackers",
+        "sweeping",
         "cluster",
         *JUDGING,
     },

@@ -85,8 +85,8 @@ def jobs(cluster):
     submitted = {
         "limited": ["--time", "1", "--notice", "10", "--then", "evaluate,report", *SLOW, "--out", "runs/limited"],
         "unwanted": ["--then", "report", *SLOW, "--steps", "600", "--out", "runs/unwanted"],
-        "array": ["--array", "seed=0:4", "--at-most", "2", *SINES, "--out", "runs/{seed}"],
-        "held": ["--array", "seed=0:4", "--then", "report", "--sbatch", "hold", *SINES, "--out", "runs/held-{seed}"],
+        "array": ["--array", "seed=0..3", "--at-most", "2", *SINES, "--out", "runs/{seed}"],
+        "held": ["--array", "seed=0..3", "--then", "report", "--sbatch", "hold", *SINES, "--out", "runs/held-{seed}"],
     }
     return {name: submit(*words) for name, words in submitted.items()}
 
@@ -133,7 +133,7 @@ def test_training_whose_time_is_up_goes_on_as_if_nothing_had_happened(jobs, monk
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["trian", "icu-demo"], "no command 'trian' to be submitted; did you mean 'train'?"),
+        (["trian", "icu-demo"], "no command 'trian' to submit; did you mean 'train'?"),
         (["--tiem", "3", *SINES, "--out", "x"], "no option --tiem; did you mean '--time'?"),
         ([*SINES, "--out", "x", "--time", "1"], "--time is an option of submit, which come before the command, train"),
         ([*SINES, "--out", "x", "--stepz", "3"], "no option --stepz; did you mean '--steps'?"),
@@ -143,11 +143,15 @@ def test_training_whose_time_is_up_goes_on_as_if_nothing_had_happened(jobs, monk
         ([*SINES, "--out", "there"], "there exists; carry it on with 'vitalsynth continue there'"),
         ([*SINES], "needs --out"),
         (["continue", "runs/nothing", "--steps", "3"], "nothing is at 'runs/nothing'"),
-        (["--array", "seed=0:4", *SINES, "--out", "x"], "x is one place for 4 tasks; write {NAME} in --out"),
-        (["--array", "seed=4:4", *SINES, "--out", "{seed}"], "got 'seed=4:4'"),
-        (["--array", "sede=0:4", *SINES, "--out", "{sede}"], "no option --sede; did you mean '--seed'?"),
+        (["--array", "seed=0..3", *SINES, "--out", "x"], "x is one place for 4 tasks; write {NAME} in --out"),
+        (["--array", "seed=3..0", *SINES, "--out", "{seed}"], "3..0 must go from the smaller to the larger"),
+        (
+            ["--array", "seed=", *SINES, "--out", "{seed}"],
+            "--array takes NAME=FROM..TO or NAME=VALUE,VALUE,..., got 'seed='",
+        ),
+        (["--array", "sede=0..3", *SINES, "--out", "{sede}"], "no option --sede; did you mean '--seed'?"),
         (["--after", "train-9", *SINES, "--out", "x"], "no job 'train-9'"),
-        (["--then", "reprot", *SINES, "--out", "x"], "no command 'reprot' to be submitted; did you mean 'report'?"),
+        (["--then", "reprot", *SINES, "--out", "x"], "no command 'reprot' to submit; did you mean 'report'?"),
         (["--then", "report", "data"], "data trains none"),
         (["--cpus", "0", *SINES, "--out", "x"], "--cpus must be at least 1, got 0"),
         (["--gpus", "many", *SINES, "--out", "x"], "--gpus: must be int, got many"),

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from .commands.report import report
     from .commands.sample import sample
     from .commands.submit import submit
+    from .commands.sweep import sweep
+    from .commands.sweep_dashboard import sweep_dashboard
+    from .commands.sweep_show import sweep_show
+    from .commands.sweep_work import sweep_work
     from .commands.sync import sync
     from .commands.theory import theory
     from .commands.train import train
@@ -86,6 +90,10 @@ _HOMES = {
     "report": "commands.report",
     "sample": "commands.sample",
     "submit": "commands.submit",
+    "sweep": "commands.sweep",
+    "sweep_dashboard": "commands.sweep_dashboard",
+    "sweep_show": "commands.sweep_show",
+    "sweep_work": "commands.sweep_work",
     "sync": "commands.sync",
     "theory": "commands.theory",
     "to_frame": "frames",
@@ -132,6 +140,10 @@ __all__ = [
     "report",
     "sample",
     "submit",
+    "sweep",
+    "sweep_dashboard",
+    "sweep_show",
+    "sweep_work",
     "sync",
     "theory",
     "to_frame",

@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from .commands import COMMANDS, function
+from .commands import COMMANDS, function, parted
 
 SHELLS = ("bash", "zsh", "tcsh")
 
@@ -30,7 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if first == "--completion":
         return _completion(arguments[1:])
-    if first not in COMMANDS:
+    command, rest = parted(arguments)
+    if command not in COMMANDS:
         close = difflib.get_close_matches(first, COMMANDS, n=1)
         meant = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(COMMANDS)}"
         print(f"vitalsynth: no command {first!r}; {meant}", file=sys.stderr)
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     sys.path.insert(0, os.getcwd())  # the user's own networks and sources lie there
     from .commands import interface
 
-    return interface.run(first, function(first), arguments[1:])
+    return interface.run(command, function(command), rest)
 
 
 def _help() -> str:
@@ -79,5 +80,5 @@ def _completion(arguments: list[str]) -> int:
         return 2
     from .commands import interface
 
-    print(interface.completion({command: function(command) for command in COMMANDS}, shell))
+    print(interface.completion({command: function(command) for command in COMMANDS if " " not in command}, shell))
     return 0

@@ -105,6 +105,13 @@ def refuse_existing(path: str | Path, advice: str = "remove it or choose another
         raise ValueError(f"{path} exists; {advice}")
 
 
+def numbered(folder: Path, name: str) -> Path:
+    """Return the path of that name with the next number, NAME-4, in a folder in which all have numbers."""
+    there = folder.iterdir() if folder.exists() else ()
+    taken = [int(number) for each in there if (number := each.name.rpartition("-")[2]).isdecimal()]
+    return folder / f"{name}-{max(taken, default=0) + 1}"
+
+
 def remove(folder: Path) -> None:
     """Remove a folder: first its name, for good, then what is in it."""
     hidden = _hidden(folder)

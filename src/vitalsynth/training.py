@@ -352,7 +352,10 @@ def pick_device(name: str) -> torch.device:
 
 
 class StopFlag:
-    """Turns SIGINT and SIGTERM into a flag while it is entered; a second signal acts as it would without."""
+    """Turns SIGINT and SIGTERM into a flag while it is entered; a second SIGINT acts as it would without.
+
+    SIGTERM may be said again: SLURM tells every process of a job, and so does whoever started them.
+    """
 
     def __init__(self) -> None:
         self.raised = False
@@ -366,15 +369,15 @@ class StopFlag:
 
     def _raise(self, number: int, frame: Any) -> None:
         self.raised = True
-        self._restore()
+        if number == signal.SIGINT:
+            self._restore(signal.SIGINT)
 
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
+    def _restore(self, *numbers: int) -> None:
+        for number in numbers:
+            signal.signal(number, self._before.pop(number))
 
     def __exit__(self, *_: object) -> None:
-        self._restore()
+        self._restore(*self._before)
 
 
 def train(

@@ -22,7 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..storage import atomic_path
+from ..storage import atomic_path, numbered
 from . import slurm
 from .slurm import Status
 
@@ -67,8 +67,7 @@ class Job:
     def create(cls, folder: Path, tasks: Sequence[Task], **record: Any) -> Job:
         """Make the folder of a new job, which has the name of its command and the next number."""
         folder.mkdir(parents=True, exist_ok=True)
-        taken = [int(number) for each in folder.iterdir() if (number := each.name.rpartition("-")[2]).isdecimal()]
-        path = folder / f"{tasks[0].words[0]}-{max(taken, default=0) + 1}"
+        path = numbered(folder, tasks[0].words[0])
         try:
             path.mkdir()
         except FileExistsError:  # another submission took it just now

@@ -11,18 +11,15 @@ from __future__ import annotations
 import os
 import platform
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from .. import storage
+from ..processes import STOPPED, start
 from . import jobs, slurm
 from .jobs import Job
-
-STOPPED = 75
-"""Exit code of a command that was stopped and can be carried on."""
 
 
 class Process:
@@ -38,16 +35,8 @@ class Process:
             began=round(time.time()),
         )  # fmt: skip
         words = self.task.again if ours and there else self.task.words
-        trusted = ",".join(filter(None, [os.environ.get("VITALSYNTH_TRUST"), *job.record["trusted"]]))
-        threads = os.environ.get("OMP_NUM_THREADS", str(job.record["cpus"]))
         with job.log(number).open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "vitalsynth", *words],
-                env={**os.environ, "VITALSYNTH_TRUST": trusted, "OMP_NUM_THREADS": threads},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+            self.process = start(words, log, job.record["trusted"], job.record["cpus"])
 
     def _runs(self) -> list[str]:
         return [run for pattern in self.task.runs for run in storage.expand(pattern)]
@@ -56,7 +45,7 @@ class Process:
         return {step for run in self._runs() for step in Path(run, "checkpoints").glob("[0-9]*")}
 
     def stop(self) -> None:
-        """Ask it to save and stop, once: a second signal would kill it."""
+        """Ask it to save and stop, once."""
         if not self.told:
             self.process.terminate()
         self.told = True

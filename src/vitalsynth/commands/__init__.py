@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 # Where each command lives. What it does and takes is read off the function itself.
@@ -29,6 +30,10 @@ COMMANDS = {
     "board": "board.board",
     "convergence": "convergence.convergence",
     "evolution": "evolution.evolution",
+    "sweep": "sweep.sweep",
+    "sweep work": "sweep_work.sweep_work",
+    "sweep show": "sweep_show.sweep_show",
+    "sweep dashboard": "sweep_dashboard.sweep_dashboard",
     "submit": "submit.submit",
     "jobs": "jobs.jobs",
     "watch": "watch.watch",
@@ -39,3 +44,9 @@ def function(command: str) -> Any:
     """Import the function behind a command."""
     module, name = COMMANDS[command].split(".")
     return getattr(importlib.import_module(f".{module}", __name__), name)
+
+
+def parted(words: Sequence[str]) -> tuple[str, list[str]]:
+    """Part a command, which has one word or two, from its arguments."""
+    count = 2 if " ".join(words[:2]) in COMMANDS else 1
+    return " ".join(words[:count]), list(words[count:])

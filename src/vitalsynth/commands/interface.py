@@ -292,18 +292,22 @@ def _source(function: Function, arguments: list[str]) -> Function | None:
 
 def _words(function: Function, arguments: list[str]) -> tuple[list[str], dict[str, str]]:
     """Part a command line into plain words and options with their values."""
+    found = [(name, value) for name, value in pairs(function, arguments) if value is not None]
+    return [value for name, value in found if not name], {name: value for name, value in found if name}
+
+
+def pairs(function: Function, arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Yield options with their values, flags without, and plain words, which have no name."""
     flags = {f"--{p.name}" for p in inspect.signature(function).parameters.values() if p.default is False}
-    plain, options = [], {}
-    words = iter(arguments)
+    words = iter(map(_underscored, arguments))
     for word in words:
         name, equals, value = word.removeprefix("--").partition("=")
         if not word.startswith("-"):
-            plain.append(word)
+            yield "", word
         elif equals:
-            options[name] = value
-        elif word not in {*flags, "--help", "-h", "--print_config"}:
-            options[name] = next(words, "")
-    return plain, options
+            yield name, value
+        else:
+            yield name, None if word in {*flags, "--help", "-h", "--print_config"} else next(words, "")
 
 
 def _config(path: str) -> dict[str, Any]:

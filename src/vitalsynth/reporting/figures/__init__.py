@@ -23,6 +23,7 @@ from .images import mosaic, pixel_span, pooled_pixels
 from .learning import coloured, learning, losses, terms
 from .nearest import nearest, nearest_distances
 from .style import MISSING, REAL, STYLE, SYNTHETIC, pixels
+from .sweep import sweep
 
 __all__ = [
     "MISSING",
@@ -50,6 +51,7 @@ __all__ = [
     "running",
     "snapshot",
     "some",
+    "sweep",
     "terms",
     "views",
 ]

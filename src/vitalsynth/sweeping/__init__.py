@@ -1,0 +1,1 @@
+"""Sweeps: the same command with other settings, many times, by any number of workers, and what came of it."""
