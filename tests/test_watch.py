@@ -21,9 +21,8 @@ from hypothesis import strategies as st
 import smtp
 from families import SMALL, cohort
 from slurm import until
-from vitalsynth import machine, runs, training
+from vitalsynth import gpus, machine, runs, training
 from vitalsynth.cli import main
-from vitalsynth.cluster import gpus
 from vitalsynth.cluster.mail import Settings, compose, outbox, sending
 from vitalsynth.cluster.watching import drawing, processes, telling, watchman
 from vitalsynth.cluster.watching.amounts import DURATIONS, SIZES, amount

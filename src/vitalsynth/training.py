@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import components, differential
+from . import components, differential, gpus
 from .differential import Mechanism
 from .learner import Learner
 from .machine import most_held
@@ -332,14 +332,16 @@ def _average(learner: Learner, decay: float) -> None:
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device of a name, `auto` being a GPU where there is one.
+    """Return the device of a name, `auto` being a GPU where there is one; of several, one that is free.
 
     Raises:
         ValueError: if it is not on this machine.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product; without, sums vary
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", gpus.chosen() if torch.cuda.device_count() > 1 else 0)
     try:
         device = torch.device(name)
         if device.type not in ("cpu", "cuda"):

@@ -17,11 +17,11 @@ from typing import Literal
 import psutil
 
 from ... import storage
+from ...gpus import gpus
 from ...machine import Room, rooms
 from ...runs import Run
 from ...sequences import one_line
 from ...storage import in_words
-from ..gpus import gpus
 from . import processes
 from .amounts import Amount
 from .processes import Unproven
