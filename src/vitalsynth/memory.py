@@ -1,6 +1,6 @@
 """How much memory training takes, told before it does.
 
-Two steps with few sequences, and two with twice as many, are taken, and what they hold at most is measured as PyTorch
+Two steps with few sequences, and two with some more, are taken, and what they hold at most is measured as PyTorch
 allocates it; it is linear in the number of sequences. What the C library or CUDA hold besides, because freed pieces
 rarely fit what is asked for next, is `ALLOWANCE`, and `benchmarks/memory.py` says how far that is true.
 """
@@ -25,8 +25,8 @@ from .training import EARLIER, Diverged, Plan, kept_settings, take_step
 
 ALLOWANCE = 1.2
 """What is held, as a multiple of what PyTorch asks for: 1.0 to 1.5 in five models."""
-FEW = 16
-"""Sequences in each part of a batch that is measured: enough that they, and not the weights, decide what is held."""
+FEW, MEASURED = 16, 32
+"""Sequences in each part of the batches that are measured: enough that they, and not the weights, decide."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ def needed(
     record = {**EARLIER, **record}
     parts = record["microbatches"]
     try:
-        few, more = (_peak({**record, "batch": n * parts}, data, preparation, patients) for n in (FEW, 2 * FEW))
+        few, more = (_peak({**record, "batch": n * parts}, data, preparation, patients) for n in (FEW, MEASURED))
     except (ArithmeticError, AttributeError, Diverged, ImportError, LookupError, RuntimeError, TypeError, ValueError):
         return None  # whether the whole batch can be trained on, `training.rehearse` says
-    each = (more - few) / (FEW * parts)
+    each = (more - few) / ((MEASURED - FEW) * parts)
     return Need(few - each * FEW * parts, each, parts)
 
 

@@ -312,6 +312,8 @@ def say_memory(
     devices: int = 1,
 ) -> None:
     """Say how much memory training will take at most, and warn if that is more than is free."""
+    if quiet and record["batch"] <= memory.MEASURED:  # measuring it would take as much
+        return
     if (need := memory.needed(record, encoded, preparation, patients)) is None:
         return
     device, batch = encoded.x.device, record["batch"]
