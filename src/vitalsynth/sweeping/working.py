@@ -118,7 +118,7 @@ class Attempt:
             if code and stopping:
                 self.claim.log.close()
                 return True
-            if code not in (0, STOPPED):
+            if code:  # also if somebody stopped it, who will have had a reason
                 self.sweep.end(self.claim, "FAIL", self._why(code))
                 return True
         return self._go_on(stopping)
