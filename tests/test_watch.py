@@ -182,13 +182,15 @@ def test_a_process_of_somebody_else_is_left_alone(run):
     sleeping.wait()
 
 
-def test_who_was_asked_to_stop_is_not_asked_again():
-    """Of two signals the second kills; whoever sent the first, what is being saved would be lost."""
+def test_who_has_yet_to_begin_is_not_asked_and_asking_twice_does_no_harm():
+    """SIGTERM would end what does not listen; what listens goes on listening while it saves."""
     me = psutil.Process()
+    assert not processes.hears(me)
     with StopFlag() as stop:
-        assert processes.hears(me)
-        os.kill(me.pid, signal.SIGTERM)
-        assert stop.raised and not processes.hears(me)
+        for _ in range(2):
+            os.kill(me.pid, signal.SIGTERM)
+            assert stop.raised and processes.hears(me)
+    assert not processes.hears(me)
 
 
 # what is done

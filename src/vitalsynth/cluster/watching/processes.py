@@ -63,8 +63,7 @@ def family(process: psutil.Process) -> list[psutil.Process]:
 def hears(process: psutil.Process) -> bool:
     """Say whether a process would save and stop if it were asked.
 
-    It would not while it takes SIGTERM as any other process does: training has not begun, or was asked already. What it
-    is about to save would be lost by a second signal.
+    It would not while it takes SIGTERM as any other process does: training has not begun, and would be ended by it.
     """
     status = Path(f"/proc/{process.pid}/status")
     if not Path("/proc/self/status").exists():  # not Linux

@@ -262,7 +262,7 @@ class Watchman:
                     process.terminate()
                     what += "asked to save and stop"
                 else:
-                    what += "not asked to stop, as it was before, or has yet to begin"
+                    what += "not asked to stop, as it has yet to begin"
                 what += f"; killed if it still trains in {self.grace:g} s"
                 each.asked = time.monotonic()
             except (Unproven, psutil.Error) as error:
