@@ -60,7 +60,7 @@ ALLOWED = {
     "methods": set(),
     "optimizers": set(),
     "checkpoints": {"storage"},
-    "runs": {*DATA, "checkpoints"},
+    "runs": {*DATA, "checkpoints", "processes"},
     "seeds": set(),
     "differential": {
         "sequences",
@@ -98,6 +98,7 @@ ALLOWED = {
         "seeds",
         "learner",
         "gpus",
+        "processes",
         "machine",
         "team",
     },
@@ -137,7 +138,7 @@ ALLOWED = {
     },
     "team": set(),
     "processes": set(),
-    "sweeping": {"sequences", "storage", "processes", "runs", "evaluation", "monitoring", "training"},
+    "sweeping": {"sequences", "storage", "processes", "runs", "evaluation", "monitoring"},
     "cluster": {
         "processes",
         "sequences",
@@ -158,6 +159,7 @@ ALLOWED = {
     "commands": {
         *DATA,
         *LEARNING,
+        "processes",
         "presets",
         "checkpoints",
         "runs",

@@ -18,7 +18,6 @@ from tensorboard.plugins.hparams import metadata
 from torch.optim import SGD, Adam
 
 from families import cohort
-from vitalsynth import training
 from vitalsynth.autoregressive import Autoregressive
 from vitalsynth.cli import main
 from vitalsynth.commands.board import board
@@ -29,6 +28,7 @@ from vitalsynth.discriminators import Convolutional
 from vitalsynth.flows import Flow
 from vitalsynth.generators import LSTM
 from vitalsynth.objectives import FlowMatching, Likelihood
+from vitalsynth.processes import StopFlag
 from vitalsynth.runs import Run
 from vitalsynth.trackers import Graph, Histogram, Position, records
 
@@ -149,7 +149,7 @@ def test_the_page_is_for_this_machine_follows_and_stops(run, capsys, monkeypatch
     """While it is shown, what is trained on is written; then the signal that Ctrl-C sends ends it."""
     monkeypatch.setattr("vitalsynth.commands.board.INTERVAL", 0.2)
     flags = []
-    monkeypatch.setattr("vitalsynth.commands.board.StopFlag", lambda: flags.append(training.StopFlag()) or flags[0])
+    monkeypatch.setattr("vitalsynth.commands.board.StopFlag", lambda: flags.append(StopFlag()) or flags[0])
     shown = threading.Thread(target=board, args=(str(run.path),), kwargs={"follow": True}, daemon=True)
     shown.start()
     said = ""

@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 import postgres
 import vitalsynth
 from slurm import until
-from vitalsynth import checkpoints, training
+from vitalsynth import checkpoints
 from vitalsynth.cli import main
 from vitalsynth.cluster.jobs import Task
 from vitalsynth.commands import handing, submit
-from vitalsynth.processes import STOPPED, hold
+from vitalsynth.processes import STOPPED, StopFlag, hold
 from vitalsynth.runs import Run, jsonl
 from vitalsynth.sweeping import notation, results, working
 from vitalsynth.sweeping.notation import Range, Values
@@ -235,9 +235,7 @@ def test_workers_are_submitted_as_an_array(bench):
 @contextmanager
 def dashboard(sweep, monkeypatch, capsys):
     flags = []
-    monkeypatch.setattr(
-        "vitalsynth.commands.sweep_dashboard.StopFlag", lambda: flags.append(training.StopFlag()) or flags[0]
-    )
+    monkeypatch.setattr("vitalsynth.commands.sweep_dashboard.StopFlag", lambda: flags.append(StopFlag()) or flags[0])
     said = []
     thread = threading.Thread(target=lambda: main(["sweep", "dashboard", sweep]))
     thread.start()

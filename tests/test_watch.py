@@ -33,8 +33,9 @@ from vitalsynth.cluster.watching.watchman import Event, Limits, Watched, Watchma
 from vitalsynth.commands.continue_ import continue_
 from vitalsynth.commands.train import train
 from vitalsynth.machine import Room
+from vitalsynth.processes import StopFlag
 from vitalsynth.runs import Run
-from vitalsynth.training import Diverged, StopFlag
+from vitalsynth.training import Diverged
 
 HOARD = """
 import time

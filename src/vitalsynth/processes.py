@@ -1,14 +1,16 @@
-"""Commands in processes of their own, and locks that go with processes."""
+"""Commands in processes of their own, what asks them to stop, and locks that go with processes."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 STOPPED = 75
 """Exit code of a command that was stopped and can be carried on."""
@@ -54,3 +56,43 @@ def hold(path: Path, wait: bool = False) -> BinaryIO | None:
         file.close()
         return None
     return file
+
+
+def held_elsewhere(handle: int) -> bool:
+    """Say whether another process holds a lock on an open file, which is closed."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, as others may look too
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+class StopFlag:
+    """Turns SIGINT and SIGTERM into a flag while it is entered; a second SIGINT acts as it would without.
+
+    SIGTERM may be said again: SLURM tells every process of a job, and so does whoever started them.
+    """
+
+    def __init__(self) -> None:
+        self.raised = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopFlag:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._raise)
+        return self
+
+    def _raise(self, number: int, frame: Any) -> None:
+        self.raised = True
+        if number == signal.SIGINT:
+            self._restore(signal.SIGINT)
+
+    def _restore(self, *numbers: int) -> None:
+        for number in numbers:
+            signal.signal(number, self._before.pop(number))
+
+    def __exit__(self, *_: object) -> None:
+        self._restore(*self._before)

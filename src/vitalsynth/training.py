@@ -14,8 +14,6 @@ import json
 import logging
 import os
 import platform
-import signal
-import threading
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +30,7 @@ from .learner import Learner
 from .machine import most_held
 from .methods import Method, Step
 from .objectives import Batch, Objective
+from .processes import StopFlag
 from .runs import Run, append
 from .schedules import Schedule
 from .seeds import balanced_index, batch_index, derive
@@ -351,35 +350,6 @@ def pick_device(name: str) -> torch.device:
         there = [f"cuda:{j} ({torch.cuda.get_device_name(j)})" for j in range(torch.cuda.device_count())]
         raise ValueError(f"device {name!r} is not on this machine; there are: {', '.join(['cpu', *there])}") from None
     return device
-
-
-class StopFlag:
-    """Turns SIGINT and SIGTERM into a flag while it is entered; a second SIGINT acts as it would without.
-
-    SIGTERM may be said again: SLURM tells every process of a job, and so does whoever started them.
-    """
-
-    def __init__(self) -> None:
-        self.raised = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> StopFlag:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._raise)
-        return self
-
-    def _raise(self, number: int, frame: Any) -> None:
-        self.raised = True
-        if number == signal.SIGINT:
-            self._restore(signal.SIGINT)
-
-    def _restore(self, *numbers: int) -> None:
-        for number in numbers:
-            signal.signal(number, self._before.pop(number))
-
-    def __exit__(self, *_: object) -> None:
-        self._restore(*self._before)
 
 
 def train(

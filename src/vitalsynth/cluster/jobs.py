@@ -12,7 +12,6 @@ needs SLURM's accounting.
 
 from __future__ import annotations
 
-import fcntl
 import fnmatch
 import json
 import os
@@ -22,6 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..processes import held_elsewhere
 from ..storage import atomic_path, numbered
 from . import slurm
 from .slurm import Status
@@ -114,16 +114,9 @@ class Job:
     def alive(self) -> bool:
         """Say whether the process lives that runs it without SLURM."""
         try:
-            handle = os.open(self.path / "lock", os.O_RDONLY)
+            return held_elsewhere(os.open(self.path / "lock", os.O_RDONLY))
         except FileNotFoundError:
             return False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(handle)
-        return False
 
 
 def find(folder: Path, names: Iterable[str] = ("*",)) -> list[Job]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shlex
 import subprocess
 import sys
@@ -12,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import storage
+from ..processes import hold
 from . import jobs, slurm
 from .jobs import Job, Task
 
@@ -132,17 +131,14 @@ def _to_slurm(job: Job, resources: Resources, waiting: Sequence[Job], each_its_o
 
 def _to_this_machine(job: Job) -> None:
     """Start a process that outlives this one, and holds the lock from the beginning."""
-    handle = os.open(job.path / "lock", os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        with (job.path / "runner.log").open("wb") as log:
-            subprocess.Popen(
-                [*RUNNER, str(job.path)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                pass_fds=[handle],
-            )
-    finally:
-        os.close(handle)
+    lock = hold(job.path / "lock")
+    assert lock is not None  # the job is new
+    with lock, (job.path / "runner.log").open("wb") as log:
+        subprocess.Popen(
+            [*RUNNER, str(job.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=[lock.fileno()],
+        )

@@ -8,9 +8,9 @@ from importlib import import_module
 from typing import Literal
 
 from .. import runs
+from ..processes import StopFlag
 from ..runs import Run
 from ..trackers import Exporter
-from ..training import StopFlag
 from .entrants import unlike
 
 EXPORTERS = {

@@ -6,8 +6,8 @@ import sys
 import threading
 import time
 
+from ..processes import StopFlag
 from ..sweeping.sweep import Sweep
-from ..training import StopFlag
 
 
 def sweep_dashboard(sweep: str, *, port: int = 0) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from .. import runs
 from ..cluster import mail as mailing
 from ..cluster.watching.amounts import DURATIONS, SIZES, Amount, amount
+from ..processes import StopFlag
 from ..sequences import printable
-from ..training import StopFlag
 
 if TYPE_CHECKING:
     from ..cluster.watching.watchman import Watched

@@ -19,6 +19,7 @@ import pandas as pd
 
 from .. import checkpoints, components, sources, storage
 from ..preparation import Preparation
+from ..processes import held_elsewhere
 from ..sequences import Sequences
 from ..storage import atomic_folder, atomic_path, expand, refuse_special, sha256, write
 from . import jsonl
@@ -123,15 +124,8 @@ class Run:
 
     def in_use(self) -> bool:
         """Say whether another process holds its lock."""
-        if (handle := self._lock_file()) is None:
-            return False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(handle)
-        return False
+        handle = self._lock_file()
+        return handle is not None and held_elsewhere(handle)
 
     def state(self) -> State:
         """Say whether it waits to be trained (on), is being trained, died on the way, or got to where it should."""

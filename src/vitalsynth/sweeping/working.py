@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .. import storage
-from ..processes import STOPPED, start
+from ..processes import STOPPED, StopFlag, start
 from ..runs import Run, rows
 from ..sequences import one_line
-from ..training import StopFlag
 from .plan import Line
 from .scores import to_evaluate
 from .sweep import Claim, Sweep
