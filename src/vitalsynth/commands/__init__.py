@@ -25,6 +25,7 @@ COMMANDS = {
     "release": "release.release",
     "audit": "audit.audit",
     "report": "report.report",
+    "describe": "describe.describe",
     "check": "check.check",
     "theory": "theory.theory",
     "board": "board.board",

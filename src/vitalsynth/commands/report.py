@@ -7,10 +7,12 @@ from typing import Any
 
 from .. import checkpoints, runs, sampling
 from ..differential import Budget
+from ..monitoring import anatomy
 from ..reporting import page
 from ..runs import Run
 from ..sequences import Sequences
 from ..storage import in_words
+from .describe import cost
 
 
 def report(
@@ -51,6 +53,7 @@ def _write(run: Run, path: Path, count: int, seed: int, device: str, data: str |
     notes = [] if scores else [f"Not judged at step {step} yet: 'vitalsynth evaluate {run.name}' adds the scores."]
     if run.record["data"]["cut"] is None:
         notes.append("Nobody was held out: real sequences shown here are those it was trained on.")
+    described = anatomy.describe(run.settings_at(step), run.preparation)
     path.parent.mkdir(parents=True, exist_ok=True)
     page.write(
         path,
@@ -61,6 +64,8 @@ def _write(run: Run, path: Path, count: int, seed: int, device: str, data: str |
         synthetic=synthetic,
         scores=scores,
         notes=notes,
+        networks=described.networks,
+        cost=cost(run.record, described),
     )
     return path
 

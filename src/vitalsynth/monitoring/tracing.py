@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from ..layers import Emission
 from ..learner import Learner
 from ..training import Diverged
+from .anatomy import tensors
 
 EDGE = 0.01
 """Nearer than this to an end of its range an activation counts as saturated: its slope is below 4 % of the largest."""
@@ -160,17 +160,8 @@ def _named_modules(networks: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    """Yield the numbers in what a module takes or returns, however nested."""
-    if isinstance(value, Tensor):
-        if value.is_floating_point():
-            yield value
-    elif is_dataclass(value) and not isinstance(value, type):
-        yield from _tensors([getattr(value, field.name) for field in fields(value)])
-    elif isinstance(value, Mapping):
-        yield from _tensors(list(value.values()))
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _tensors(each)
+    """Yield the numbers in what a module takes or returns."""
+    return (tensor for tensor in tensors(value) if tensor.is_floating_point())
 
 
 def _finite(tensor: Tensor) -> bool:

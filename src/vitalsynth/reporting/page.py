@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from ..evaluation.scorecard import number
 from ..evaluation.verdicts import judged, tone, verdict
+from ..monitoring.anatomy import Anatomy
 from ..sequences import Schema, Sequences
 from ..sequences.pictures import reading
 from ..storage import atomic_path
@@ -79,6 +80,8 @@ def write(
     synthetic: Sequences,
     scores: Sequence[dict[str, Any]],
     notes: Sequence[str] = (),
+    networks: Mapping[str, Anatomy] | None = None,
+    cost: str = "",
 ) -> None:
     """Write a report on synthetic sequences as one self-contained HTML file, whole or not at all.
 
@@ -91,6 +94,8 @@ def write(
         synthetic: Of the same schema.
         scores: Rows of `evaluation.evaluate`.
         notes: Sentences for the top of the page.
+        networks: What each player is made of.
+        cost: What they cost, in words.
 
     Raises:
         ValueError: if there is no real or no synthetic sequence, or their columns or lengths differ.
@@ -109,7 +114,10 @@ def write(
             notes=list(notes),
             asked=list(flat(asked)),
             scores=[_score(row, judged(scores)) for row in scores],
-            sections=list(_sections(figures.some(real, SEQUENCES), figures.some(synthetic, SEQUENCES), log)),
+            sections=[
+                *_sections(figures.some(real, SEQUENCES), figures.some(synthetic, SEQUENCES), log),
+                *([_networks(networks, cost)] if networks else []),
+            ],
             real_colour=figures.REAL,
             synthetic_colour=figures.SYNTHETIC,
         )
@@ -199,6 +207,19 @@ def _sections(real: Sequences, synthetic: Sequences, log: pd.DataFrame | None) -
         yield from _image_sections(real, synthetic)
     yield _gaps(real, synthetic)
     yield _learning(log)
+
+
+def _networks(networks: Mapping[str, Anatomy], cost: str) -> Section:
+    return Section(
+        "networks",
+        "Networks",
+        "What flows from what a network is given to what it makes, with the class and the parameters of each part; "
+        f"sizes are of one sequence. Dashed is what goes back for the next step. {cost}",
+        tuple(
+            replace(embed(figures.anatomy(one), f"Parts of the {player} and what flows between them"), caption=player)
+            for player, one in networks.items()
+        ),
+    )
 
 
 def _left_out(names: Sequence[str], what: str) -> str:

@@ -4,6 +4,7 @@ Real is blue and synthetic vermilion everywhere (Okabe and Ito's colours, told a
 function returns a figure and touches no global state of matplotlib.
 """
 
+from .anatomy import anatomy
 from .channels import (
     autocorrelation,
     cohort,
@@ -30,6 +31,7 @@ __all__ = [
     "REAL",
     "STYLE",
     "SYNTHETIC",
+    "anatomy",
     "autocorrelation",
     "cohort",
     "coloured",
