@@ -25,7 +25,9 @@ from .. import components, presets, runs, sources
 from ..monitoring.findings import Finding
 from ..sequences import Sequences, nearest, one_line
 from ..training import Diverged
+from . import Pairs
 from .branch import branch, inherited
+from .notebook_run import NotebookFailed
 from .sync import NotSynced
 from .train import Stopped
 
@@ -47,7 +49,7 @@ def run(command: str, function: Function, arguments: list[str]) -> int:
             raise
         say(f"vitalsynth {command}: {one_line(error)}")
         return 2
-    except (Diverged, NotSynced) as error:
+    except (Diverged, NotSynced, NotebookFailed) as error:
         say(f"vitalsynth {command}: {one_line(error)}")
         return 1
     except Stopped as error:
@@ -152,6 +154,10 @@ def build(title: str, function: Function, source: Function | None = None) -> jso
             own.add(name)
         elif parameter.default is False:
             parser.add_argument(f"--{name}", action="store_true", help=about[name])
+            own.add(name)
+        elif hints[name] == Pairs:
+            words = {"metavar": "NAME=VALUE", "default": list[str](), "type": str}
+            parser.add_argument(f"-{name[0]}", f"--{name}", action="append", help=about[name], **words)
             own.add(name)
         elif hints[name] == str | Sequences:  # sequences can only be given from Python
             parser.add_argument(f"--{name}", type=str, help=about[name], default=parameter.default)
