@@ -10,25 +10,25 @@ from collections.abc import Iterable, Sequence
 from markupsafe import Markup, escape
 
 STYLE = Markup("""<style>
-.vitalsynth{max-width:60em;color:inherit;font-size:13px;line-height:1.45}
+.vitalsynth{max-width:64em;color:inherit;font-size:13px;line-height:1.45}
 .vitalsynth .head{font-weight:600}
-.vitalsynth .head small,.vitalsynth .note{font-weight:400;opacity:.75;font-size:12px}
+.vitalsynth .head small,.vitalsynth .note{font-weight:400;opacity:.8;font-size:12px}
 .vitalsynth .wide{overflow-x:auto}
-.vitalsynth table{border-collapse:collapse;border:0;margin:.3em 0 .5em;font-size:12px;color:inherit}
-.vitalsynth tr,.vitalsynth tbody tr:nth-child(odd),.vitalsynth thead{background:none}
-.vitalsynth td,.vitalsynth th{border:0;border-bottom:1px solid rgba(128,128,128,.3);padding:.2em .9em .2em 0;
-text-align:left;vertical-align:top;white-space:nowrap;color:inherit}
-.vitalsynth td.long{white-space:normal;min-width:16em}
-.vitalsynth th{font-weight:600}
-.vitalsynth .number{text-align:right;font-variant-numeric:tabular-nums}
-.vitalsynth svg{display:block;overflow:visible}
+.vitalsynth .wide table{border-collapse:collapse;border:0;margin:.3em 0 .5em;font-size:12px;color:inherit}
+.vitalsynth.vitalsynth .wide tr,.vitalsynth.vitalsynth .wide thead{background:none;border:0}
+.vitalsynth.vitalsynth .wide :is(td,th){border:0;border-bottom:1px solid rgba(128,128,128,.3);padding:.2em .9em .2em 0;
+text-align:left;vertical-align:top;white-space:nowrap;color:inherit;max-width:none}
+.vitalsynth.vitalsynth .wide th{font-weight:600}
+.vitalsynth.vitalsynth .wide .long{white-space:normal;min-width:16em}
+.vitalsynth.vitalsynth .wide .number{text-align:right;font-variant-numeric:tabular-nums}
+.vitalsynth svg{display:block;overflow:visible;margin-top:.2em}
 .vitalsynth progress{width:14em;vertical-align:middle;accent-color:#0072b2}
-.vitalsynth .good::before,.vitalsynth .fair::before,.vitalsynth .bad::before,.vitalsynth .unknown::before
-{content:"";display:inline-block;width:.65em;height:.65em;border-radius:50%;margin-right:.5em;background:#999}
+.vitalsynth :is(.good,.fair,.bad,.unknown)::before{content:"";display:inline-block;width:.65em;height:.65em;
+border-radius:50%;margin-right:.5em;background:#999}
 .vitalsynth .good::before{background:#009e73}.vitalsynth .fair::before{background:#e69f00}
 .vitalsynth .bad::before{background:#d55e00}
-.vitalsynth .pictures{display:flex;flex-wrap:wrap;gap:8px}
-.vitalsynth figure{margin:0;background:#fff;color:#333;border-radius:4px;padding:4px;max-width:100%;box-sizing:border-box}
+.vitalsynth .pictures{display:flex;flex-wrap:wrap;gap:6px;margin:.3em 0}
+.vitalsynth figure{flex:0 1 400px;margin:0;background:#fff;color:#333;border-radius:4px;padding:4px;box-sizing:border-box}
 .vitalsynth figure img{display:block;max-width:100%;height:auto;margin:0}
 .vitalsynth figcaption{font-size:12px;text-align:center}
 </style>""")

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import sources
+from ..notebooks.display import Live
 from ..reporting import figures
 from ..sequences import Sequences, summary
 from ..storage import refuse_existing
@@ -42,8 +43,9 @@ def data(data: str = "", *, picture: str = "", out: str = "", source: dict[str, 
         console.print(table)
         return None
     sequences = sources.read(data, **(source or {}))
-    console.print(f"{data}: {summary.sentence(sequences)}")
-    console.print(_columns(sequences))
+    if not Live.possible():  # a notebook shows what is returned
+        console.print(f"{data}: {summary.sentence(sequences)}")
+        console.print(_columns(sequences))
     if picture:
         figures.cohort(sequences).savefig(picture)
         console.print(f"drawn to {picture}")

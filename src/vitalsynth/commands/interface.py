@@ -73,7 +73,7 @@ def parsed(command: str, function: Function, arguments: list[str]) -> Iterator[d
         ValueError: if it cannot be called so, in one line.
     """
     arguments, other = _without_other([_underscored(word) for word in arguments], function, arguments)
-    arguments = _with_preset(arguments)
+    arguments = _words_first(function, _with_preset(arguments))
     if config := _words(function, arguments)[1].get("config"):
         _config(config)
     for fixed, defaults in _invocations(function, arguments):
@@ -102,6 +102,14 @@ def _underscored(word: str) -> str:
     """Take --dry-run for --dry_run."""
     option, equals, value = word.partition("=")
     return option.replace("-", "_").replace("__", "--", 1) + equals + value if word.startswith("--") else word
+
+
+def _words_first(function: Function, arguments: list[str]) -> list[str]:
+    """Put plain words before options, so that options may stand between them."""
+    words, options = list[str](), list[str]()
+    for first, last in _spans(function, arguments):
+        (options if arguments[first].startswith("-") else words).extend(arguments[first:last])
+    return words + options
 
 
 def _with_preset(arguments: list[str]) -> list[str]:
@@ -304,16 +312,30 @@ def _words(function: Function, arguments: list[str]) -> tuple[list[str], dict[st
 
 def pairs(function: Function, arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
     """Yield options with their values, flags without, and plain words, which have no name."""
-    flags = {f"--{p.name}" for p in inspect.signature(function).parameters.values() if p.default is False}
-    words = iter(map(_underscored, arguments))
-    for word in words:
+    for first, last in _spans(function, arguments):
+        word = _underscored(arguments[first])
         name, equals, value = word.removeprefix("--").partition("=")
         if not word.startswith("-"):
             yield "", word
         elif equals:
             yield name, value
         else:
-            yield name, None if word in {*flags, "--help", "-h", "--print_config"} else next(words, "")
+            yield name, "".join(arguments[first + 1 : last]) if _valued(function, word) else None
+
+
+def _spans(function: Function, arguments: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Yield where each plain word, flag, and option with its value begins and ends."""
+    first = 0
+    while first < len(arguments):
+        last = first + 1 + _valued(function, _underscored(arguments[first]))
+        yield first, last
+        first = last
+
+
+def _valued(function: Function, word: str) -> bool:
+    """Say whether a word is an option whose value is the next word."""
+    flags = {f"--{p.name}" for p in inspect.signature(function).parameters.values() if p.default is False}
+    return word.startswith("-") and "=" not in word and word not in {*flags, "--help", "-h", "--print_config"}
 
 
 def _config(path: str) -> dict[str, Any]:

@@ -66,29 +66,31 @@ def notebook_run(
         raise ValueError(f"notebook run needs {error.name}: pip install 'vitalsynth[notebooks]'") from None
     given, folder = named.parse(parameters), Path(out)
     paths = _found([notebook] if isinstance(notebook, str) else notebook, folder)
-    tasks = [executing.Task(path, folder, {}, Path(directory or path.parent), timeout) for path in paths]
-    named.refuse_unknown(given, [task.notebook for task in tasks])
-    for task in tasks:
-        task.given = named.own(task.notebook, given)
+    notebooks = {path: executing.read(path) for path in paths}
+    named.refuse_unknown(given, notebooks.values())
+    tasks = [
+        executing.Task(path, read, folder, named.own(read, given), Path(directory or path.parent), timeout)
+        for path, read in notebooks.items()
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     waiting = [task for task in tasks if again or not task.done_before()]
-    total = sum(task.cells for task in tasks)
-    with Progress("running notebooks", max(total, 1), total - sum(task.cells for task in waiting), quiet) as progress:
+    total, shown = sum(task.cells for task in tasks), list[executing.Task]()
+    with Progress("running notebooks", max(total, 1), sum(task.at for task in tasks), quiet) as progress:
 
         def told() -> None:
             running = ", ".join(f"{task.source.stem} {task.at}/{task.cells}" for task in tasks if task.state == "running")
             progress.advance(sum(task.at for task in tasks) - progress.at, running)
+            for task in tasks:
+                if task.state == "failed" and task not in shown:
+                    shown.append(task)
+                    print(f"\n{task.source}, {task.why}\n{_shown(task.traceback)}", file=sys.stderr)
 
         stopped = together.run(waiting, jobs, told)
-    for task in tasks:
-        if task.state == "failed":
-            print(f"\n{task.source}, {task.why}\n{_shown(task.traceback)}", file=sys.stderr)
     Console(quiet=quiet).print(_table(tasks))
     if stopped:
         raise Stopped("stopped; the same command carries on with the notebooks that are not done")
-    if failed := [task for task in tasks if task.state == "failed"]:
-        first = f"{failed[0].source}, {failed[0].why}"
-        raise NotebookFailed(f"{len(failed)} of {len(tasks)} failed: {first}")
+    if shown:
+        raise NotebookFailed(f"{len(shown)} of {len(tasks)} failed: {shown[0].source}, {shown[0].why}")
     return [task.copy for task in tasks]
 
 

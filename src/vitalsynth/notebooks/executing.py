@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -30,6 +31,8 @@ GRACE = 60.0
 """Seconds that a cell has to save what it does when it is interrupted."""
 LOOK = 0.25
 """Seconds between two looks at how much memory a kernel holds."""
+SILENT = logging.getLogger(f"{__name__}.client")
+SILENT.setLevel(logging.CRITICAL)  # what went wrong stands in the task
 
 
 @dataclass
@@ -38,6 +41,7 @@ class Task:
 
     Args:
         source: Where it lies.
+        notebook: What is in it.
         out: Folder of the executed copy and the page.
         given: Values of its parameters.
         directory: Where its kernel runs.
@@ -45,6 +49,7 @@ class Task:
     """
 
     source: Path
+    notebook: NotebookNode
     out: Path
     given: Mapping[str, Any]
     directory: Path
@@ -55,10 +60,6 @@ class Task:
     memory: int = 0
     why: str = ""
     traceback: str = ""
-    notebook: NotebookNode = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.notebook = read(self.source)
 
     @property
     def copy(self) -> Path:
@@ -122,7 +123,7 @@ async def execute(task: Task, stop: asyncio.Event, told: Callable[[], object]) -
     Args:
         task: Which.
         stop: Set when somebody asks to stop; then the cell that runs is interrupted.
-        told: Called after every cell.
+        told: Called after every cell, and at the end.
     """
     began = time.monotonic()
     task.state = "running"
@@ -131,7 +132,7 @@ async def execute(task: Task, stop: asyncio.Event, told: Callable[[], object]) -
         cell.outputs, cell.execution_count = [], None
     sockets = TemporaryDirectory(prefix="vitalsynth-")
     manager = _manager(sockets.name)
-    client = NotebookClient(task.notebook, km=manager, timeout=task.timeout or None)
+    client = NotebookClient(task.notebook, km=manager, timeout=task.timeout or None, log=SILENT)
     watching = None
     try:
         await client.async_start_new_kernel(cwd=str(task.directory), env=_environment())
@@ -141,14 +142,18 @@ async def execute(task: Task, stop: asyncio.Event, told: Callable[[], object]) -
     except (CellExecutionError, CellTimeoutError, DeadKernelError, RuntimeError, OSError) as error:
         task.why = task.why or str(error).splitlines()[0]
         task.state = "stopped" if stop.is_set() else "failed"
+    except asyncio.CancelledError:
+        task.state = "stopped"
+        raise
     finally:
         if watching:
             watching.cancel()
         await _end(client, manager)
         sockets.cleanup()
         _save(task, began)
-    with atomic_path(task.page) as temporary:
-        temporary.write_text(await asyncio.to_thread(pages.page, task.notebook, task.source.stem), encoding="utf-8")
+    page = await asyncio.to_thread(pages.page, task.notebook, task.source.stem, task.source.parent)
+    _write(task.page, page)
+    told()
 
 
 def _manager(folder: str) -> AsyncKernelManager:
@@ -237,5 +242,9 @@ def _save(task: Task, began: float) -> None:
     task.seconds = time.monotonic() - began
     kept = {"mark": task.mark, "state": task.state, "seconds": round(task.seconds, 2), "memory": task.memory}
     task.notebook.metadata["vitalsynth"] = kept
-    with atomic_path(task.copy) as temporary:
-        temporary.write_text(nbformat.writes(task.notebook), encoding="utf-8")
+    _write(task.copy, nbformat.writes(task.notebook))
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from jupyter_core.utils import run_sync
 
@@ -14,6 +14,8 @@ from .executing import Task, execute
 
 def run(tasks: Sequence[Task], jobs: int, told: Callable[[], object]) -> bool:
     """Run notebooks, so many at once; return whether somebody asked to stop.
+
+    SIGINT and SIGTERM ask to: the cells that run are interrupted, and may save what they do; a second one waits no more.
 
     Args:
         tasks: The notebooks, in the order in which they begin.
@@ -25,23 +27,39 @@ def run(tasks: Sequence[Task], jobs: int, told: Callable[[], object]) -> bool:
 
 async def _run(tasks: Sequence[Task], jobs: int, told: Callable[[], object]) -> bool:
     stop, free = asyncio.Event(), asyncio.Semaphore(jobs)
-    loop = asyncio.get_running_loop()
 
     async def one(task: Task) -> None:
         async with free:
             if not stop.is_set():
                 await execute(task, stop, told)
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    with suppress(RuntimeError):  # in a notebook, or another thread
-        for number in numbers:
-            loop.add_signal_handler(number, stop.set)
-    try:
-        async with asyncio.TaskGroup() as group:
-            for task in tasks:
-                group.create_task(one(task))
-    finally:
-        with suppress(RuntimeError):
-            for number in numbers:
-                loop.remove_signal_handler(number)
+    whole = asyncio.current_task()
+
+    def ask(number: int) -> None:
+        if number == signal.SIGINT and stop.is_set() and whole:
+            whole.cancel()
+        stop.set()
+
+    with _signals(ask), suppress(asyncio.CancelledError):
+        try:
+            async with asyncio.TaskGroup() as group:
+                for task in tasks:
+                    group.create_task(one(task))
+        except* OSError as errors:
+            raise errors.exceptions[0] from None
     return stop.is_set()
+
+
+@contextmanager
+def _signals(ask: Callable[[int], object]) -> Iterator[None]:
+    """Call something when a signal asks to stop; in a notebook, or another thread, there are none."""
+    loop, set_here = asyncio.get_running_loop(), []
+    with suppress(RuntimeError):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, ask, number)
+            set_here.append(number)
+    try:
+        yield
+    finally:
+        for number in set_here:
+            loop.remove_signal_handler(number)
