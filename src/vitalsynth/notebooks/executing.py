@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,7 +15,6 @@ from typing import Any, Literal
 
 import nbformat
 import psutil
-from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import ensure_async
 from nbclient import NotebookClient
@@ -24,7 +22,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 
 from ..storage import atomic_path, sha256
-from . import pages, parameters
+from . import kernels, pages, parameters
 
 State = Literal["waiting", "running", "done", "done before", "failed", "stopped"]
 GRACE = 60.0
@@ -131,11 +129,11 @@ async def execute(task: Task, stop: asyncio.Event, told: Callable[[], object]) -
     for cell in filter(runs, task.notebook.cells):
         cell.outputs, cell.execution_count = [], None
     sockets = TemporaryDirectory(prefix="vitalsynth-")
-    manager = _manager(sockets.name)
+    manager = kernels.manager(Path(sockets.name))
     client = NotebookClient(task.notebook, km=manager, timeout=task.timeout or None, log=SILENT)
     watching = None
     try:
-        await client.async_start_new_kernel(cwd=str(task.directory), env=_environment())
+        await client.async_start_new_kernel(cwd=str(task.directory), env=kernels.environment())
         watching = asyncio.create_task(_watch(task, manager))
         await client.async_start_new_kernel_client()
         await _cells(task, client, stop, lambda: (_save(task, began), told()))
@@ -154,23 +152,6 @@ async def execute(task: Task, stop: asyncio.Event, told: Callable[[], object]) -
     page = await asyncio.to_thread(pages.page, task.notebook, task.source.stem, task.source.parent)
     _write(task.page, page)
     told()
-
-
-def _manager(folder: str) -> AsyncKernelManager:
-    """Return what starts a kernel of this Python, reached by sockets in a folder, so that nothing listens on a port."""
-    return AsyncKernelManager(
-        kernel_name="python3",
-        kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
-        transport="ipc",
-        ip=os.path.join(folder, "kernel"),
-        connection_file=os.path.join(folder, "kernel.json"),
-    )
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment of kernels: one thread unless told otherwise, and paths that hold in any folder."""
-    paths = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    return {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 async def _cells(task: Task, client: NotebookClient, stop: asyncio.Event, told: Callable[[], object]) -> None:
