@@ -59,6 +59,8 @@ def notebook_run(
     settings.check_at_least_one(jobs=jobs)
     if timeout < 0:
         raise ValueError(f"--timeout must be at least 0, which is any time; got {timeout}")
+    if directory and not Path(directory).is_dir():
+        raise ValueError(f"--directory {directory} is no folder")
     try:
         from ..notebooks import executing, together
         from ..notebooks import parameters as named
