@@ -28,6 +28,8 @@ GRACE = 60.0
 """Seconds that a cell has to save what it does when it is interrupted."""
 LOOK = 0.25
 """Seconds between two looks at how much memory a kernel holds."""
+
+
 @dataclass
 class Task:
     """A notebook that is to be run.
