@@ -28,7 +28,7 @@ border-radius:50%;margin-right:.5em;background:#999}
 .vitalsynth .good::before{background:#009e73}.vitalsynth .fair::before{background:#e69f00}
 .vitalsynth .bad::before{background:#d55e00}
 .vitalsynth .pictures{display:flex;flex-wrap:wrap;gap:6px;margin:.3em 0}
-.vitalsynth figure{flex:0 1 400px;margin:0;background:#fff;color:#333;border-radius:4px;padding:4px;
+.vitalsynth figure{flex:0 1 370px;margin:0;background:#fff;color:#333;border-radius:4px;padding:4px;
 box-sizing:border-box}
 .vitalsynth figure img{display:block;max-width:100%;height:auto;margin:0}
 .vitalsynth figcaption{font-size:12px;text-align:center}

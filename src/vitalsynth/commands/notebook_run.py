@@ -86,7 +86,7 @@ def notebook_run(
             for task in tasks:
                 if task.state == "failed" and task not in shown:
                     shown.append(task)
-                    print(f"\n{task.source}, {task.why}\n{_shown(task.traceback)}", file=sys.stderr)
+                    print(f"\n{task.source}, {printable(task.why)}\n{_shown(task.traceback)}", file=sys.stderr)
 
         stopped = together.run(waiting, jobs, told)
     Console(quiet=quiet).print(_table(tasks))
@@ -129,9 +129,9 @@ def _shown(traceback: str) -> str:
 
 
 def _table(tasks: list[Any]) -> Table:
-    out = Table("notebook", "state", "cells", "time", "memory", "", box=box.SIMPLE_HEAD)
+    out = Table("notebook", "state", "cells", "time", "memory", box=box.SIMPLE_HEAD)
     for task in tasks:
         memory = storage.in_words(task.memory) if task.memory else "–"
         cells, seconds = f"{task.at}/{task.cells}", f"{task.seconds:.1f} s"
-        out.add_row(str(task.source), task.state, cells, seconds, memory, printable(task.why))
+        out.add_row(str(task.source), task.state, cells, seconds, memory)
     return out
