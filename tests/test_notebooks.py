@@ -329,22 +329,9 @@ def balanced(html):
 
 
 def test_curves_live_while_another_process_trains(tmp_path):
-    words = [
-        "train",
-        "icu-demo",
-        "--batch",
-        "8",
-        "--generator.hidden",
-        "4",
-        "--checkpoint_every",
-        "50",
-        "--steps",
-        "100000",
-        "--out",
-        "a",
-        "--quiet",
-    ]
-    words += ["--similarity.every", "0", "--gradients", "0"]
+    settings = {"batch": 8, "generator.hidden": 4, "checkpoint_every": 50, "similarity.every": 0, "gradients": 0}
+    options = [f"--{name}={value}" for name, value in {**settings, "steps": 100000, "out": "a"}.items()]
+    words = ["train", "icu-demo", *options, "--quiet"]
     training = subprocess.Popen([sys.executable, "-m", "vitalsynth", *words], cwd=tmp_path)
     counting = """
 from IPython.display import DisplayHandle
