@@ -7,9 +7,9 @@ from email import message_from_bytes, policy
 import pytest
 
 import smtp
+from vitalsynth import mail
 from vitalsynth.cli import main
-from vitalsynth.cluster import mail
-from vitalsynth.cluster.mail import Letter, Outbox, Picture, Settings, outbox, sending
+from vitalsynth.mail import Letter, Outbox, Picture, Settings, outbox, sending
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")  # it is TLS from the start
 TO = ["anna@ward.example", "ben@ward.example"]

@@ -5,7 +5,9 @@ function returns a figure and touches no global state of matplotlib.
 """
 
 from .channels import (
+    Limits,
     autocorrelation,
+    blind,
     cohort,
     examples,
     heat_map,
@@ -22,6 +24,7 @@ from .convergence import convergence
 from .images import mosaic, pixel_span, pooled_pixels
 from .learning import coloured, learning, losses, terms
 from .nearest import nearest, nearest_distances
+from .review import review
 from .style import MISSING, REAL, STYLE, SYNTHETIC, pixels
 from .sweep import sweep
 
@@ -30,7 +33,9 @@ __all__ = [
     "REAL",
     "STYLE",
     "SYNTHETIC",
+    "Limits",
     "autocorrelation",
+    "blind",
     "cohort",
     "coloured",
     "convergence",
@@ -48,6 +53,7 @@ __all__ = [
     "pixel_span",
     "pixels",
     "pooled_pixels",
+    "review",
     "running",
     "snapshot",
     "some",
