@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from .. import runs, sampling, storage
 from ..evaluation import ladder
@@ -52,8 +53,9 @@ def review_create(
 ) -> Path:
     """Make a review: pictures of runs and of held-out real sequences, blind, and what each reviewer is asked.
 
-    Nothing is sent yet: 'vitalsynth review send' does that. Each reviewer is asked which of two looks more real, whether
-    one is real, and how real one looks; and some items whose answer everybody knows who looks: real against spoilt.
+    Nothing is sent yet: 'vitalsynth review send' does that. Each reviewer is asked which of two looks more real,
+    whether one is real, and how real one looks; and some items whose answer everybody knows who looks: real against
+    spoilt.
     Addresses are kept apart from the review, below ~/.local/share/vitalsynth, until 'review forget' erases them.
 
     The pictures show real sequences, too, and mail leaves the house: ask who has to be asked, or let people come to a
@@ -114,8 +116,8 @@ def review_create(
     if not quiet:
         shown = len(sequences[REAL]) + len(sequences[SPOILT])
         print(
-            f"{len(addresses)} reviewers, {len(contestants)} contestants, {len(pictures)} pictures, of which {shown} show "
-            f"held-out real sequences; now: vitalsynth review send {path}",
+            f"{len(addresses)} reviewers, {len(contestants)} contestants, {len(pictures)} pictures, of which {shown} "
+            f"show held-out real sequences; now: vitalsynth review send {path}",
             file=sys.stderr,
         )
     return made.path
@@ -159,10 +161,10 @@ def _trials(sweep: Sweep, most: int) -> Iterator[_Contestant]:
         ValueError: if it has none that are finished.
     """
     rows = results.each(sweep).drop_duplicates("trial")
-    done = rows[rows["state"] == "done"]
+    done = pd.DataFrame(rows[rows["state"] == "done"])
     if sweep.scores:
         score = sweep.scores[0]
-        done = done.sort_values(score.name, ascending=not score.maximised, kind="stable")
+        done = done.sort_values(by=score.name, ascending=not score.maximised, kind="stable")
     chosen = done["trial"].tolist()[:most]
     if sweep.by_people:
         chosen = [*sweep.unjudged(), *chosen[:KEPT]]

@@ -30,12 +30,12 @@ def review_send(
 ) -> Path:
     """Send the letters of a review, each exactly once, however often this is interrupted and called again.
 
-    A copy of each letter goes to ourselves: whoever carries on after a crash looks there whether the last one was taken.
+    A copy of each letter goes to ourselves: whoever carries on after a crash looks there whether the last was taken.
     Who unsubscribed gets no more. docs/reviews.md says how the mail servers are set.
 
     Args:
         review: Its folder.
-        page: Address at which 'vitalsynth review serve' can be reached by the reviewers, if it can: letters have a link.
+        page: Address at which reviewers can reach 'vitalsynth review serve', if they can: letters have a link.
         words_only: Letters have no pictures; they are on the page.
         per_minute: Most letters in a minute; 0 for as many as the server takes.
         no_copy: Send ourselves no copies, as there is no mailbox to look for them in.

@@ -59,7 +59,7 @@ def read(message: EmailMessage, marker: str = "") -> Reply:
     for line in lines[:end]:
         if line.lstrip().startswith(">"):
             if not quoted:
-                _drop_attribution(written)
+                _drop_attribution(written, beside=bool(written and written[-1].strip()))
             quoted.append(line.lstrip("> "))
         else:
             written.append(line)
@@ -80,8 +80,11 @@ def _ends(lines: list[str], k: int, marker: str) -> bool:
     return all(HEADER.fullmatch(each) for each in lines[k : k + 3]) and len(lines) > k + 3
 
 
-def _drop_attribution(written: list[str]) -> None:
-    """Drop the lines at the end that say who wrote what comes now, of which there are three at most."""
+def _drop_attribution(written: list[str], beside: bool = False) -> None:
+    """Drop the lines at the end that say who wrote what comes now, of which there are three at most.
+
+    A line right `beside` what is quoted says so in any case.
+    """
     while written and not written[-1].strip():
         written.pop()
     if not written or not written[-1].rstrip().endswith((":", "：")):
@@ -90,6 +93,8 @@ def _drop_attribution(written: list[str]) -> None:
         if re.search(r"\d{4}|@", " ".join(written[-count:])):
             del written[-count:]
             return
+    if beside:
+        written.pop()
 
 
 def _text(message: EmailMessage) -> str:

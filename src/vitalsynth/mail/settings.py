@@ -136,10 +136,9 @@ def _private(path: Path, kind: Kind) -> dict[str, Any]:
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        raise ValueError(
-            f"no mail can be {'sent' if kind == 'smtp' else 'read'}: {path} is not there, and {PREFIXES[kind]}HOST not set; "
-            f"docs/{'watchman' if kind == 'smtp' else 'reviews'}.md says what to write"
-        ) from None
+        done, about = ("sent", "watchman") if kind == "smtp" else ("read", "reviews")
+        said = f"{path} is not there, and {PREFIXES[kind]}HOST not set; docs/{about}.md says what to write"
+        raise ValueError(f"no mail can be {done}: {said}") from None
     with file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode) or about.st_uid != os.getuid():

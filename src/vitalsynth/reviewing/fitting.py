@@ -53,19 +53,18 @@ def bradley_terry(
     design = np.zeros((len(choices), count))
     design[np.arange(len(choices)), winner] = 1.0
     design[np.arange(len(choices)), loser] -= 1.0
-    value, prior = np.zeros(count), np.eye(count) / PRIOR**2
-    for _ in range(100):
+    value, step, prior = np.zeros(count), np.ones(count), np.eye(count) / PRIOR**2
+    while np.abs(step).max() > 1e-9:  # Newton's method; what is maximised is concave
         chance = expit(design @ value)
-        gradient = design.T @ (1 - chance) - prior @ value
         hessian = (design * (chance * (1 - chance))[:, None]).T @ design + prior
-        step = np.linalg.solve(hessian, gradient)
+        step = np.linalg.solve(hessian, design.T @ (1 - chance) - prior @ value)
         value = value + step
-        if np.abs(step).max() < 1e-10:
-            break
-    inverse, who = np.linalg.inv(hessian), np.unique(people)
-    scores = np.stack([design[people == k].T @ (1 - chance[people == k]) for k in who] or [np.zeros(count)])
+    who = np.unique(people)
     if len(who) < 2:
         return _anchored(value, np.full((count, count), np.nan), anchor, 1)
+    chance = expit(design @ value)
+    inverse = np.linalg.inv((design * (chance * (1 - chance))[:, None]).T @ design + prior)
+    scores = np.stack([design[people == k].T @ (1 - chance[people == k]) for k in who])
     meat = scores.T @ scores * len(who) / (len(who) - 1)
     return _anchored(value, inverse @ meat @ inverse, anchor, len(who) - 1)
 
@@ -137,7 +136,7 @@ def spearman(one: Float[ndarray, " n"], other: Float[ndarray, " n"]) -> tuple[fl
     """
     if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return math.nan, math.nan, math.nan
-    rho = float(stats.spearmanr(one, other).statistic)
+    rho = float(np.corrcoef(stats.rankdata(one), stats.rankdata(other))[0, 1])
     if len(one) < 4:
         return rho, math.nan, math.nan
     half = stats.norm.ppf((1 + LEVEL) / 2) * math.sqrt((1 + rho**2 / 2) / (len(one) - 3))

@@ -187,7 +187,7 @@ class Post:
             if not self.unsure:
                 raise ValueError(
                     f"nobody knows whether the letter {which[1] + 1} to reviewer {which[0]} was sent, as there is no "
-                    "mailbox of ours to look in (docs/reviews.md); --unsure again sends it again, --unsure skip does not"
+                    "mailbox of ours to look in; --unsure again sends it again, --unsure skip does not"
                 )
             journal.note(which, "taken" if self.unsure == "skip" else "queued")
             return

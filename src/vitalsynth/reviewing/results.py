@@ -15,6 +15,7 @@ from ..runs import Run
 from . import fitting
 from .review import ANSWERS, REAL, SPOILT, Review
 
+PERSON = ["person", "review", "reviewer", "answers", "right", "planted", "looks", "careless"]
 CARELESS = 0.5
 """Whoever looks with a smaller probability is left out."""
 
@@ -64,18 +65,19 @@ class Results:
         rows = []
         for person, mine in self.votes.groupby("person"):
             planted = mine[mine["planted"] != ""]
-            right = int((planted["planted"] == planted["answer"]).sum())
+            right = int(np.sum(planted["planted"] == planted["answer"]))
             looks = fitting.looks(right, len(planted))
             about = {"person": person, "review": mine["review"].iloc[0], "reviewer": mine["reviewer"].iloc[0]}
             judged = {"right": right, "planted": len(planted), "looks": looks, "careless": looks < CARELESS}
             rows.append({**about, "answers": len(mine), **judged})
-        return pd.DataFrame(rows, columns=[*["person", "review", "reviewer", "answers", "right", "planted", "looks", "careless"]])
+        return pd.DataFrame(rows, columns=PERSON)
 
     @cached_property
     def counted(self) -> pd.DataFrame:
         """The answers that count: without planted items, and of those who look."""
         careless = [] if self.everybody else self.people.loc[self.people["careless"].astype(bool), "person"]
-        return self.votes[(self.votes["planted"] == "") & ~self.votes["person"].isin(careless)]
+        counts = (self.votes["planted"] == "") & ~self.votes["person"].isin(careless)
+        return pd.DataFrame(self.votes[counts])
 
     @cached_property
     def named(self) -> dict[str, dict[str, Any]]:
@@ -106,7 +108,7 @@ class Results:
         return pd.DataFrame(rows).sort_values("strength", ascending=False, kind="stable", ignore_index=True)
 
     def _of(self, kind: str) -> pd.DataFrame:
-        return self.counted[self.counted["kind"] == kind]
+        return pd.DataFrame(self.counted[self.counted["kind"] == kind])
 
     def _strengths(self, keys: list[str], pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         place = {key: k for k, key in enumerate(keys)}
@@ -121,8 +123,8 @@ class Results:
         found = {}
         for kind in ("pair", "single", "rating"):
             rows = self._of(kind)
-            numbers = rows["answer"].map({answer: float(k) for k, answer in enumerate(ANSWERS[kind])})
-            units = [list(unit) for _, unit in numbers.groupby(rows["item"])]
+            numbers = [float(ANSWERS[kind].index(answer)) for answer in rows["answer"]]
+            units = [list(unit) for _, unit in pd.Series(numbers, rows.index).groupby(rows["item"])]
             found[kind] = fitting.alpha(units, ordinal=kind == "rating")
         return found
 
@@ -133,7 +135,8 @@ class Results:
         It is taken so that 1 means that a metric finds good what people find real, however it counts.
         """
         strength = self.contestants.set_index("key")["strength"]
-        goodness = pd.DataFrame({key: self._goodness(key) for key in strength.index if self.named[key]["runs"]}).T
+        keys = [str(key) for key in strength.index]
+        goodness = pd.DataFrame({key: self._goodness(key) for key in keys if self.named[key]["runs"]}).T
         rows = []
         for metric in goodness:
             both = pd.concat([goodness[metric], strength], axis=1, join="inner").dropna().to_numpy(float)
@@ -163,11 +166,11 @@ class Results:
         Raises:
             ValueError: if there is none of them.
         """
-        known = self.contestants.set_index("key")["strength"].dropna()
+        known = dict(self.contestants.set_index("key")["strength"].dropna().items())
         of = {key: about["trial"] for key, about in self.named.items() if about.get("study") == study}
-        if not set(of) & set(known.index):
+        if not set(of) & set(known):
             raise ValueError("nobody has compared trials of this sweep in these reviews")
-        return {number: float(known[key]) for key, number in of.items() if key in known.index}
+        return {number: float(known[key]) for key, number in of.items() if key in known}
 
 
 def _ends(name: str, value: float, low: float, high: float) -> dict[str, float]:
@@ -176,7 +179,7 @@ def _ends(name: str, value: float, low: float, high: float) -> dict[str, float]:
 
 def _one(votes: pd.DataFrame, key: str) -> pd.DataFrame:
     """Return the answers about one contestant alone."""
-    return votes[votes["whose"] == (key,)] if len(votes) == 0 else votes[[whose == (key,) for whose in votes["whose"]]]
+    return votes.loc[np.array([whose == (key,) for whose in votes["whose"]], bool)]
 
 
 def _good(row: Mapping[str, Any]) -> float:

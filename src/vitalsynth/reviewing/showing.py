@@ -30,7 +30,7 @@ def grids(found: Results) -> list[Grid]:
         (row["name"], *(_interval(row, name) for name in ("strength", "taken", "rating")), str(_answers(row)))
         for row in found.contestants.to_dict("records")
     ]
-    metrics = [(row["metric"], _interval(row, "rho")) for row in found.metrics.head(METRICS).to_dict("records")]
+    metrics = [(row["metric"], _interval(row, "rho")) for row in found.metrics[:METRICS].to_dict("records")]
     return [(heads, rows), *([(("metric", "agrees with people [95 %]"), metrics)] if metrics else [])]
 
 

@@ -111,7 +111,8 @@ def _reply(asked: Sequence[Question]) -> str:
     examples = {"pair": "A", "single": "real", "rating": "4"}
     some = {each.kind: f"{each.number} {examples[each.kind]}" for each in asked if each.kind in examples}
     such = ", or ".join(some.values())
-    return f"Reply with a line for each question: its number and your answer, such as {such}. Leave out what you cannot say."
+    how = "Reply with a line for each question: its number and your answer, such as"
+    return f"{how} {such}. Leave out what you cannot say."
 
 
 def _text(asked: Sequence[Question], token: str, link: str, words_only: bool) -> str:

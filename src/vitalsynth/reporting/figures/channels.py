@@ -335,8 +335,10 @@ def blind(sequences: Sequences, limits: Limits, most: int = 4) -> Figure:
     channels = sequences.schema.channels[:most]
     columns = min(2, len(channels))
     rows = -(-len(channels) // columns)
-    figure = Figure(figsize=(WIDTH, 1.5 * rows), layout="constrained")
+    height = 1.5 * rows + 0.35
+    figure = Figure(figsize=(WIDTH, height))
     FigureCanvasAgg(figure)
+    figure.subplots_adjust(0.13, 0.5 / height, 0.97, 1 - 0.28 / height, wspace=0.3, hspace=0.55)
     times, below = time_axis(sequences)
     for ax, column in zip(figure.subplots(rows, columns, squeeze=False).ravel(), channels, strict=False):
         _line(ax, times, sequences.channel(column.name)[0], INK, column)
