@@ -53,8 +53,8 @@ def bradley_terry(
     design = np.zeros((len(choices), count))
     design[np.arange(len(choices)), winner] = 1.0
     design[np.arange(len(choices)), loser] -= 1.0
-    value, step, prior = np.zeros(count), np.ones(count), np.eye(count) / PRIOR**2
-    while np.abs(step).max() > 1e-9:  # Newton's method; what is maximised is concave
+    value, prior = np.zeros(count), np.eye(count) / PRIOR**2
+    for _ in range(50):  # Newton's method; what is maximised is concave, and five steps are enough
         chance = expit(design @ value)
         hessian = (design * (chance * (1 - chance))[:, None]).T @ design + prior
         step = np.linalg.solve(hessian, design.T @ (1 - chance) - prior @ value)

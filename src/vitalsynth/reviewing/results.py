@@ -166,7 +166,7 @@ class Results:
         Raises:
             ValueError: if there is none of them.
         """
-        known = dict(self.contestants.set_index("key")["strength"].dropna().items())
+        known = self.contestants.set_index("key")["strength"].dropna().to_dict()
         of = {key: about["trial"] for key, about in self.named.items() if about.get("study") == study}
         if not set(of) & set(known):
             raise ValueError("nobody has compared trials of this sweep in these reviews")

@@ -30,7 +30,7 @@ def grids(found: Results) -> list[Grid]:
         (row["name"], *(_interval(row, name) for name in ("strength", "taken", "rating")), str(_answers(row)))
         for row in found.contestants.to_dict("records")
     ]
-    metrics = [(row["metric"], _interval(row, "rho")) for row in found.metrics[:METRICS].to_dict("records")]
+    metrics = [(row["metric"], _interval(row, "rho")) for row in found.metrics.to_dict("records")[:METRICS]]
     return [(heads, rows), *([(("metric", "agrees with people [95 %]"), metrics)] if metrics else [])]
 
 
@@ -46,7 +46,7 @@ def table(grid: Grid) -> Table:
 
 def in_words(found: Results) -> list[str]:
     """Say how many answered, who did not look, and how well the others agree."""
-    careless = found.people[found.people["careless"].astype(bool)]
+    careless = pd.DataFrame(found.people[found.people["careless"].astype(bool)])
     said = f"{len(found.people)} people gave {len(found.votes)} answers; {len(careless)} answered without looking"
     if len(careless):
         who = ", ".join(f"{row['review']} {row['reviewer']}" for row in careless.to_dict("records"))
