@@ -569,6 +569,13 @@ def test_shares_means_and_who_looks_are_as_in_the_books():
     assert (rho, low, high) == pytest.approx((0.8, np.tanh(np.arctanh(0.8) - half), np.tanh(np.arctanh(0.8) + half)))
 
 
+def test_the_benchmark_runs():
+    script = Path(__file__).parents[1] / "benchmarks" / "reviews.py"
+    command = [sys.executable, str(script), "--reviewers", "3", "--print"]
+    row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert row["reviewers"] == 3 and row["votes"] == 3 * 14 and row["letters_a_second"] > 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -109,7 +109,7 @@ def message_id(token: str, sender: str) -> str:
 def _reply(asked: Sequence[Question]) -> str:
     """Say how to answer by mail."""
     examples = {"pair": "A", "single": "real", "rating": "4"}
-    some = {each.kind: f"{each.number} {examples[each.kind]}" for each in asked if each.kind in examples}
+    some = {each.kind: f'"{each.number} {examples[each.kind]}"' for each in asked if each.kind in examples}
     such = ", or ".join(some.values())
     how = "Reply with a line for each question: its number and your answer, such as"
     return f"{how} {such}. Leave out what you cannot say."
