@@ -5,7 +5,8 @@
 Each reviewer gets a letter with 14 questions and the pictures of them, taken by the server for us, too; each replies as
 Gmail does. Servers run in processes of their own; a process of its own sends, and one collects, of which the
 most memory is told that they ever held (VmHWM), and by how much that is more than before the first letter or reply.
-Letters and replies a second are with all servers on the same cores. A JSON line per size is printed and added to
+Letters and replies a second are with all servers on the same cores; CPU-milliseconds
+are of the process that sends or collects, for each letter or reply. A JSON line per size is printed and added to
 benchmarks/results/reviews.jsonl.
 """
 
@@ -40,9 +41,9 @@ import imap_tools, vitalsynth.reviewing.posting, vitalsynth.reviewing.collecting
 peak = lambda: int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1]) / 1024
 command, review = sys.argv[1:]
 work = function(f"review {command}")
-before, began = peak(), time.perf_counter()
+before, began, used = peak(), time.perf_counter(), time.process_time()
 work(review, quiet=True, **({"per_minute": 0} if command == "send" else {}))
-print(time.perf_counter() - began, before, peak())
+print(time.perf_counter() - began, time.process_time() - used, before, peak())
 """
 
 
@@ -67,10 +68,18 @@ def picture(size, rng):
 
 
 def worked(command, path):
-    """Run a command in a process of its own; return its seconds, and MiB before and at most."""
+    """Run a command in a process of its own; return its seconds, CPU-seconds, and MiB before and at most."""
     words = [sys.executable, "-c", WORK, command, str(path)]
     said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     return [float(each) for each in said.split()]
+
+
+def reply(message, sender):
+    """Answer all questions of a letter, as Gmail does."""
+    text = message.get_body(("plain",)).get_content()
+    said = {"Which": "A", "Is": "real", "How": "3"}
+    asked = re.findall(r"^(\d+)\. (\w+)", text, re.MULTILINE)
+    return clients.gmail(message, sender, "\n".join(f"{number} {said[word]}" for number, word in asked if word in said))
 
 
 def measured(count, size, seed):
@@ -82,22 +91,29 @@ def measured(count, size, seed):
         with imap.running() as postbox, smtp.running(Path(folder), "plain") as (mailbox, settings):
             for prefix, given in (("SMTP", settings), ("IMAP", postbox.settings)):
                 os.environ |= {f"VITALSYNTH_{prefix}_{name.upper()}": value for name, value in given.items()}
-            sent, before, most = worked("send", people.review.path)
+            sent, used, before, most = worked("send", people.review.path)
             assert len(mailbox.messages) == count
             bytes_each = sum(len(message.as_bytes()) for message, _, _ in mailbox.messages[:20]) / min(count, 20)
             row = {"reviewers": count, "letter_kb": round(bytes_each / 1000)}
-            row |= {"letters_a_second": round(count / sent, 1), "send_mib": round(most), "send_more_mib": round(most - before, 1)}
-            for message, to, _ in mailbox.messages:
-                text = message.get_body(("plain",)).get_content()
-                said = [f"{number} {'A' if 'Which' in asked else 'real' if 'Is this' in asked else 3}"
-                        for number, asked in re.findall(r"^(\d+)\. (.+?)\r?$", text, re.MULTILINE) if "notice" not in asked]
-                postbox.put(clients.gmail(message, to[0], "\n".join(said)))
+            row |= {
+                "letters_a_second": round(count / sent, 1),
+                "send_cpu_ms": round(1000 * used / count, 1),
+                "send_mib": round(most),
+                "send_more_mib": round(most - before, 1),
+            }
+            postbox.put(*(reply(message, to[0]) for message, to, _ in mailbox.messages))
             mailbox.messages.clear()
-            collected, before, most = worked("collect", people.review.path)
+            collected, busy, before, most = worked("collect", people.review.path)
             votes = len(people.review.votes())
             assert votes == 14 * count, votes
     more = {"collect_mib": round(most), "collect_more_mib": round(most - before, 1)}
-    return {**row, "replies_a_second": round(count / collected, 1), **more, "votes": votes}
+    return {
+        **row,
+        "replies_a_second": round(count / collected, 1),
+        "collect_cpu_ms": round(1000 * busy / count, 1),
+        **more,
+        "votes": votes,
+    }
 
 
 def main():

@@ -6,8 +6,10 @@ No line of a letter reads as an answer, so that one that a mail program quotes w
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -141,8 +143,6 @@ def _text(asked: Sequence[Question], token: str, link: str, words_only: bool) ->
 
 
 def _wrapped(text: str) -> list[str]:
-    import textwrap
-
     return textwrap.wrap(text, 76)
 
 
@@ -150,6 +150,7 @@ def _page(about: dict[str, object], pictures: Sequence[Picture]) -> str:
     return templates().get_template("letter.html").render(**about, pictures={each.name for each in pictures})
 
 
+@cache
 def templates() -> Environment:
     """Return the pages, in which no text can become a tag."""
     return Environment(loader=PackageLoader("vitalsynth", "reviewing"), autoescape=True, undefined=StrictUndefined)
