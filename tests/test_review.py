@@ -125,6 +125,7 @@ class Eye:
             (file, names[key]) for item in review.items for file, key in zip(item.pictures, item.whose, strict=True)
         ]
         self.whose = {hashlib.sha256(review.picture(file)).digest(): TASTE[name] for file, name in pairs}
+        assert len(self.whose) == len({file for file, _ in pairs}), "pictures of two contestants look the same"
 
     def answers(self, message):
         """Yield a line for each question of a letter that can be answered."""
@@ -156,7 +157,7 @@ def results(path="review", **settings):
 
 def test_a_round_by_mail(runs, private, tmp_path, monkeypatch, capsys):
     """30 who look, 4 who do not, and 4 who wish us ill, through real servers, blind."""
-    people = create(runs, 38, "--planted", "6", "--seed", "3")
+    people = create(runs, 38, "--planted", "6", "--seed", "3", "--channels", "4")
     with servers(tmp_path, monkeypatch) as (mailbox, postbox):
         assert main(["review", "send", "review", "--per-minute", "0", "--quiet"]) == 0
         letters = {to[0]: message for message, to, _ in mailbox.messages}
