@@ -23,10 +23,13 @@ class Mailbox:
         answers: To the next messages, instead of taking them.
         refused: Answer to each address that is not taken, or a list, of answers to the next times.
         logins: Whether each was right.
+        taking: Called with each message before it is taken, and with whom it is for; an answer is given instead.
+        taken: Called with each message after it was taken, before that is said.
     """
 
     def __init__(self):
         self.messages, self.answers, self.refused, self.logins = [], [], {}, []
+        self.taking = self.taken = lambda content, to: None
 
     async def handle_RCPT(self, server, session, envelope, address, options):
         if answer := self.refused.get(address):
@@ -37,8 +40,11 @@ class Mailbox:
     async def handle_DATA(self, server, session, envelope):
         if self.answers:
             return self.answers.pop(0)
+        if answer := self.taking(envelope.content, envelope.rcpt_tos):
+            return answer
         message = message_from_bytes(envelope.content, policy=policy.default)
         self.messages.append((message, envelope.rcpt_tos, session.ssl is not None))
+        self.taken(envelope.content, envelope.rcpt_tos)
         return "250 OK"
 
     def authenticate(self, server, session, envelope, mechanism, data):

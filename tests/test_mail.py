@@ -6,10 +6,11 @@ from email import message_from_bytes, policy
 
 import pytest
 
+import imap
 import smtp
+from vitalsynth import mail
 from vitalsynth.cli import main
-from vitalsynth.cluster import mail
-from vitalsynth.cluster.mail import Letter, Outbox, Picture, Settings, outbox, sending
+from vitalsynth.mail import Letter, Outbox, Picture, Settings, outbox, receiving, sending
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")  # it is TLS from the start
 TO = ["anna@ward.example", "ben@ward.example"]
@@ -244,3 +245,58 @@ def test_settings_can_be_tried(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().err
     assert "550 5.1.1 No such user" in said and "refuses the login: 535" in said and said.count("\n") == 2
     assert smtp.PASSWORD not in said and "wr0ng" not in said
+
+
+def test_where_mail_comes_is_in_the_same_file(file, monkeypatch):
+    with pytest.raises(ValueError, match=r"has no table \[imap\]"):
+        Settings.read("imap")
+    file.write_text(file.read_text() + '[imap]\nhost = "imap.ward.example"\n')
+    found = Settings.read("imap")
+    assert (found.host, found.port, found.security) == ("imap.ward.example", 993, "tls")
+    assert (found.user, found.password) == ("ward", "s3cret") and Settings.read().host == "mx.ward.example"
+    imap.environment(monkeypatch, {"host": "elsewhere.example", "port": "143"})
+    assert (Settings.read("imap").security, Settings.read("imap").password) == ("starttls", "")
+
+
+def test_mail_is_read_in_order_without_a_trace_and_never_whole():
+    big = b"From: a@ward.example\r\nMessage-ID: <big@ward.example>\r\n\r\n" + b"x" * 78 + b"\r\n"
+    with imap.running() as postbox:
+        settings = Settings.of(postbox.settings, "the test", "imap")
+        postbox.put(b"Subject: first\r\n\r\nhello\r\n", big + (b"y" * 78 + b"\r\n") * 130_000)
+        with mail.inbox(settings) as inbox:
+            first, second = inbox.after(0)
+            assert first.message["Subject"] == "first" and first.uid < second.uid
+            assert second.size > 10**7 and len(second.message.as_bytes()) <= receiving.MOST
+            assert [each.uid for each in inbox.after(first.uid)] == [second.uid] and not list(inbox.after(second.uid))
+            assert inbox.has("<big@ward.example>") and not inbox.has("<small@ward.example>")
+        assert not any("\\Seen" in flags for flags in postbox.flags())
+        wrong = {**postbox.settings, "password": "Wr0ng-secret"}
+        with (
+            pytest.raises(ValueError, match="refuses the login") as error,
+            mail.inbox(Settings.of(wrong, "the test", "imap")),
+        ):
+            pass
+        assert "Wr0ng" not in str(error.value)
+    with pytest.raises(ValueError, match="does not answer as it should"), mail.inbox(settings):
+        pass
+
+
+def test_a_letter_is_for_both_addresses_or_for_none(tmp_path):
+    message = message_from_bytes(b"Subject: both\r\n\r\nhello", policy=policy.default)
+    with smtp.running(tmp_path, "plain") as (mailbox, given):
+        settings = Settings.of(given, "the test")
+        for refused, lasting in ((TO[0], "message"), (TO[1], "all")):
+            mailbox.refused = {refused: "550 no such user"}
+            with pytest.raises(mail.Undelivered, match="550") as error, mail.connect(settings) as server:
+                mail.hand_over(server, settings, message, *TO)
+            assert error.value.lasting == lasting and not error.value.unsure and not mailbox.messages
+        mailbox.refused = {}
+        with mail.connect(settings) as server:
+            mail.hand_over(server, settings, message, *TO)
+        assert [to for _, to, _ in mailbox.messages] == [TO]
+        server = mail.connect(settings)
+        mailbox.taken = lambda content, to: server.sock.shutdown(2)  # before it is said that it was taken
+        with pytest.raises(mail.Undelivered) as error:
+            mail.hand_over(server, settings, message, *TO)
+        assert error.value.unsure and len(mailbox.messages) == 2
+        server.close()

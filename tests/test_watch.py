@@ -23,7 +23,6 @@ from families import SMALL, cohort
 from slurm import until
 from vitalsynth import gpus, machine, runs, training
 from vitalsynth.cli import main
-from vitalsynth.cluster.mail import Settings, compose, outbox, sending
 from vitalsynth.cluster.watching import drawing, processes, telling, watchman
 from vitalsynth.cluster.watching.amounts import DURATIONS, SIZES, amount
 from vitalsynth.cluster.watching.processes import Unproven, prove
@@ -33,6 +32,7 @@ from vitalsynth.cluster.watching.watchman import Event, Limits, Watched, Watchma
 from vitalsynth.commands.continue_ import continue_
 from vitalsynth.commands.train import train
 from vitalsynth.machine import Room
+from vitalsynth.mail import Settings, compose, outbox, sending
 from vitalsynth.processes import StopFlag
 from vitalsynth.runs import Run
 from vitalsynth.training import Diverged

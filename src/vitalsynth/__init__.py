@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from .commands.prune import prune
     from .commands.release import release
     from .commands.report import report
+    from .commands.review_collect import review_collect
+    from .commands.review_create import review_create
+    from .commands.review_forget import review_forget
+    from .commands.review_results import review_results
+    from .commands.review_send import review_send
+    from .commands.review_serve import review_serve
     from .commands.sample import sample
     from .commands.submit import submit
     from .commands.sweep import sweep
@@ -95,6 +101,12 @@ _HOMES = {
     "prune": "commands.prune",
     "release": "commands.release",
     "report": "commands.report",
+    "review_collect": "commands.review_collect",
+    "review_create": "commands.review_create",
+    "review_forget": "commands.review_forget",
+    "review_results": "commands.review_results",
+    "review_send": "commands.review_send",
+    "review_serve": "commands.review_serve",
     "sample": "commands.sample",
     "submit": "commands.submit",
     "sweep": "commands.sweep",
@@ -149,6 +161,12 @@ __all__ = [
     "prune",
     "release",
     "report",
+    "review_collect",
+    "review_create",
+    "review_forget",
+    "review_results",
+    "review_send",
+    "review_serve",
     "sample",
     "submit",
     "sweep",

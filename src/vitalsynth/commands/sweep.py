@@ -15,7 +15,7 @@ from .. import storage as files
 from ..sequences import listed
 from ..sweeping import notation
 from ..sweeping.plan import SEED, Axis, Plan, Prune, Search, filled, points
-from ..sweeping.scores import Score
+from ..sweeping.scores import PEOPLE, Score
 from ..sweeping.studies import database
 from ..sweeping.sweep import Sweep
 from . import function, handing, interface, parted, settings
@@ -31,6 +31,7 @@ def sweep(
     *,
     search: Search = "grid",
     trials: int = 0,
+    per_round: int = 8,
     score: str | list[str] = DEFAULT,
     prune: Prune = "",
     evaluate: str = "",
@@ -54,9 +55,11 @@ def sweep(
             100 times apart, or with log:1e-3..1e-2). A trial of a search is trained with each --seed, and its score is
             the mean.
         trials: How many trials a search has.
+        per_round: How many of them people judge at a time, of a search with --score people.
         score: What trials are compared by, comma separated: a figure of the log, similarity.mmd (the last) or
             similarity.mmd:best, for others with the way that is better, generator.nll:min; or a metric of 'evaluate',
-            two_sample or tstr, computed when a run has been trained. '' for none.
+            two_sample or tstr, computed when a run has been trained. '' for none. Or people: what those say who
+            compare pictures ('vitalsynth review create'), told by 'review results --tell'.
         prune: End bad trials early, by a score in the log: median (worse than the median of the others at that step)
             or halving (successive halving; Li et al. 2020, arXiv 1810.05934). 'vitalsynth continue' carries their runs
             on.
@@ -87,6 +90,7 @@ def sweep(
     scores = listed(score) if planned.trains or score != DEFAULT else []
     parsed = list(map(Score.parse, scores))
     _check_search(planned, search, trials)
+    settings.check_at_least_one(per_round=per_round)
     _check_scores(parsed, planned.trains, search, prune, evaluate, asked)
     plan = Plan(
         command=words,
@@ -101,6 +105,7 @@ def sweep(
         evaluate=shlex.split(evaluate),
         trusted=components.named(),
         directory=os.getcwd(),
+        per_round=per_round,
     )
     made = Sweep.create(path, plan, **settings.provenance())
     return sweep_work(str(made.path), at_most=at_most, quiet=quiet) if at_most else made.path
@@ -223,7 +228,9 @@ def _check_scores(
     if any(score.name.startswith("similarity.") for score in scores):
         for each in asked:
             _check_compared(each)
-    metrics = [score.name for score in scores if not score.logged]
+    if PEOPLE in [score.name for score in scores] and len(scores) > 1:
+        raise ValueError("--score people goes alone: people see everything at once")
+    metrics = [score.name for score in scores if not score.logged and score.name != PEOPLE]
     if evaluate and not metrics:
         raise ValueError("--evaluate is for a --score that 'evaluate' computes, such as two_sample")
     if metrics:

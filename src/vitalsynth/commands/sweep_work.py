@@ -59,3 +59,5 @@ def _tell(sweep: Sweep) -> None:
     failed = trials.loc[trials["state"] == "failed"].to_dict("records")
     why = f"; {failed[0]['trial']:04}: {failed[0]['why']}" if failed else ""
     print(f"{sweep.path}: {counts}{why}", file=sys.stderr)
+    if sweep.by_people and sweep.unjudged():
+        print(f"people come next: vitalsynth review create {sweep.path} --to people.csv", file=sys.stderr)

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import mail as mailing
 from .. import runs
-from ..cluster import mail as mailing
 from ..cluster.watching.amounts import DURATIONS, SIZES, Amount, amount
 from ..processes import StopFlag
 from ..sequences import printable

@@ -90,6 +90,7 @@ class Plan:
         evaluate: Options with which they are judged.
         trusted: Code of the user's own that the command names, as import paths.
         directory: Where the command was written.
+        per_round: How many trials of a search people judge at a time.
     """
 
     command: list[str]
@@ -104,6 +105,7 @@ class Plan:
     evaluate: list[str]
     trusted: list[str]
     directory: str
+    per_round: int = 0
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,9 @@ def _rows(sweep: Sweep) -> Iterator[dict[str, Any]]:
         about = {"trial": trial.number, "state": state, "why": why}
         settings = trial.params or trial.system_attrs.get("fixed_params", {})
         found = trial.user_attrs.get("scores", {}) if state == "done" else {}
+        if sweep.by_people:  # who judge a trial, and not each of its seeds
+            state = "unjudged" if state == "running" and trial.user_attrs.get("trained") else state
+            about, found = {**about, "state": state}, {(sweep.seeds or ("",))[0]: trial.values or ()}
         for seed in sweep.seeds or ("",):
             scores = dict(zip(_scores(sweep), found.get(seed, ()), strict=False))
             yield {**about, **settings, **({SEED: seed} if seed else {}), **scores}

@@ -16,6 +16,8 @@ from ..sequences import nearest
 LOGGED = ("similarity", "generator", "discriminator", "gradients", "privacy")
 """What names of figures in the log begin with."""
 SAID = ("min", "max", "best", "last")
+PEOPLE = "people"
+"""The score that people give by comparing pictures, when runs have been trained (`vitalsynth review`)."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Score:
 
     Args:
         name: A column of the log, `similarity.mmd`, or a metric of `vitalsynth.evaluation`, `tstr`, whose first figure
-            it is.
+            it is; or `people`.
         direction: min or max; empty for what the metric itself says: higher, lower, or near the floor, which is the
             distance from it.
         best: Of the log, the best ever rather than the last.
@@ -44,6 +46,8 @@ class Score:
         name, *said = text.split(":")
         if unknown := [word for word in said if word not in SAID]:
             raise ValueError(f"--score {text}: behind the name come {', '.join(SAID)}; got {unknown[0]!r}")
+        if name == PEOPLE and not said:
+            return cls(name, "max")
         direction = next((word for word in said if word in ("min", "max")), "")
         if name.partition(".")[0] in LOGGED:
             if name.startswith("similarity."):
@@ -58,7 +62,9 @@ class Score:
         try:
             metric.find(name)
         except ValueError as error:
-            raise ValueError(f"--score {text}: {error}; or a column of the log, such as similarity.mmd") from None
+            raise ValueError(
+                f"--score {text}: {error}; or a column of the log, such as similarity.mmd, or people"
+            ) from None
         return cls(name, direction)
 
     @property
@@ -103,5 +109,5 @@ class Score:
 def to_evaluate(scores: Iterable[Score], run: Run) -> Iterator[str]:
     """Yield the metrics that a run has still to be judged by."""
     for score in scores:
-        if not score.logged and score.row(run) is None:
+        if score.name != PEOPLE and not score.logged and score.row(run) is None:
             yield score.name

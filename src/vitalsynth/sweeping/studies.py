@@ -26,11 +26,15 @@ def storage(address: str, journal: Path) -> optuna.storages.BaseStorage:
     return storages.JournalStorage(JournalFileBackend(str(journal), _JournalLock(journal)))  # type: ignore[arg-type]
 
 
-def sampler(search: Search, number: int) -> optuna.samplers.BaseSampler:
-    """Return what chooses the values of a trial; its number is the seed, so that no two workers choose the same."""
+def sampler(search: Search, number: int, at_random: int = 10) -> optuna.samplers.BaseSampler:
+    """Return what chooses the values of a trial; its number is the seed, so that no two workers choose the same.
+
+    The first trials, 10 as is Optuna's default, are `at_random`.
+    """
     samplers = library().samplers
     if search == "tpe":
-        return samplers.TPESampler(seed=number, multivariate=True, constant_liar=True)
+        about = {"multivariate": True, "constant_liar": True, "n_startup_trials": at_random}
+        return samplers.TPESampler(seed=number, **about)
     return samplers.RandomSampler(seed=number)
 
 

@@ -6,6 +6,8 @@ trials/0007     the run of trial 7, like any other; of a search with seeds one f
 logs/0007       what its processes said; locked by whoever works on it, and by the training itself
 lock            held for the moment in which a trial is taken
 
+people.json     how people rank the trials, by number, if they do
+
 A trial that is begun in the study and held by nobody was left: its process is dead, or was stopped. Whoever comes next
 takes it and carries its run on. So no trial is lost, and none has two who work on it.
 """
@@ -16,16 +18,17 @@ import json
 import secrets
 import warnings
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from ..processes import hold
-from ..storage import atomic_folder, write
+from ..storage import atomic_folder, atomic_path, write
 from . import studies
 from .plan import SEED, Axis, Line, Plan, filled, points
-from .scores import Score
+from .scores import PEOPLE, Score
 
 if TYPE_CHECKING:
     import optuna
@@ -112,6 +115,11 @@ class Sweep:
         """What a trial has a value of."""
         return [axis for axis in self.plan.axes if self.grid or axis.name != SEED]
 
+    @property
+    def by_people(self) -> bool:
+        """Trials are judged by people, in rounds."""
+        return self.plan.scores == [PEOPLE]
+
     def lines(self, claim: Claim) -> dict[str, Line]:
         """Return the command lines of a trial: one, or one for each seed of a search."""
         name = f"{claim.trial.number:04}"
@@ -144,15 +152,17 @@ class Sweep:
             ValueError: if the database is not there.
         """
         with hold(self.path / "lock", wait=True), studies.in_one_line():  # type: ignore[union-attr]
-            for left in self._in_state("RUNNING"):
+            for left in filter(lambda trial: not _done(trial), self._in_state("RUNNING")):
                 if log := hold(self.log(left.number)):
-                    if self.trials()[left.number].state.is_finished():  # just now
+                    if _done(self.trials()[left.number]):  # just now
                         log.close()
                         continue
                     return self._claimed(studies.library().Trial(self.study, left._trial_id), log)
             begun = self.trials()
-            if not self._in_state("WAITING") and (self.grid or len(begun) >= self.plan.trials):
+            if not self._in_state("WAITING") and (self.grid or len(begun) >= self.total):
                 return None
+            if self.by_people and not self.grid:
+                self._propose(begun)
             self.study.sampler = studies.sampler(self.plan.search, len(begun))
             trial = self.study.ask()
             log = hold(self.log(trial.number))
@@ -179,10 +189,50 @@ class Sweep:
         Raises:
             ValueError: if the database is not there.
         """
+        if self.by_people:
+            with claim.log, studies.in_one_line():
+                claim.trial.set_user_attr("trained", True)
+            return
         means = [sum(each) / len(each) for each in zip(*scores.values(), strict=True)]
         with claim.log, studies.in_one_line():
             claim.trial.set_user_attr("scores", {seed: list(each) for seed, each in scores.items()})
             self.study.tell(claim.trial, means or [0.0])  # a study has one score at least
+
+    def _propose(self, trials: Sequence[optuna.trial.FrozenTrial]) -> None:
+        """Put a trial into the queue whose values are chosen by what people say of all others now."""
+        sampler = studies.sampler(self.plan.search, len(trials), self.plan.per_round)
+        past = studies.library().create_study(direction="maximize", sampler=sampler)
+        past.add_trials([trial for trial in trials if trial.state.name in ("COMPLETE", "RUNNING")])
+        trial = past.ask()
+        for axis in self.chosen:
+            axis.suggest(trial, self.grid)
+        self.study.enqueue_trial(trial.params)
+
+    def unjudged(self) -> list[int]:
+        """Return the trials, by number, that people have still to judge.
+
+        Raises:
+            ValueError: if the database is not there.
+        """
+        return [trial.number for trial in self._in_state("RUNNING") if _done(trial)]
+
+    def tell(self, strengths: Mapping[int, float]) -> None:
+        """Note how people rank trials; that of earlier rounds may have changed.
+
+        Raises:
+            ValueError: if the database is not there.
+        """
+        with hold(self.path / "lock", wait=True), studies.in_one_line():  # type: ignore[union-attr]
+            unjudged = self.unjudged()
+            with atomic_path(self.path / "people.json") as half:
+                half.write_text(json.dumps(self._strengths() | {str(n): value for n, value in strengths.items()}))
+            for number in unjudged:
+                if number in strengths:
+                    self.study.tell(number, strengths[number])
+
+    def _strengths(self) -> dict[str, float]:
+        place = self.path / "people.json"
+        return json.loads(place.read_bytes()) if place.exists() else {}
 
     def end(self, claim: Claim, state: Literal["FAIL", "PRUNED"], why: str = "") -> None:
         """Note that a trial ended without scores, and let it go.
@@ -195,13 +245,17 @@ class Sweep:
             self.study.tell(claim.trial, state=studies.library().trial.TrialState[state])
 
     def trials(self) -> list[optuna.trial.FrozenTrial]:
-        """Return all trials of the study, by number.
+        """Return all trials of the study, by number; those that people judge with what these say of them now.
 
         Raises:
             ValueError: if the database is not there.
         """
         with studies.in_one_line():
-            return self.study.get_trials(deepcopy=False)
+            found = self.study.get_trials(deepcopy=False)
+        if not self.by_people:
+            return found
+        strengths = self._strengths()
+        return [_judged(trial, strengths.get(str(trial.number))) for trial in found]
 
     def _in_state(self, name: str) -> list[optuna.trial.FrozenTrial]:
         return [trial for trial in self.trials() if trial.state.name == name]
@@ -209,12 +263,15 @@ class Sweep:
     @property
     def finished(self) -> int:
         """How many trials are finished, one way or another."""
-        return sum(trial.state.is_finished() for trial in self.trials())
+        return sum(map(_done, self.trials()))
 
     @property
     def total(self) -> int:
-        """How many there will be."""
-        return max(len(self.trials()), self.plan.trials)
+        """How many there will be; of those that people judge, until they have judged more."""
+        trials, most = self.trials(), self.plan.trials
+        if self.by_people and not self.grid:
+            most = min(most, sum(trial.state.is_finished() for trial in trials) + self.plan.per_round)
+        return max(len(trials), most)
 
     def again(self) -> int:
         """Let failed trials be tried again, under new numbers; return how many."""
@@ -254,3 +311,17 @@ class Sweep:
 
     def _storage(self) -> optuna.storages.BaseStorage:
         return studies.storage(self.plan.storage, self.path / "study.journal")
+
+
+def _done(trial: optuna.trial.FrozenTrial) -> bool:
+    """Say whether nothing more is to be run of a trial."""
+    return trial.state.is_finished() or trial.user_attrs.get("trained", False)
+
+
+def _judged(trial: optuna.trial.FrozenTrial, strength: float | None) -> optuna.trial.FrozenTrial:
+    """Return a trial with what people say of it."""
+    if strength is None or trial.state.name != "COMPLETE":
+        return trial
+    trial = copy(trial)
+    trial.values = [strength]
+    return trial

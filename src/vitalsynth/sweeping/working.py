@@ -172,7 +172,9 @@ class Attempt:
         Raises:
             ValueError: if there is one that a run does not have.
         """
-        found = {}
+        found: dict[str, list[float]] = {}
+        if self.sweep.by_people:
+            return found
         for seed, line in self.lines.items():
             found[seed] = [score.of(Run(line.run)) for score in self.sweep.scores if line.run]
             for score, value in zip(self.sweep.scores, found[seed], strict=True):

@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ... import sampling
+from ...mail import Picture
+from ...mail.settings import PREFIX
 from ...reporting import figures
 from ...runs import Run
 from ...storage import atomic_path
-from ..mail import Picture
-from ..mail.settings import PREFIX
 
 TIME = 60.0
 """Seconds in which the pictures of a run are drawn, or it goes without."""

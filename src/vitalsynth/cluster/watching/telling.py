@@ -12,9 +12,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ... import runs
+from ...mail import Letter, Picture
 from ...runs import Run
 from ...sequences import printable
-from ..mail import Letter, Picture
 from . import drawing
 from .standing import Standing
 from .watchman import URGENT, Event, Watched

@@ -6,7 +6,9 @@ function returns a figure and touches no global state of matplotlib.
 
 from .anatomy import anatomy
 from .channels import (
+    Limits,
     autocorrelation,
+    blind,
     cohort,
     examples,
     heat_map,
@@ -23,6 +25,7 @@ from .convergence import convergence
 from .images import mosaic, pixel_span, pooled_pixels
 from .learning import coloured, learning, losses, terms
 from .nearest import nearest, nearest_distances
+from .review import review
 from .style import MISSING, REAL, STYLE, SYNTHETIC, pixels
 from .sweep import sweep
 
@@ -31,8 +34,10 @@ __all__ = [
     "REAL",
     "STYLE",
     "SYNTHETIC",
+    "Limits",
     "anatomy",
     "autocorrelation",
+    "blind",
     "cohort",
     "coloured",
     "convergence",
@@ -50,6 +55,7 @@ __all__ = [
     "pixel_span",
     "pixels",
     "pooled_pixels",
+    "review",
     "running",
     "snapshot",
     "some",

@@ -21,6 +21,8 @@ from .style import CATEGORIES, MISSING, REAL, SYNTHETIC, WIDTH, blank, clean, la
 
 MOST = 16
 """Channels that are drawn together."""
+INK = "#30363c"
+"""Of what is neither shown as real nor as synthetic."""
 
 
 def time_axis(sequences: Sequences) -> tuple[Float[ndarray, " length"], str]:
@@ -316,6 +318,41 @@ def snapshot(synthetic: Sequences, view: str, limits: Limits | None = None, most
             colours = mpl.colormaps["viridis"].with_extremes(bad=MISSING)
             ax.imshow(values, aspect="auto", interpolation="nearest", cmap=colours, vmin=low, vmax=high, extent=extent)
             ax.set_yticks([])
+    return figure
+
+
+@styled
+def blind(sequences: Sequences, limits: Limits, most: int = 4) -> Figure:
+    """Draw one sequence so that nothing but its values tells whose it is.
+
+    Args:
+        sequences: Of which the first is drawn.
+        limits: Of the values of each channel, from `limits_of` of real ones, the same for all that are compared.
+        most: Channels that are drawn.
+    """
+    if sequences.schema.image is not None:
+        return mosaic(sequences, limits["pixel"], count=1)
+    channels = sequences.schema.channels[:most]
+    columns = min(2, len(channels))
+    rows = -(-len(channels) // columns)
+    height = 1.5 * rows + 0.35
+    figure = Figure(figsize=(WIDTH, height))
+    FigureCanvasAgg(figure)
+    figure.subplots_adjust(0.13, 0.5 / height, 0.97, 1 - 0.28 / height, wspace=0.3, hspace=0.55)
+    times, below = time_axis(sequences)
+    for ax, column in zip(figure.subplots(rows, columns, squeeze=False).ravel(), channels, strict=False):
+        _line(ax, times, sequences.channel(column.name)[0], INK, column)
+        low, high = limits[column.name]
+        margin = 0.25 * (high - low) or 1.0  # what is beyond is to be seen, too
+        ax.set_ylim(low - margin, high + margin)
+        ax.set_xlim(times[0] - 0.5, times[-1] + 0.5)
+        if names := labels(column):
+            ax.set_yticks(range(len(names)), names)
+        ax.set_title(title(column))
+    for ax in figure.axes[len(channels) :]:
+        ax.set_axis_off()
+    for ax in figure.axes[max(0, len(channels) - columns) : len(channels)]:
+        ax.set_xlabel(below)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Through which server mail goes: from the environment, or from a file that nobody else can read."""
+"""Through which servers mail goes and comes: from the environment, or from a file that nobody else can read."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ import getpass
 import ipaddress
 import os
 import platform
+import ssl
 import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ...sequences import nearest
+from ..sequences import nearest
 
 PREFIX = "VITALSYNTH_SMTP_"
+PREFIXES = {"smtp": PREFIX, "imap": "VITALSYNTH_IMAP_"}
 FILE = "~/.config/vitalsynth/mail.toml"
 NAMES = ("host", "port", "user", "password", "from", "security", "ca")
-PORTS = {"starttls": 587, "tls": 465, "plain": 25}
+PORTS = {"smtp": {"starttls": 587, "tls": 465, "plain": 25}, "imap": {"starttls": 143, "tls": 993, "plain": 143}}
+Kind = Literal["smtp", "imap"]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to reach the server that takes our mail.
+    """How to reach the server that takes our mail, or that has mail for us.
 
     Args:
         host: Its name, which its certificate must be for.
@@ -44,25 +47,40 @@ class Settings:
     ca: str = ""
 
     @classmethod
-    def read(cls) -> Settings:
+    def read(cls, kind: Kind = "smtp") -> Settings:
         """Read them from the environment, VITALSYNTH_SMTP_HOST and so on, or, if that is not set, from a file.
+
+        Args:
+            kind: Of the server that takes mail, or of the one that has it (VITALSYNTH_IMAP_HOST, or the file's table
+                [imap], in which user, password and ca are those of the other unless it says so).
 
         Raises:
             ValueError: if there are none, they are wrong, or others can read the file.
         """
-        given = {name: os.environ[PREFIX + name.upper()] for name in NAMES if os.environ.get(PREFIX + name.upper())}
+        prefix = PREFIXES[kind]
+        given = {name: os.environ[prefix + name.upper()] for name in NAMES if os.environ.get(prefix + name.upper())}
         if "host" in given:
-            return cls.of(given, f"{PREFIX}*")
+            return cls.of(given, f"{prefix}*", kind)
         path = Path(os.environ.get("VITALSYNTH_MAIL_SETTINGS") or FILE).expanduser()
-        return cls.of(_private(path), str(path))
+        found = _private(path, kind)
+        inbox = found.pop("imap", None)
+        if kind == "smtp":
+            return cls.of(found, str(path))
+        if not isinstance(inbox, Mapping):
+            raise ValueError(
+                f"{path} has no table [imap], and {prefix}HOST is not set; docs/reviews.md says what to write"
+            )
+        login = {name: found[name] for name in ("user", "password", "ca") if name in found}
+        return cls.of({**login, **inbox}, f"{path} [imap]", kind)
 
     @classmethod
-    def of(cls, given: Mapping[str, Any], where: str) -> Settings:
+    def of(cls, given: Mapping[str, Any], where: str, kind: Kind = "smtp") -> Settings:
         """Check what was given, and fill in the rest.
 
         Raises:
             ValueError: naming the setting, but never its value.
         """
+        ports = PORTS[kind]
         if unknown := sorted(set(given) - set(NAMES)):
             raise ValueError(f"{where}: no setting {unknown[0]!r}; {nearest(unknown[0], NAMES)}")
         if "host" not in given:
@@ -74,21 +92,31 @@ class Settings:
         if not password.isascii():
             raise ValueError(f"{where}: the password has letters that mail servers do not take (not ASCII)")
         port = texts.get("port", "")
-        unencrypted = is_loopback(host) and not user
-        security = texts.get("security") or ("tls" if port == "465" else "plain" if unencrypted else "starttls")
-        if security not in PORTS:
-            raise ValueError(f"{where}: security {security!r}: {nearest(security, PORTS)}")
+        security = texts.get("security") or _security(kind, port, is_loopback(host) and not user)
+        if security not in ports:
+            raise ValueError(f"{where}: security {security!r}: {nearest(security, ports)}")
         if port and not (port.isdecimal() and 0 < int(port) < 2**16):
             raise ValueError(f"{where}: port must be a number from 1 to 65535, got {port!r}")
         ca = texts.get("ca", "")
         if ca and not Path(ca).expanduser().is_file():
             raise ValueError(f"{where}: ca: there is no file {ca}")
         sender = texts.get("from") or (user if "@" in user else f"{getpass.getuser()}@{platform.node()}")
-        return cls(host, int(port or PORTS[security]), security, user, password, sender, ca)
+        return cls(host, int(port or ports[security]), security, user, password, sender, ca)
+
+    def trusted(self) -> ssl.SSLContext:
+        """Return what certificates are checked by."""
+        return ssl.create_default_context(cafile=str(Path(self.ca).expanduser()) if self.ca else None)
 
     def __str__(self) -> str:
         login = f", as {self.user}" if self.user else ", without login"
         return f"{self.host}:{self.port} ({self.security}{login})"
+
+
+def _security(kind: Kind, port: str, unencrypted: bool) -> str:
+    """Return how a server is spoken to that nothing is said of."""
+    if kind == "imap":
+        return "starttls" if port == "143" else "tls"
+    return "tls" if port == "465" else "plain" if unencrypted else "starttls"
 
 
 def is_loopback(host: str) -> bool:
@@ -99,7 +127,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _private(path: Path) -> dict[str, Any]:
+def _private(path: Path, kind: Kind) -> dict[str, Any]:
     """Read a file of settings that is ours and readable by us only.
 
     Raises:
@@ -108,9 +136,9 @@ def _private(path: Path) -> dict[str, Any]:
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        raise ValueError(
-            f"no mail can be sent: {path} is not there, and {PREFIX}HOST not set; docs/watchman.md says what to write"
-        ) from None
+        done, about = ("sent", "watchman") if kind == "smtp" else ("read", "reviews")
+        said = f"{path} is not there, and {PREFIXES[kind]}HOST not set; docs/{about}.md says what to write"
+        raise ValueError(f"no mail can be {done}: {said}") from None
     with file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode) or about.st_uid != os.getuid():

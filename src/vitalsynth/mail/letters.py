@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import localtime, make_msgid
 
-from ...sequences import listed, printable
+from ..sequences import listed, printable
 from .settings import Settings
 
 
@@ -37,12 +37,14 @@ class Letter:
         text: For those who read no pages.
         page: Returns the HTML with the pictures that could be drawn.
         draw: Returns the pictures.
+        headers: That it has besides, or instead of those that every letter has.
     """
 
     subject: str
     text: str
     page: Callable[[Sequence[Picture]], str]
     draw: Callable[[], Sequence[Picture]] = tuple
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def addresses(text: str | list[str]) -> list[str]:
@@ -69,6 +71,9 @@ def compose(settings: Settings, to: Sequence[str], letter: Letter, pictures: Seq
     message["Date"] = localtime()
     message["Message-ID"] = make_msgid(domain=settings.sender.rpartition("@")[2] or "localhost")
     message["Auto-Submitted"] = "auto-generated"
+    for name, value in letter.headers.items():
+        del message[name]
+        message[name] = value
     message.set_content(_encodable(letter.text))
     message.add_alternative(_encodable(letter.page(pictures)), subtype="html")
     _, page = message.iter_parts()

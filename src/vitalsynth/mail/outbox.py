@@ -13,7 +13,7 @@ from email import policy
 from email.message import EmailMessage
 from pathlib import Path
 
-from ...sequences import one_line
+from ..sequences import one_line
 from .letters import Letter, compose
 from .sending import Undelivered, deliver
 from .settings import Settings
