@@ -137,7 +137,7 @@ ALLOWED = {
         "reporting",
     },
     "team": set(),
-    "processes": set(),
+    "processes": {"storage"},
     "sweeping": {"sequences", "storage", "processes", "runs", "evaluation", "monitoring"},
     "cluster": {
         "processes",

@@ -6,6 +6,7 @@ first, and is put in place file by file under the run's lock; a checkpoint by on
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -16,6 +17,7 @@ from contextlib import contextmanager, suppress
 STAGING = ".incoming.half"
 """Where the files of a run arrive."""
 BLOCK = 2**20
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 class Refused(Exception):
@@ -230,13 +232,21 @@ def _no_links(root, name):
 def _locked(folder):
     handle = os.open(os.path.join(folder, ".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(handle)
         yield
     except BlockingIOError:
         who = os.read(handle, 200).decode("utf-8", "replace").strip() or "another process"
         raise Refused(f"{folder} is in use by {who}") from None
     finally:
         os.close(handle)
+
+
+def _lock(handle):
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:  # else nobody can have one
+            raise
 
 
 def _running(folder):
