@@ -7,26 +7,28 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+import traceback
 from contextlib import suppress
-from pathlib import Path
+from functools import partial
 
 import pytest
 import torch
 
 from families import SMALL, cohort
 from slow_filesystem import mounted, settle
+from test_sync import needed
 from vitalsynth import checkpoints
-from vitalsynth.cli import main
 from vitalsynth.commands.branch import branch
 from vitalsynth.commands.continue_ import continue_
 from vitalsynth.commands.merge import merge
 from vitalsynth.commands.sync import NotSynced, sync
 from vitalsynth.commands.train import train
 from vitalsynth.frames import to_frame
+from vitalsynth.processes import hold
 from vitalsynth.runs import Run, jsonl
 
-TESTS = Path(__file__).parent
 STEPS, EVERY = 40, 4
 
 
@@ -44,29 +46,36 @@ def never(data, tmp_path_factory):
     return train(data, **{**SMALL, "out": str(out), "steps": STEPS, "checkpoint_every": EVERY})
 
 
-def here(work, drive, seconds):
-    """Do something in a process of its own on a mounted folder; kill both after some time, and say whether it was."""
-    if (child := os.fork()) == 0:
-        code = 1
-        try:
-            torch.set_num_threads(1)
-            work()
-            code = 0
-        except BaseException as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        finally:
-            os._exit(code)
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            assert status == 0
-            return False
-        time.sleep(0.005)
-    drive.kill()
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return True
+def session(work, backing, point, seed, seconds, **options):
+    """Do something in a process of its own on a mounted folder; kill both after some time, or let all be sent.
+
+    Args:
+        work: What is done.
+        backing: What the cloud has.
+        point: Where it is mounted.
+        seed: Of the file system.
+        seconds: After which all is cut off; None lets it end.
+        options: Of the file system.
+    """
+    with mounted(backing, point, seed=seed, **options) as drive:
+        if (child := os.fork()) == 0:
+            code = 1
+            try:
+                torch.set_num_threads(1)
+                work()
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        if seconds is None:
+            assert os.waitpid(child, 0)[1] == 0
+            settle(point)
+            return
+        time.sleep(seconds)
+        drive.kill()
+        os.kill(child, signal.SIGKILL)  # what ended by itself waits for its parent
+        assert os.waitpid(child, 0)[1] in (0, signal.SIGKILL)
 
 
 def usable(run):
@@ -89,105 +98,129 @@ def files_of(run):
     return {str(file.relative_to(run)): file.read_bytes() for file in names if file.is_file()}
 
 
+def trained(data, run, there):
+    """Train a run, or carry it on; one of which nothing had arrived that could be carried on is begun again."""
+    if there:
+        continue_([str(run)], steps=STEPS, quiet=True)
+    else:
+        shutil.rmtree(run, ignore_errors=True)
+        train(data, **{**SMALL, "out": str(run), "steps": STEPS, "checkpoint_every": EVERY})
+
+
 @pytest.mark.parametrize(("flock", "fsync"), [("refused", 0.5), ("local", 0.0)])
 def test_cut_at_random_it_carries_on_as_if_it_never_was(flock, fsync, data, never, tmp_path):
     """And from the newest checkpoint that got through."""
-    backing, chance, cut, killed = tmp_path / "cloud", random.Random(flock), 0, True
-    cloud = backing / "runs" / "a"
-    while killed:
-        point = tmp_path / f"session {cut}"
-        with mounted(backing, point, seed=cut, lag=0.4, flock=flock, fsync=fsync) as drive:
-            run, there = point / "runs" / "a", usable(cloud)
-            if not there and run.exists():
-                shutil.rmtree(run)
-
-            def work(run=run, there=there):
-                if there:
-                    continue_([str(run)], steps=STEPS, quiet=True)
-                else:
-                    train(data, **{**SMALL, "out": str(run), "steps": STEPS, "checkpoint_every": EVERY})
-
-            killed = here(work, drive, chance.uniform(0.2, 1.0) if cut < 8 else 600)
-            cut += killed
-            if not killed:
-                settle(point)
-        assert set(there) <= set(usable(cloud))
-    assert cut == 8 and same(cloud, never.path)
-    begun = [row["step"] for row in jsonl.rows(cloud / "clock.jsonl") if row["event"] == "begin"]
-    assert begun[-1] == max(there, default=0)
+    backing, chance = tmp_path / "cloud", random.Random(flock)
+    run = backing / "runs" / "a"
+    for cut in range(9):
+        point, there = tmp_path / f"session {cut}", usable(run)
+        seconds = chance.uniform(0.3, 1.0) if cut < 8 else None
+        work = partial(trained, data, point / "runs" / "a", there)
+        session(work, backing, point, cut, seconds, lag=0.4, flock=flock, fsync=fsync)
+        assert set(there) <= set(usable(run))
+    begun = [row["step"] for row in jsonl.rows(run / "clock.jsonl") if row["event"] == "begin"]
+    assert same(run, never.path) and begun and begun[-1] == max(there, default=0)
 
 
 def test_merged_on_it_nothing_is_lost_when_it_is_cut(data, never, tmp_path):
     """Until what is merged has arrived, the originals are there, wherever they are moved to."""
-    backing, chance, cut, killed = tmp_path / "cloud", random.Random(0), 0, True
+    backing, chance = tmp_path / "cloud", random.Random(0)
     one = train(data, **{**SMALL, "out": str(backing / "runs" / "one"), "steps": 24, "checkpoint_every": EVERY})
     two = branch([str(one.path)], at=16, out=str(backing / "runs" / "two"), quiet=True)[0]
     continue_([str(two.path)], steps=STEPS, quiet=True)
     before = {name: files_of(backing / "runs" / name) for name in ("one", "two")}
-    while killed:
+
+    def merged(drive):
+        shutil.rmtree(drive / "runs" / "merged", ignore_errors=True)
+        originals = sorted(str(run) for run in drive.glob("[!.]*/[!.]*"))
+        archive = str(drive / "old") if (drive / "runs" / "one").exists() else ""
+        merge(originals, out=str(drive / "runs" / "merged"), archive=archive, quiet=True)
+
+    for cut in range(9):
         point = tmp_path / f"session {cut}"
-        with mounted(backing, point, seed=cut, lag=0.4, flock="refused") as drive:
-            runs, old = point / "runs", point / "old"
-            merged = runs / "merged"
-            if merged.exists() and cut < 8:
-                shutil.rmtree(merged)
-            originals = [str(place / name) for name in before for place in (runs, old) if (place / name).exists()]
-            archive = str(point / "old") if all(str(runs) in name for name in originals) else ""
-            work = lambda: merge(originals, out=str(merged), archive=archive, quiet=True)  # noqa: B023, E731
-            killed = here(work, drive, chance.uniform(0.1, 0.6) if cut < 8 else 600)
-            cut += killed
-            if not killed:
-                settle(point)
+        seconds = chance.uniform(0.1, 1.0) if cut < 8 else None
+        session(partial(merged, point), backing, point, cut, seconds, lag=0.4)
         for name, files in before.items():
-            places = [backing / folder / name for folder in ("runs", "old") if (backing / folder / name).exists()]
-            assert len(places) == 1 and files_of(places[0]) == files
-    assert cut == 8 and (backing / "runs" / "merged" / "log.jsonl").read_bytes() == files_of(never.path)["log.jsonl"]
-    assert max(usable(backing / "runs" / "merged")) == STEPS
+            assert [files_of(run) for run in backing.glob(f"[!.]*/{name}")] == [files]
+    run = backing / "runs" / "merged"
+    assert files_of(run)["log.jsonl"] == files_of(never.path)["log.jsonl"] and max(usable(run)) == STEPS
 
 
 def test_synced_from_what_has_arrived_there_is_a_run_at_every_moment(data, never, tmp_path):
-    """While it is trained elsewhere, and cut off; and home again is the same."""
-    backing, home, chance, cut, killed = tmp_path / "cloud", tmp_path / "home", random.Random(1), 0, True
-    newest = 0
-    while killed:
-        point = tmp_path / f"session {cut}"
-        with mounted(backing, point, seed=cut, lag=0.6) as drive:
-            run = point / "runs" / "a"
-            there = usable(backing / "runs" / "a")
-            if not there and run.exists():
-                shutil.rmtree(run)
-                shutil.rmtree(home, ignore_errors=True)
+    """While it is trained elsewhere, and cut off; and what is home in the end is the run never interrupted."""
+    needed("rsync")
+    backing, home, chance, newest = tmp_path / "cloud", tmp_path / "home", random.Random(1), 0
+    run, stop = backing / "runs" / "a", threading.Event()
+    train(data, **{**SMALL, "out": str(run), "steps": EVERY, "checkpoint_every": EVERY})
 
-            def work(run=run, there=there):
-                if there:
-                    continue_([str(run)], steps=STEPS, quiet=True)
-                else:
-                    train(data, **{**SMALL, "out": str(run), "steps": STEPS, "checkpoint_every": EVERY})
-
-            killed = here(work, drive, chance.uniform(0.3, 1.0) if cut < 5 else 600)
-            cut += killed
-            if not killed:
-                settle(point)
-        for _ in range(2):
-            with suppress(ValueError, NotSynced):
+    def follow():
+        while not stop.is_set():
+            with suppress(ValueError, NotSynced):  # nothing there yet, or not all of it
                 sync(str(backing / "runs"), str(home), quiet=True)
-        reached = max(usable(home / "a"), default=0)
-        assert newest <= reached
-        newest = reached
-    assert newest == STEPS and same(home / "a", never.path)
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    try:
+        for cut in range(6):
+            point, there = tmp_path / f"session {cut}", usable(run)
+            seconds = chance.uniform(0.6, 1.2) if cut < 5 else None
+            session(partial(trained, data, point / "runs" / "a", there), backing, point, cut, seconds, lag=0.6)
+            reached = max(usable(home / "a"), default=0)
+            assert newest <= reached
+            newest = reached
+    finally:
+        stop.set()
+        thread.join()
+    sync(str(backing / "runs"), str(home), quiet=True)
+    assert same(home / "a", never.path)
 
 
 def test_synced_to_it_and_cut_it_is_done_again(never, tmp_path):
-    backing, home, chance, cut, killed = tmp_path / "cloud", tmp_path / "home", random.Random(2), 0, True
+    needed("rsync")
+    backing, home, chance = tmp_path / "cloud", tmp_path / "home", random.Random(2)
     shutil.copytree(never.path, home / "a")
-    while killed:
-        point = tmp_path / f"session {cut}"
-        with mounted(backing, point, seed=cut, lag=0.4, flock="refused") as drive:
-            work = lambda: sync(str(home), str(point / "runs"), quiet=True)  # noqa: B023, E731
-            there = usable(backing / "runs" / "a")
-            killed = here(work, drive, chance.uniform(0.1, 1.0) if cut < 6 else 600)
-            cut += killed
-            if not killed:
-                settle(point)
+    for cut in range(7):
+        point, there = tmp_path / f"session {cut}", usable(backing / "runs" / "a")
+        seconds = chance.uniform(0.1, 1.0) if cut < 6 else None
+        session(partial(sync, str(home), str(point / "runs"), quiet=True), backing, point, cut, seconds, lag=0.4)
         assert set(there) <= set(usable(backing / "runs" / "a"))
-    assert cut == 6 and same(backing / "runs" / "a", never.path)
+    assert same(backing / "runs" / "a", never.path)
+
+
+def test_a_run_is_locked_where_there_are_no_locks(data, tmp_path):
+    with mounted(tmp_path / "cloud", tmp_path / "drive", flock="refused"):
+        run = train(data, **{**SMALL, "out": str(tmp_path / "drive" / "a"), "steps": 4})
+        code = f"from vitalsynth.runs import Run\nwith Run({str(run.path)!r}).lock(): pass"
+        with run.lock():
+            assert Run(run.path).in_use()
+            other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+            assert "is in use by process" in other.stderr
+        assert not Run(run.path).in_use() and subprocess.run([sys.executable, "-c", code]).returncode == 0
+        with pytest.raises(ValueError, match="without locks"):
+            hold(run.path / "another.lock")
+
+
+@pytest.mark.parametrize("rows", [0, 3, 9])
+def test_a_log_that_arrived_in_part_is_that_of_the_checkpoints(rows, never, tmp_path):
+    run = shutil.copytree(never.path, tmp_path / "run")
+    lines = (run / "log.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "log.jsonl").write_bytes(b"".join(lines[:rows]) + lines[rows][:7])
+    assert usable(run) == usable(never.path)
+    continue_([str(run)], steps=STEPS + EVERY, quiet=True)
+    assert (run / "log.jsonl").read_bytes().startswith(b"".join(lines))
+    shutil.rmtree(run / "checkpoints" / f"{2 * EVERY:08d}")
+    (run / "log.jsonl").write_bytes(b"".join(lines[:rows]))
+    assert usable(run) == ([EVERY] if rows < 2 * EVERY else [step for step in usable(never.path) if step != 8] + [44])
+
+
+@pytest.mark.parametrize("file", ["checkpoints/00000012/networks.safetensors", "run.json", "preparation.json"])
+def test_what_a_cut_damaged_elsewhere_is_copied_again(file, never, tmp_path):
+    needed("rsync")
+    there = shutil.copytree(never.path, tmp_path / "there" / "run")
+    (there / file).write_bytes((there / file).read_bytes()[:-9])
+    sync(str(never.path), str(there), quiet=True)
+    assert same(there, never.path) and (there / file).read_bytes() == (never.path / file).read_bytes()
+    sync(str(there), str(tmp_path / "home" / "run"), quiet=True)
+    (there / "checkpoints/00000012/state.json").write_bytes(b"")
+    sync(str(there), str(tmp_path / "home" / "run"), quiet=True)
+    assert same(tmp_path / "home" / "run", never.path)

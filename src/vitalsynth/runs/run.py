@@ -345,7 +345,7 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, bool | float | str]
 
 
 def log_state(after: int, content: bytes = b"") -> dict[str, Any]:
-    """Return what a checkpoint keeps of the rows of the log since the checkpoint before it: all of them, and a digest."""
+    """Return what a checkpoint keeps of the rows of the log since the one before it: their digest, and themselves."""
     return {"after": after, "sha256": sha256(content), "rows": content.decode()}
 
 

@@ -140,6 +140,13 @@ def rows_of(lines, count):
     return [found, digest.hexdigest()]
 
 
+def read(root, name, file):
+    """Return the text of a file; empty if it is not there."""
+    with suppress(FileNotFoundError), _open(os.path.join(root, name, file)) as content:
+        return content.read().decode("utf-8", "replace")
+    return ""
+
+
 def prepare(root, names):
     """Make the folders in which runs arrive."""
     for name in names:

@@ -148,6 +148,10 @@ class Folder:
         """Return number and SHA-256 of the first lines of a file, or of all."""
         return self.ask("rows", run, file, count)
 
+    def read(self, run: str, file: str) -> str:
+        """Return the text of a file; empty if it is not there."""
+        return self.ask("read", run, file)
+
     def arrived(self, run: str, sizes: Mapping[str, int], kind: Kind) -> dict[str, str]:
         """Return the digests of what has arrived of a run."""
         return self.ask("arrived", run, dict(sizes), kind)
@@ -254,6 +258,13 @@ class Remote:
             found = agent.rows_of(process.stdout, count)
             process.terminate()
         return found
+
+    def read(self, run: str, file: str) -> str:
+        """Return the text of a file; empty if it is not there."""
+        try:
+            return rclone("cat", self.address(run, file))
+        except FileNotFoundError:
+            return ""
 
     def arrived(self, run: str, sizes: Mapping[str, int], kind: Kind) -> dict[str, str]:
         """Return the digests of what has arrived of a run."""
