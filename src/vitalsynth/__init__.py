@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .commands.jobs import jobs
     from .commands.list_ import list_
     from .commands.merge import merge
+    from .commands.notebook_run import notebook_run
+    from .commands.notebook_serve import notebook_serve
     from .commands.pack import pack, unpack
     from .commands.prune import prune
     from .commands.release import release
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from .frames import from_frame, to_frame
     from .generators import Generator
     from .methods import Method
+    from .notebooks.opened import OpenedRun, open
     from .objectives import Objective
     from .preparation import Preparation
     from .presets import preset
@@ -59,6 +62,7 @@ _HOMES = {
     "Generator": "generators",
     "Method": "methods",
     "Objective": "objectives",
+    "OpenedRun": "notebooks.opened",
     "Preparation": "preparation",
     "Privacy": "differential",
     "Run": "runs",
@@ -83,6 +87,9 @@ _HOMES = {
     "jobs": "commands.jobs",
     "list_": "commands.list_",
     "merge": "commands.merge",
+    "notebook_run": "commands.notebook_run",
+    "notebook_serve": "commands.notebook_serve",
+    "open": "notebooks.opened",
     "pack": "commands.pack",
     "preset": "presets",
     "prune": "commands.prune",
@@ -109,6 +116,7 @@ __all__ = [
     "Generator",
     "Method",
     "Objective",
+    "OpenedRun",
     "Preparation",
     "Privacy",
     "Run",
@@ -133,6 +141,9 @@ __all__ = [
     "jobs",
     "list_",
     "merge",
+    "notebook_run",
+    "notebook_serve",
+    "open",
     "pack",
     "preset",
     "prune",

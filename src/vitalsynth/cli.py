@@ -80,5 +80,5 @@ def _completion(arguments: list[str]) -> int:
         return 2
     from .commands import interface
 
-    print(interface.completion({command: function(command) for command in COMMANDS if " " not in command}, shell))
+    print(interface.completion({command: function(command) for command in COMMANDS}, shell))
     return 0

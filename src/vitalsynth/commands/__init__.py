@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+Pairs = Mapping[str, Any] | Sequence[str]
+"""A setting that is given several times, as -p NAME=VALUE."""
 
 # Where each command lives. What it does and takes is read off the function itself.
 COMMANDS = {
@@ -34,6 +37,8 @@ COMMANDS = {
     "sweep work": "sweep_work.sweep_work",
     "sweep show": "sweep_show.sweep_show",
     "sweep dashboard": "sweep_dashboard.sweep_dashboard",
+    "notebook run": "notebook_run.notebook_run",
+    "notebook serve": "notebook_serve.notebook_serve",
     "submit": "submit.submit",
     "jobs": "jobs.jobs",
     "watch": "watch.watch",

@@ -25,6 +25,7 @@ from ..sequences import Sequences, listed
 from . import shadows as shadow_models
 from . import whitebox
 from .entrants import Entrant, enter, unlike
+from .progress import Status
 
 Released = Literal["samples", "generator", "discriminator"]
 RELEASED = get_args(Released)
@@ -102,7 +103,7 @@ def attack(
         attacks, white_box = _attacks(
             entrant, parts, RELEASED[: RELEASED.index(released) + 1], shadows, shadow_steps, seed, device, quiet
         )
-        with Console(stderr=True, quiet=quiet).status("") as status:
+        with Status("", quiet) as status:
             rows = reports.attack(parts, attacks, white_box, secret, isolated, seed, status.update)
         out[unlike(entrant.name, out)] = _written(entrant, rows, released, seed, quiet)
     if report:
@@ -137,7 +138,7 @@ def _attacks(
         kept = {name: whitebox.HELD[name] for name in joined if whitebox.HELD[name] in held}
         return {name: (holds, points.mean_of(whose, joined[name])) for name, holds in kept.items()}
 
-    with Console(stderr=True, quiet=quiet).status("asking the networks"):
+    with Status("asking the networks", quiet):
         white_box = told(learner)
     if shadows:
 

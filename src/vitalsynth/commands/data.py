@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import sources
+from ..notebooks.display import Live
 from ..reporting import figures
-from ..sequences import Column, Sequences
+from ..sequences import Sequences, summary
 from ..storage import refuse_existing
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -42,8 +43,9 @@ def data(data: str = "", *, picture: str = "", out: str = "", source: dict[str, 
         console.print(table)
         return None
     sequences = sources.read(data, **(source or {}))
-    console.print(_summary(data, sequences))
-    console.print(_columns(sequences))
+    if not Live.possible():  # a notebook shows what is returned
+        console.print(f"{data}: {summary.sentence(sequences)}")
+        console.print(_columns(sequences))
     if picture:
         figures.cohort(sequences).savefig(picture)
         console.print(f"drawn to {picture}")
@@ -58,51 +60,22 @@ def _export(sequences: Sequences, path: Path) -> None:
         writer.write(sequences)
 
 
-def _summary(name: str, sequences: Sequences) -> str:
-    schema = sequences.schema
-    lengths = sequences.lengths
-    steps = (
-        f"{sequences.length} steps"
-        if lengths.min() == sequences.length
-        else f"{lengths.min()} to {lengths.max()} steps"
-    )
-    step = f" of {schema.step:g} {schema.step_unit}" if schema.step_unit else ""
-    step = step if schema.gap is None else " at times of their own"
-    return f"{name}: {len(sequences):,} sequences of {len(np.unique(sequences.subject)):,} subjects, {steps}{step}"
-
-
-def _columns(sequences: Sequences, most: int = 40) -> Table:
-    table = Table("column", "kind", "unit", "measured", "5 %", "median", "95 %", "mean over time", box=None)
+def _columns(sequences: Sequences, most: int = summary.MOST) -> Table:
+    table = Table(*summary.HEAD, box=None)
     alive = sequences.alive
     for j, column in enumerate(sequences.schema.channels[:most]):
         values = sequences.values[:, :, j]
-        table.add_row(*_row(column, values[alive]), _spark(values))
+        table.add_row(*summary.row(column, values[alive]), _spark(values))
     if (left := len(sequences.schema.channels) - most) > 0:
         table.add_row(f"... and {left} more")
     for j, column in enumerate(sequences.schema.statics):
-        table.add_row(*_row(column, sequences.static[:, j]), "static")
+        table.add_row(*summary.row(column, sequences.static[:, j]), "static")
     return table
 
 
-def _row(column: Column, values: ndarray) -> tuple[str, ...]:
-    known = values[~np.isnan(values)]
-    share = f"{len(known) / max(len(values), 1):.0%}"
-    if column.kind == "continuous" and len(known):
-        numbers = tuple(f"{number:.4g}" for number in np.quantile(known, [0.05, 0.5, 0.95]))
-    elif len(known):
-        labels = column.categories or (0, 1)
-        counts = np.bincount(known.astype(int), minlength=len(labels)) / len(known)
-        common = sorted(zip(counts, labels, strict=True), key=lambda pair: -pair[0])[:3]
-        numbers = ("", ", ".join(f"{label} {share_:.0%}" for share_, label in common), "")
-    else:
-        numbers = ("", "", "")
-    return column.name, column.kind, column.unit, share, *numbers
-
-
-def _spark(values: ndarray, width: int = 24) -> str:
+def _spark(values: ndarray) -> str:
     """Draw the mean over sequences against time in one line of text."""
-    parts = [part[~np.isnan(part)] for part in np.array_split(values, min(width, values.shape[1]), axis=1)]
-    means = np.array([part.mean() if part.size else np.nan for part in parts])
+    means = np.array(summary.means(values), dtype=float)
     if np.isnan(means).all():
         return ""
     low, span = np.nanmin(means), np.nanmax(means) - np.nanmin(means)

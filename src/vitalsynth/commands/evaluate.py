@@ -14,9 +14,11 @@ from .. import sampling
 from ..evaluation import comparison, scorecard, tasks
 from ..evaluation.baselines import BASELINES
 from ..evaluation.nearest import find_nearest
+from ..notebooks.display import Live
 from ..reporting import cards
 from ..sequences import Sequences, listed
 from .entrants import MOST, Entrant, enter, unlike
+from .progress import Status
 
 MOST_CONTINUED, DRAWS = 300, 50
 
@@ -96,7 +98,7 @@ def evaluate(
         Console(quiet=quiet).print(comparison.table({name: each.rows for name, each in judged.items()}))
     if report:
         _report(report, judged, seed)
-    return [row for each in judged.values() for row in each.rows]
+    return scorecard.Scorecard(row for each in judged.values() for row in each.rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,10 +142,11 @@ def _judge(
     entrant: Entrant, label: str, metrics: list[str], seed: int, quiet: bool, more: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     train, test, synthetic = entrant.train, entrant.test, entrant.synthetic
-    with Console(stderr=True, quiet=quiet).status(f"judging {entrant.name}") as status:
+    with Status(f"judging {entrant.name}", quiet) as status:
         say = lambda stage: status.update(f"judging {entrant.name}: {stage}")  # noqa: E731
         scores = [*scorecard.evaluate(train, test, synthetic, label or None, seed, say, metrics), *more]
-    Console(quiet=quiet).print(scorecard.table(scores, entrant.name))
+    if not Live.possible():  # a notebook shows what is returned
+        Console(quiet=quiet).print(scorecard.table(scores, entrant.name))
     common = {**entrant.about, "label": label or None, "seed": seed, "time": round(time.time())}
     sizes = {"trained_on": len(train), "held_out": len(test), "synthetic": len(synthetic)}
     return [{**common, **sizes, **score} for score in scores]

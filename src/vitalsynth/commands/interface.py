@@ -25,7 +25,9 @@ from .. import components, presets, runs, sources
 from ..monitoring.findings import Finding
 from ..sequences import Sequences, nearest, one_line
 from ..training import Diverged
+from . import Pairs
 from .branch import branch, inherited
+from .notebook_run import NotebookFailed
 from .sync import NotSynced
 from .train import Stopped
 
@@ -47,7 +49,7 @@ def run(command: str, function: Function, arguments: list[str]) -> int:
             raise
         say(f"vitalsynth {command}: {one_line(error)}")
         return 2
-    except (Diverged, NotSynced) as error:
+    except (Diverged, NotSynced, NotebookFailed) as error:
         say(f"vitalsynth {command}: {one_line(error)}")
         return 1
     except Stopped as error:
@@ -71,7 +73,7 @@ def parsed(command: str, function: Function, arguments: list[str]) -> Iterator[d
         ValueError: if it cannot be called so, in one line.
     """
     arguments, other = _without_other([_underscored(word) for word in arguments], function, arguments)
-    arguments = _with_preset(arguments)
+    arguments = _words_first(function, _with_preset(arguments))
     if config := _words(function, arguments)[1].get("config"):
         _config(config)
     for fixed, defaults in _invocations(function, arguments):
@@ -100,6 +102,14 @@ def _underscored(word: str) -> str:
     """Take --dry-run for --dry_run."""
     option, equals, value = word.partition("=")
     return option.replace("-", "_").replace("__", "--", 1) + equals + value if word.startswith("--") else word
+
+
+def _words_first(function: Function, arguments: list[str]) -> list[str]:
+    """Put plain words before options, so that options may stand between them."""
+    words, options = list[str](), list[str]()
+    for first, last in _spans(function, arguments):
+        (options if arguments[first].startswith("-") else words).extend(arguments[first:last])
+    return words + options
 
 
 def _with_preset(arguments: list[str]) -> list[str]:
@@ -153,6 +163,10 @@ def build(title: str, function: Function, source: Function | None = None) -> jso
         elif parameter.default is False:
             parser.add_argument(f"--{name}", action="store_true", help=about[name])
             own.add(name)
+        elif hints[name] == Pairs:
+            words = {"metavar": "NAME=VALUE", "default": list[str](), "type": str}
+            parser.add_argument(f"-{name[0]}", f"--{name}", action="append", help=about[name], **words)
+            own.add(name)
         elif hints[name] == str | Sequences:  # sequences can only be given from Python
             parser.add_argument(f"--{name}", type=str, help=about[name], default=parameter.default)
             own.add(name)
@@ -188,8 +202,16 @@ def completion(functions: Mapping[str, Function], shell: str) -> str:
 
     parser = jsonargparse.ArgumentParser(prog="vitalsynth")
     commands = parser.add_subcommands(required=False)
-    for command, function in functions.items():
-        commands.add_subcommand(command, build(f"vitalsynth {command}", function))
+    for first in dict.fromkeys(command.split()[0] for command in functions):
+        title = f"vitalsynth {first}"
+        own = build(title, functions[first]) if first in functions else jsonargparse.ArgumentParser(prog=title)
+        more = [command for command in functions if command.startswith(f"{first} ")]
+        if more:
+            own._actions = [action for action in own._actions if action.option_strings]  # a second word comes instead
+        commands.add_subcommand(first, own)
+        inner = own.add_subcommands(required=False) if more else None
+        for command in more:
+            inner.add_subcommand(command.split()[1], build(f"vitalsynth {command}", functions[command]))
     return shtab.complete(parser, shell)  # type: ignore[arg-type]
 
 
@@ -298,16 +320,30 @@ def _words(function: Function, arguments: list[str]) -> tuple[list[str], dict[st
 
 def pairs(function: Function, arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
     """Yield options with their values, flags without, and plain words, which have no name."""
-    flags = {f"--{p.name}" for p in inspect.signature(function).parameters.values() if p.default is False}
-    words = iter(map(_underscored, arguments))
-    for word in words:
+    for first, last in _spans(function, arguments):
+        word = _underscored(arguments[first])
         name, equals, value = word.removeprefix("--").partition("=")
         if not word.startswith("-"):
             yield "", word
         elif equals:
             yield name, value
         else:
-            yield name, None if word in {*flags, "--help", "-h", "--print_config"} else next(words, "")
+            yield name, "".join(arguments[first + 1 : last]) if _valued(function, word) else None
+
+
+def _spans(function: Function, arguments: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Yield where each plain word, flag, and option with its value begins and ends."""
+    first = 0
+    while first < len(arguments):
+        last = first + 1 + _valued(function, _underscored(arguments[first]))
+        yield first, last
+        first = last
+
+
+def _valued(function: Function, word: str) -> bool:
+    """Say whether a word is an option whose value is the next word."""
+    flags = {f"--{p.name}" for p in inspect.signature(function).parameters.values() if p.default is False}
+    return word.startswith("-") and "=" not in word and word not in {*flags, "--help", "-h", "--print_config"}
 
 
 def _config(path: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A progress bar with rate and time left on a terminal; a line every tenth of the way elsewhere."""
+"""A progress bar with rate and time left on a terminal or in a notebook; a line every tenth of the way elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
+from .. import markup
+from ..notebooks.display import Live
 from ..storage import in_words
+
+EVERY = 0.25
+"""Seconds between two looks of a notebook at a bar."""
 
 
 class Progress:
@@ -37,7 +42,9 @@ class Progress:
         self.began = time.perf_counter()
         console = Console(stderr=True)
         self.bar: Bar | None = None
-        if console.is_terminal and not quiet:
+        self.live = Live() if Live.possible() and not quiet else None
+        self.shown, self.note = 0.0, ""
+        if console.is_terminal and not self.live and not quiet:
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -50,26 +57,39 @@ class Progress:
     def __enter__(self) -> Progress:
         if self.bar is not None:
             self.bar.start()
+        if self.live is not None:
+            self._show(self.live)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.bar is not None:
             self.bar.stop()
+        if self.live is not None:
+            self._show(self.live, f"in {time.perf_counter() - self.began:.1f} s")
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Go on by some."""
-        before, self.at = self.at, self.at + count
+        before, self.at, self.note = self.at, self.at + count, note
         if self.bar is not None:
             self.bar.update(self.task, completed=self.at, note=note)
+        elif self.live is not None:
+            if time.perf_counter() - self.shown > EVERY:
+                self._show(self.live)
         elif not self.quiet and 10 * self.at // self.total > 10 * before // self.total:
-            rate = (self.at - self.start) / max(time.perf_counter() - self.began, 1e-9)
-            left = (self.total - self.at) / rate
-            words = in_words if self.in_bytes else str
-            speed = in_words(round(rate)) if self.in_bytes else f"{rate:.1f}"
-            print(
-                f"{self.title}: {words(self.at)}/{words(self.total)}, {speed}/s, {left:.0f} s left {note}".rstrip(),
-                file=sys.stderr,
-            )
+            print(f"{self.title}: {self._words()}", file=sys.stderr)
+
+    def _words(self, ended: str = "") -> str:
+        """Return how far it is, how fast it goes and how long it takes."""
+        rate = (self.at - self.start) / max(time.perf_counter() - self.began, 1e-9)
+        words = in_words if self.in_bytes else str
+        speed = in_words(round(rate)) if self.in_bytes else f"{rate:.1f}"
+        time_left = ended or (f"{(self.total - self.at) / rate:.0f} s left" if rate else "")
+        return f"{words(self.at)}/{words(self.total)}, {speed}/s, {time_left} {self.note}".rstrip()
+
+    def _show(self, live: Live, ended: str = "") -> None:
+        words = self._words(ended)
+        live.show(markup.block(self.title, markup.bar(self.at, self.total, words)), f"{self.title}: {words}")
+        self.shown = time.perf_counter()
 
     def row(self, row: dict[str, float]) -> None:
         """Go on by a training step, showing its losses."""
@@ -80,6 +100,42 @@ class Progress:
         ]
         losses += [f"ε {value:.2f}" for name, value in row.items() if name == "privacy.epsilon_rdp"]
         self.advance(note=" ".join(losses))
+
+
+class Status:
+    """Says in one line what is being done, until it is done.
+
+    Args:
+        text: What.
+        quiet: Show nothing.
+    """
+
+    def __init__(self, text: str, quiet: bool = False) -> None:
+        self.text, self.live = text, Live() if Live.possible() and not quiet else None
+        self.line = Console(stderr=True, quiet=quiet or self.live is not None).status(text)
+
+    def __enter__(self) -> Status:
+        if self.live is None:
+            self.line.start()
+        self.update(self.text)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.line.stop()
+        if self.live is not None:
+            self.live.show("", "")
+
+    def update(self, text: str) -> None:
+        """Say what is done now."""
+        if self.live is not None:
+            self.live.show(markup.block("", text), text)
+        else:
+            self.line.update(text)
+
+
+def say(text: str) -> None:
+    """Say something beside the bar: in a notebook with what is printed, where it does not look like an error."""
+    print(text, file=sys.stdout if Live.possible() else sys.stderr)
 
 
 class _Rate(TextColumn):

@@ -19,7 +19,7 @@ from ..runs import Run
 from ..sequences import Encoded
 from . import whitebox
 from .entrants import steps_of
-from .progress import Progress
+from .progress import Progress, Status
 
 
 def theory(
@@ -130,7 +130,7 @@ def _of_run(
         record = run.settings_at(step)
         learner, plan = Learner.build(record, chosen), training.Plan.of(record)
         learner.load(*checkpoints.load(run.checkpoint(step)), record)
-        with console.status(f"{run.name} at step {step:,}"):
+        with Status(f"{run.name} at step {step:,}", console.quiet):
             row = {"of": run.name, "step": step, **_spectrum(learner, judging, plan, seed)}
             if clone_steps:
                 row |= _gap(learner, finding, judging, plan, clone_steps, proximity)

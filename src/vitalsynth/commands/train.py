@@ -39,7 +39,7 @@ from ..stabilisers import Stabiliser
 from ..storage import in_words
 from ..team import Lost
 from . import settings
-from .progress import Progress
+from .progress import Progress, say
 
 log = logging.getLogger(__name__)
 
@@ -284,7 +284,7 @@ def run_to(
     if not done:
         raise Stopped(f"stopped at step {learner.step}; {carry_on}")
     if not quiet:
-        print(f"memory: {in_words(run.most_memory())} at most", file=sys.stderr)
+        say(f"memory: {in_words(run.most_memory())} at most")
     return run
 
 
@@ -324,7 +324,7 @@ def say_memory(
         log.warning(advice)
     elif not quiet:
         each = " in each process" if devices > 1 else ""
-        print(f"memory: about {in_words(held + need.of(batch))}{each}; {in_words(free)} are free", file=sys.stderr)
+        say(f"memory: about {in_words(held + need.of(batch))}{each}; {in_words(free)} are free")
 
 
 class Stopped(Exception):
@@ -347,8 +347,7 @@ def say_what_is_trained(
         return
     sizes = ", ".join(f"{name} {sum(p.numel() for p in ps.values()):,}" for name, ps in learner.trains.items())
     where = str(device) if devices == 1 else f"{device.type}, {devices} processes"
-    print(
+    say(
         f"{len(part):,} of {len(whole):,} sequences, {part.length} steps x {part.values.shape[2]} channels, "
-        f"{part.static.shape[1]} static; parameters: {sizes}; on {where}",
-        file=sys.stderr,
+        f"{part.static.shape[1]} static; parameters: {sizes}; on {where}"
     )

@@ -7,19 +7,56 @@ from typing import Any
 
 from rich.table import Table
 
+from .. import markup
 from ..sequences import Sequences
 from . import leaks, metric
 from .calibration import calibration
 from .measures import Inapplicable, Unanswerable
 from .metric import Metric, Row
 from .tasks import missing_classes, target
-from .verdicts import judged, verdict
+from .verdicts import judged, tone, verdict
 
 METRICS = (
     *("battery", "two_sample", "mmd", "marginals", "autocorrelations", "cross_correlations", "gaps", "heartbeats"),
     *("coverage", "copying", "violations", "tstr"),
 )
 """What a scorecard asks, in this order, unless told otherwise; what does not apply to the data is left out."""
+
+
+class Scorecard(list[Row]):
+    """Rows of scores, of one cohort or several; a notebook shows them as tables."""
+
+    def _repr_html_(self) -> str:
+        cohorts: dict[tuple[Any, ...], list[Row]] = {}
+        for row in self:
+            cohorts.setdefault((row.get("of", ""), row.get("step")), []).append(row)
+        return "".join(
+            markup.block(str(of), "" if step is None else f"at step {step:,}", _markup(rows), _FLOOR)
+            for (of, step), rows in cohorts.items()
+        )
+
+
+_FLOOR = markup.Markup(
+    '<div class="note">Floor: the same figure for real data, for TSTR a classifier trained on as many real '
+    "sequences.</div>"
+)
+
+
+def _markup(rows: list[Row]) -> markup.Markup:
+    head = ("figure", "value [95 %]", "floor [95 %]", "trivial", "verdict")
+    among = judged(rows)
+    shown = []
+    for row in rows:
+        told = verdict(row, among) if row["value"] is not None else row["about"]
+        shown.append((*_figures(row), markup.toned(tone(row, among), told)))
+    return markup.table(head, shown, (1, 2, 3), 4)
+
+
+def _figures(row: Row) -> tuple[str, str, str, str]:
+    """Return the name, value, floor and trivial answer of a score as people read them."""
+    value = with_interval(row["value"], row["low"], row["high"])
+    floor = with_interval(row["floor"], row["floor_low"], row["floor_high"])
+    return row["metric"], value, floor, number(row["baseline"])
 
 
 def evaluate(
@@ -123,7 +160,5 @@ def table(rows: list[Row], title: str = "") -> Table:
     out.add_column("verdict")
     for row in rows:
         told = verdict(row, judged(rows)) if row["value"] is not None else row["about"]
-        value = with_interval(row["value"], row["low"], row["high"])
-        floor = with_interval(row["floor"], row["floor_low"], row["floor_high"])
-        out.add_row(row["metric"], value, floor, number(row["baseline"]), told)
+        out.add_row(*_figures(row), told)
     return out

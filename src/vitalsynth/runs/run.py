@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from .. import checkpoints, components, sources, storage
+from .. import checkpoints, components, markup, sources, storage
 from ..preparation import Preparation
 from ..processes import held_elsewhere, lockable
 from ..sequences import Sequences
@@ -54,6 +54,22 @@ class Run:
             raise ValueError(f"{self.path}: run.json or preparation.json is damaged ({error})") from None
         if self.record["format"] != FORMAT:
             raise ValueError(f"{self.path} has run format {self.record['format']}; this version reads {FORMAT}")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        step, target, data = (checkpoints.steps(self.checkpoints) or [self.start])[-1], self.target(), self.record["data"]
+        parts = {**self.record["networks"], **({"objective": o} if (o := self.record.get("objective")) else {})}
+        rows = {
+            "steps": markup.bar(step, target or step, f"{step:,} of {target:,}" if target else f"{step:,}"),
+            "data": f"{data['source'] or 'in memory'}" + (f", {data['count']:,} sequences" if "count" in data else ""),
+            "condition": ", ".join(self.record["condition"]) or "none",
+            **{name: part["class_path"].rpartition(".")[2] for name, part in parts.items()},
+            "seed": str(self.record["seed"]),
+            "folder": str(self.path),
+        }
+        return markup.block(self.name, self.state(), markup.table(("", ""), list(rows.items())))
 
     @classmethod
     def create(cls, path: str | Path, record: Mapping[str, Any], preparation: Preparation) -> Run:
@@ -131,13 +147,17 @@ class Run:
         """Say whether it waits to be trained (on), is being trained, died on the way, or got to where it should."""
         if self.in_use():
             return "running"
-        clock = jsonl.rows(self.path / "clock.jsonl")
-        target = next((row["target"] for row in reversed(clock) if "target" in row), None)
+        target = self.target()
         if target is None:
             return "waiting"
         if (checkpoints.steps(self.checkpoints) or [0])[-1] >= target:
             return "done"
-        return "waiting" if clock[-1]["event"] == "end" else "dead"
+        return "waiting" if jsonl.rows(self.path / "clock.jsonl")[-1]["event"] == "end" else "dead"
+
+    def target(self) -> int | None:
+        """Return the step to which it was last to be trained; None if it never was."""
+        clock = jsonl.rows(self.path / "clock.jsonl")
+        return next((row["target"] for row in reversed(clock) if "target" in row), None)
 
     def most_memory(self) -> int:
         """Return the most bytes that training held so far, of a GPU's memory if it ran on one; 0 if none is known."""

@@ -59,6 +59,11 @@ class Sequences:
         if not np.isnan(self.values[~self.alive]).all():
             set_field("values", np.where(self.alive[..., None], self.values, np.nan).astype(self.values.dtype))
 
+    def _repr_html_(self) -> str:
+        from . import summary
+
+        return summary.html(self)
+
     def __len__(self) -> int:
         return len(self.values)
 

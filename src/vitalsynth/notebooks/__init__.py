@@ -1,0 +1,1 @@
+"""Notebooks: a run opened in one line, notebooks run with no browser, a local runtime for Colab."""
