@@ -219,7 +219,7 @@ def test_what_a_cut_damaged_elsewhere_is_copied_again(file, never, tmp_path):
     there = shutil.copytree(never.path, tmp_path / "there" / "run")
     (there / file).write_bytes((there / file).read_bytes()[:-9])
     sync(str(never.path), str(there), quiet=True)
-    assert same(there, never.path) and (there / file).read_bytes() == (never.path / file).read_bytes()
+    assert same(there, never.path) and Run(there).record["id"] == never.record["id"]
     sync(str(there), str(tmp_path / "home" / "run"), quiet=True)
     (there / "checkpoints/00000012/state.json").write_bytes(b"")
     sync(str(there), str(tmp_path / "home" / "run"), quiet=True)

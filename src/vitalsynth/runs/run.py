@@ -59,7 +59,11 @@ class Run:
         return f"{type(self).__name__}({str(self.path)!r})"
 
     def _repr_html_(self) -> str:
-        step, target, data = (checkpoints.steps(self.checkpoints) or [self.start])[-1], self.target(), self.record["data"]
+        step, target, data = (
+            (checkpoints.steps(self.checkpoints) or [self.start])[-1],
+            self.target(),
+            self.record["data"],
+        )
         parts = {**self.record["networks"], **({"objective": o} if (o := self.record.get("objective")) else {})}
         rows = {
             "steps": markup.bar(step, target or step, f"{step:,} of {target:,}" if target else f"{step:,}"),

@@ -147,6 +147,42 @@ def read(root, name, file):
     return ""
 
 
+def probe(root, content):
+    """Write a small file to a folder, read it and delete it; say whether all is there that is needed.
+
+    Returns:
+        `there`: whether the folder is. `rsync`: whether it is installed. `clock`: what time the file got. `free`: bytes.
+        `locks`: whether the file system has any.
+    """
+    root = os.path.expanduser(root)
+    if not os.path.isdir(root):
+        return {"there": False}
+    path = os.path.join(root, ".vitalsynth-check-" + str(os.getpid()))
+    try:
+        with open(path, "x") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            locks = _locks(file.fileno())
+        clock = os.stat(path).st_mtime
+        with open(path) as file:
+            if file.read() != content:
+                raise Refused(f"{root}: what was written is not what is read")
+    finally:
+        with suppress(OSError):
+            os.unlink(path)
+    free = shutil.disk_usage(root).free
+    return {"there": True, "rsync": bool(shutil.which("rsync")), "clock": clock, "free": free, "locks": locks}
+
+
+def _locks(handle):
+    try:
+        fcntl.flock(handle, fcntl.LOCK_UN)
+    except OSError as error:
+        return error.errno not in NO_LOCKS
+    return True
+
+
 def prepare(root, names):
     """Make the folders in which runs arrive."""
     for name in names:

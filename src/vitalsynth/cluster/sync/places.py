@@ -129,7 +129,7 @@ class Folder:
             if done.returncode == 127:
                 raise Unreachable(f"{self.host} has no python3; install it there, or reach it as a remote of rclone")
             if done.returncode:
-                raise Unreachable(f"{self.host} cannot be reached: {_last(done.stderr)}")
+                raise Unreachable(f"{self.host} cannot be reached: {last_line(done.stderr)}")
             answer = json.loads(done.stdout.splitlines()[-1])
         if "refused" in answer:
             raise ValueError(f"{self.host}: {answer['refused']}".removeprefix(": "))
@@ -363,7 +363,7 @@ def transfer(
         finally:
             process.kill()
             process.wait()
-    said = _last(said, (source, target))
+    said = last_line(said, (source, target))
     gone = code in (23, 24) if command[0] == "rsync" else code < 7 and not re.search("dial |connect", said)
     if code and not gone:
         if "command not found" in said or code == 127:
@@ -414,9 +414,9 @@ def rclone(*arguments: str, partly: bool = False) -> str:
     """
     done = subprocess.run([*RCLONE, *arguments], capture_output=True, text=True, errors="surrogateescape")
     if done.returncode in (3, 4):
-        raise FileNotFoundError(_last(done.stderr, arguments))
+        raise FileNotFoundError(last_line(done.stderr, arguments))
     if done.returncode and not partly:
-        raise Unreachable(f"rclone: {_last(done.stderr, arguments)}")
+        raise Unreachable(f"rclone: {last_line(done.stderr, arguments)}")
     return done.stdout
 
 
@@ -445,7 +445,7 @@ def need(program: str) -> None:
         raise ValueError(f"{program} is not installed here: {INSTALL.get(program, 'see VITALSYNTH_SSH')}")
 
 
-def _last(text: str, arguments: Iterable[str] = ()) -> str:
+def last_line(text: str, arguments: Iterable[str] = ()) -> str:
     """Return the last line of what a program said, without the passwords of a connection string."""
     for remote in (each.partition(",")[0] for each in arguments if each.startswith(":")):
         text = re.sub(rf'{re.escape(remote)},[^"\n]*', f"{remote},...", text)
