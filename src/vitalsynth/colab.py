@@ -1,0 +1,83 @@
+"""Training that goes on after a session was cut: in Colab on a mounted Drive folder, elsewhere in a folder here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from . import checkpoints
+from .commands.continue_ import continue_
+from .commands.train import train
+from .notebooks.opened import OpenedRun
+from .runs import Run
+from .storage import numbered
+
+DRIVE = Path("/content/drive")
+"""Where Colab mounts Drive."""
+
+
+def runs_folder(name: str, otherwise: str | Path = "runs") -> Path:
+    """Return a folder for runs, made if need be: in Colab NAME in the user's Drive, which is mounted, else one here.
+
+    Args:
+        name: In Drive, such as vitalsynth/icu.
+        otherwise: The folder where this is not Colab.
+    """
+    if _in_colab():
+        from google.colab import drive  # type: ignore[import-not-found]
+
+        drive.mount(str(DRIVE))
+        folder = DRIVE / "MyDrive" / name
+    else:
+        folder = Path(otherwise)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def all_sent() -> None:
+    """Wait, in Colab, until Drive has all that was written, and unmount it: the last cell. Elsewhere do nothing."""
+    if _in_colab():
+        from google.colab import drive  # type: ignore[import-not-found]
+
+        drive.flush_and_unmount()
+
+
+def trained(data: Any, *, out: str | Path, steps: int, **settings: Any) -> OpenedRun:
+    """Train a run, or carry on one that is there, exactly; what a cut session left of one that cannot be is set aside.
+
+    A run that is there keeps its settings, whatever is asked for now: take another `out` for others.
+
+    Args:
+        data: As `vitalsynth.train` takes it.
+        out: Folder of the run.
+        steps: Total number of steps to reach.
+        settings: Others of `vitalsynth.train`; device and quiet hold for what is carried on, too.
+
+    Raises:
+        ValueError: as `train` and `continue_`.
+    """
+    path = Path(out)
+    if path.exists() and not _goes_on(path):
+        aside = numbered(path.parent, f"{path.name}-incomplete")
+        path.rename(aside)
+        print(f"{path} did not arrive as a whole before a session ended; it is {aside.name} now, and begun again")
+    if not path.exists():
+        train(data, out=str(path), steps=steps, **settings)
+    elif Run(path).step < steps:
+        again = {name: value for name, value in settings.items() if name in ("device", "devices", "quiet")}
+        continue_([str(path)], steps=steps, data="" if isinstance(data, str) else data, **again)
+    return OpenedRun(path)
+
+
+def _goes_on(path: Path) -> bool:
+    """Say whether there is a run that can be carried on."""
+    try:
+        run = Run(path)
+        return checkpoints.newest(run.checkpoints, run.lacks) is not None
+    except ValueError:
+        return False
+
+
+def _in_colab() -> bool:
+    return "google.colab" in sys.modules
