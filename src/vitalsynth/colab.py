@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,12 @@ def trained(data: Any, *, out: str | Path, steps: int, **settings: Any) -> Opene
         aside = numbered(path.parent, f"{path.name}-incomplete")
         path.rename(aside)
         print(f"{path} did not arrive as a whole before a session ended; it is {aside.name} now, and begun again")
-    if not path.exists():
-        train(data, out=str(path), steps=steps, **settings)
-    elif Run(path).step < steps:
-        again = {name: value for name, value in settings.items() if name in ("device", "devices", "quiet")}
-        continue_([str(path)], steps=steps, data="" if isinstance(data, str) else data, **again)
+    with redirect_stderr(sys.stdout):  # what is told is no warning, and a notebook shows it as one
+        if not path.exists():
+            train(data, out=str(path), steps=steps, **settings)
+        elif Run(path).step < steps:
+            again = {name: value for name, value in settings.items() if name in ("device", "devices", "quiet")}
+            continue_([str(path)], steps=steps, data="" if isinstance(data, str) else data, **again)
     return OpenedRun(path)
 
 
