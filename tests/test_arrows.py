@@ -170,6 +170,7 @@ ALLOWED = {
         "cluster",
         *JUDGING,
     },
+    "colab": {"commands", "notebooks", "runs", "checkpoints", "storage"},
     "cli": {"commands"},
     "__init__": {"commands", "synthesizer", "runs", "presets", *DATA, *LEARNING},
     "__main__": {"cli"},
