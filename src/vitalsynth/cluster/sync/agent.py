@@ -151,8 +151,8 @@ def probe(root, content):
     """Write a small file to a folder, read it and delete it; say whether all is there that is needed.
 
     Returns:
-        `there`: whether the folder is. `rsync`: whether it is installed. `clock`: what time the file got. `free`: bytes.
-        `locks`: whether the file system has any.
+        `there`: whether the folder is. `rsync`: whether it is installed. `clock`: what time the file got. `free`:
+        bytes. `locks`: whether the file system has any.
     """
     root = os.path.expanduser(root)
     if not os.path.isdir(root):

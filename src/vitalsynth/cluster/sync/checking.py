@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from ...storage import in_words
-from .places import RCLONE, Folder, Place, Remote, Unreachable, last_line, need, open_place
+from .places import RCLONE, Folder, Remote, Unreachable, last_line, need, open_place
 
 OLDEST = (1, 60)
 """The oldest rclone that was tried."""
