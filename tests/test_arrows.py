@@ -170,7 +170,7 @@ ALLOWED = {
         "cluster",
         *JUDGING,
     },
-    "colab": {"commands", "notebooks", "runs", "checkpoints", "storage"},
+    "colab": {"commands", "notebooks", "runs", "checkpoints", "storage", "sequences", "training"},
     "cli": {"commands"},
     "__init__": {"commands", "synthesizer", "runs", "presets", *DATA, *LEARNING},
     "__main__": {"cli"},

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from . import checkpoints
+from .commands import settings
 from .commands.continue_ import continue_
 from .commands.train import train
 from .notebooks.opened import OpenedRun
 from .runs import Run
+from .sequences import listed
 from .storage import numbered
+from .training import EARLIER
 
 DRIVE = Path("/content/drive")
 """Where Colab mounts Drive."""
@@ -44,19 +47,17 @@ def all_sent() -> None:
         drive.flush_and_unmount()
 
 
-def trained(data: Any, *, out: str | Path, steps: int, **settings: Any) -> OpenedRun:
+def trained(data: Any, *, out: str | Path, steps: int, **given: Any) -> OpenedRun:
     """Train a run, or carry on one that is there, exactly; what a cut session left of one that cannot be is set aside.
-
-    A run that is there keeps its settings, whatever is asked for now: take another `out` for others.
 
     Args:
         data: As `vitalsynth.train` takes it.
         out: Folder of the run.
         steps: Total number of steps to reach.
-        settings: Others of `vitalsynth.train`; device and quiet hold for what is carried on, too.
+        given: Other settings of `vitalsynth.train`; device and quiet hold for what is carried on, too.
 
     Raises:
-        ValueError: as `train` and `continue_`.
+        ValueError: if the run that is there has other settings, or as `train` and `continue_`.
     """
     path = Path(out)
     if path.exists() and not _goes_on(path):
@@ -65,9 +66,9 @@ def trained(data: Any, *, out: str | Path, steps: int, **settings: Any) -> Opene
         print(f"{path} did not arrive as a whole before a session ended; it is {aside.name} now, and begun again")
     with redirect_stderr(sys.stdout):  # what is told is no warning, and a notebook shows it as one
         if not path.exists():
-            train(data, out=str(path), steps=steps, **settings)
-        elif Run(path).step < steps:
-            again = {name: value for name, value in settings.items() if name in ("device", "devices", "quiet")}
+            train(data, out=str(path), steps=steps, **given)
+        elif _asked_before(Run(path), given).step < steps:
+            again = {name: value for name, value in given.items() if name in ("device", "devices", "quiet")}
             continue_([str(path)], steps=steps, data="" if isinstance(data, str) else data, **again)
     return OpenedRun(path)
 
@@ -79,6 +80,23 @@ def _goes_on(path: Path) -> bool:
         return checkpoints.newest(run.checkpoints, run.lacks) is not None
     except ValueError:
         return False
+
+
+def _asked_before(run: Run, given: dict[str, Any]) -> Run:
+    """Return a run if it has the settings that are given.
+
+    Raises:
+        ValueError: with those that differ.
+    """
+    record = {**EARLIER, **run.record}
+    parts = {name: value for name, value in given.items() if name in settings.NAMES and name != "privacy"}
+    differ = [name for name, value in settings.to_record(parts, record).items() if value != record[name]]
+    condition, held_out = given.get("condition", record["condition"]), given.get("held_out", record["data"]["held_out"])
+    differ += ["condition"] if listed(condition) != record["condition"] else []
+    differ += ["held_out"] if held_out != record["data"]["held_out"] else []
+    if differ:
+        raise ValueError(f"{run.path} was trained with other settings ({', '.join(differ)}); choose another out")
+    return run
 
 
 def _in_colab() -> bool:
