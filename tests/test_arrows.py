@@ -34,7 +34,8 @@ JUDGING = {"evaluation", "monitoring", "reporting"}
 # What each room may import, besides itself.
 DATA = {"sequences", "normalisation", "whitening", "preparation", "storage", "components", "frames", "sources"}
 ALLOWED = {
-    "sequences": set(),
+    "markup": set(),
+    "sequences": {"markup"},
     "storage": set(),
     "machine": set(),
     "gpus": {"machine", "processes"},
@@ -60,7 +61,7 @@ ALLOWED = {
     "methods": set(),
     "optimizers": set(),
     "checkpoints": {"storage"},
-    "runs": {*DATA, "checkpoints", "processes"},
+    "runs": {*DATA, "checkpoints", "markup", "processes"},
     "seeds": set(),
     "differential": {
         "sequences",
@@ -122,7 +123,7 @@ ALLOWED = {
         "training",
     },
     "exporting": {"sequences", "preparation", "storage", "runs", "generators", "sampling"},
-    "evaluation": {"sequences", "preparation", "components", "sources"},
+    "evaluation": {"sequences", "preparation", "components", "markup", "sources"},
     "monitoring": {*DATA, *LEARNING, "checkpoints", "runs", "evaluation"},
     "reporting": {"sequences", "preparation", "storage", "evaluation", "monitoring"},
     "trackers": {
@@ -155,6 +156,18 @@ ALLOWED = {
         "reporting",
         "team",
     },
+    "notebooks": {
+        "sequences",
+        "storage",
+        "markup",
+        "checkpoints",
+        "runs",
+        "generators",
+        "learner",
+        "sampling",
+        "evaluation",
+        "reporting",
+    },
     "synthesizer": {*DATA, "runs", "sampling", "commands"},
     "commands": {
         *DATA,
@@ -168,11 +181,13 @@ ALLOWED = {
         "trackers",
         "sweeping",
         "cluster",
+        "markup",
+        "notebooks",
         *JUDGING,
     },
     "colab": {"commands", "notebooks", "runs", "checkpoints", "storage", "sequences", "training"},
     "cli": {"commands"},
-    "__init__": {"commands", "synthesizer", "runs", "presets", *DATA, *LEARNING},
+    "__init__": {"commands", "synthesizer", "runs", "notebooks", "presets", *DATA, *LEARNING},
     "__main__": {"cli"},
 }
 

@@ -13,6 +13,7 @@ import yaml
 
 from vitalsynth import checkpoints, components
 from vitalsynth.cli import main
+from vitalsynth.commands import COMMANDS, function, interface
 from vitalsynth.generators import GRU
 from vitalsynth.runs import Run
 
@@ -425,6 +426,35 @@ def test_completion_is_a_script_that_knows_the_commands(capsys):
     checked = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True)
     assert checked.returncode == 0, checked.stderr
     assert main(["--completion", "fish"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("note", "notebook"),
+        ("notebook ", "run serve"),
+        ("notebook run --time", "--timeout"),
+        ("notebook serve --po", "--port"),
+        ("sweep ", "work show dashboard"),
+        ("sweep show --ea", "--each"),
+        ("sweep --sea", "--search"),
+        ("train --ste", "--steps"),
+    ],
+)
+def test_commands_of_two_words_are_completed_too(script, typed, meant):
+    words = ["vitalsynth", *typed.split(" ")]
+    ask = """
+        completes=$(complete -p vitalsynth); completes=${completes##*-F }; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+        ${completes%% *}; echo "${COMPREPLY[@]}"
+    """
+    told = subprocess.run(["bash", "-c", f"{script}\n{ask}", "bash", *words], text=True, capture_output=True)
+    assert told.stdout.split() == meant.split(), told.stderr
+
+
+@pytest.fixture(scope="module")
+def script():
+    """What 'vitalsynth --completion bash' prints."""
+    return interface.completion({command: function(command) for command in COMMANDS}, "bash")
 
 
 def test_everything_the_package_promises_is_there_and_imported_late():

@@ -28,7 +28,8 @@ border-radius:50%;margin-right:.5em;background:#999}
 .vitalsynth .good::before{background:#009e73}.vitalsynth .fair::before{background:#e69f00}
 .vitalsynth .bad::before{background:#d55e00}
 .vitalsynth .pictures{display:flex;flex-wrap:wrap;gap:6px;margin:.3em 0}
-.vitalsynth figure{flex:0 1 400px;margin:0;background:#fff;color:#333;border-radius:4px;padding:4px;box-sizing:border-box}
+.vitalsynth figure{flex:0 1 370px;margin:0;background:#fff;color:#333;border-radius:4px;padding:4px;
+box-sizing:border-box}
 .vitalsynth figure img{display:block;max-width:100%;height:auto;margin:0}
 .vitalsynth figcaption{font-size:12px;text-align:center}
 </style>""")
@@ -75,7 +76,9 @@ def line(values: Sequence[float | None], width: int = 96, height: int = 16) -> M
             x = width * k / max(len(values) - 1, 1)
             parts[-1].append(f"{x:.1f},{height * (1 - (value - low) / span if span else 0.5):.1f}")
     drawn = Markup("").join(
-        Markup('<polyline points="{}"/>').format(" ".join(part if len(part) > 1 else part * 2)) for part in parts if part
+        Markup('<polyline points="{}"/>').format(" ".join(part if len(part) > 1 else part * 2))
+        for part in parts
+        if part
     )
     return Markup(
         '<svg width="{0}" height="{1}" viewBox="0 0 {0} {1}" fill="none" stroke="currentColor" stroke-width="1.5" '

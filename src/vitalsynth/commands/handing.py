@@ -14,7 +14,7 @@ from . import COMMANDS, function, interface, parted, settings
 
 TRAINS = ("train", "branch")
 """Commands that make a run."""
-HANDED = [name for name in COMMANDS if name not in ("submit", "jobs", "sweep", "sweep dashboard")]
+HANDED = [name for name in COMMANDS if name not in ("submit", "jobs", "sweep", "sweep dashboard", "notebook serve")]
 
 
 def check(name: str, by: Callable[..., Any]) -> None:

@@ -30,12 +30,11 @@ def notebook_run(
 ) -> list[Path]:
     """Run notebooks with no browser, several at once, and save executed copies and pages.
 
-    A value of -p goes into every notebook that has the parameter: it is set in a cell tagged 'parameters', and the value
-    follows in a cell of its own, as papermill does. The copy is saved after every cell. A notebook that was run to its
-    end, with the same content and parameters, is not run again; one that was stopped or killed begins anew, as a
-    kernel's memory cannot be saved, and what it trains carries on if its cells use 'continue'. Ctrl-C interrupts the
-    cells that run, so that training saves, and ends the kernels. If a cell fails, its traceback is shown, the other
-    notebooks go on, and the exit code is 1.
+    Defaults of parameters stand in a cell tagged 'parameters'; the values of -p follow in a cell of their own, as with
+    papermill. The copy is saved after every cell. A notebook that was run to its end, with the same content and
+    parameters, is not run again; one that was stopped or killed begins anew, as a kernel's memory cannot be saved, and
+    what it trains carries on if its cells use 'continue'. Ctrl-C interrupts the cells that run, so that training saves,
+    and ends the kernels. If a cell fails, its traceback is shown, the others go on, and the exit code is 1.
 
     Args:
         notebook: Notebooks; globs are expanded.
@@ -59,6 +58,8 @@ def notebook_run(
     settings.check_at_least_one(jobs=jobs)
     if timeout < 0:
         raise ValueError(f"--timeout must be at least 0, which is any time; got {timeout}")
+    if directory and not Path(directory).is_dir():
+        raise ValueError(f"--directory {directory} is no folder")
     try:
         from ..notebooks import executing, together
         from ..notebooks import parameters as named
@@ -78,12 +79,14 @@ def notebook_run(
     with Progress("running notebooks", max(total, 1), sum(task.at for task in tasks), quiet) as progress:
 
         def told() -> None:
-            running = ", ".join(f"{task.source.stem} {task.at}/{task.cells}" for task in tasks if task.state == "running")
+            running = ", ".join(
+                f"{task.source.stem} {task.at}/{task.cells}" for task in tasks if task.state == "running"
+            )
             progress.advance(sum(task.at for task in tasks) - progress.at, running)
             for task in tasks:
                 if task.state == "failed" and task not in shown:
                     shown.append(task)
-                    print(f"\n{task.source}, {task.why}\n{_shown(task.traceback)}", file=sys.stderr)
+                    print(f"\n{task.source}, {printable(task.why)}\n{_shown(task.traceback)}", file=sys.stderr)
 
         stopped = together.run(waiting, jobs, told)
     Console(quiet=quiet).print(_table(tasks))
@@ -126,9 +129,9 @@ def _shown(traceback: str) -> str:
 
 
 def _table(tasks: list[Any]) -> Table:
-    out = Table("notebook", "state", "cells", "time", "memory", "", box=box.SIMPLE_HEAD)
+    out = Table("notebook", "state", "cells", "time", "memory", box=box.SIMPLE_HEAD)
     for task in tasks:
         memory = storage.in_words(task.memory) if task.memory else "–"
         cells, seconds = f"{task.at}/{task.cells}", f"{task.seconds:.1f} s"
-        out.add_row(str(task.source), task.state, cells, seconds, memory, printable(task.why))
+        out.add_row(str(task.source), task.state, cells, seconds, memory)
     return out

@@ -65,5 +65,7 @@ def _free(port: int) -> int:
             attempt.bind(("127.0.0.1", port))
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or "a port is a number up to 65535"
-            raise ValueError(f"port {port} cannot be used ({why}); choose another --port, or 0 for a free one") from None
+            raise ValueError(
+                f"port {port} cannot be used ({why}); choose another --port, or 0 for a free one"
+            ) from None
         return attempt.getsockname()[1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -29,8 +28,6 @@ GRACE = 60.0
 """Seconds that a cell has to save what it does when it is interrupted."""
 LOOK = 0.25
 """Seconds between two looks at how much memory a kernel holds."""
-SILENT = logging.getLogger(f"{__name__}.client")
-SILENT.setLevel(logging.CRITICAL)  # what went wrong stands in the task
 
 
 @dataclass
@@ -130,7 +127,7 @@ async def execute(task: Task, stop: asyncio.Event, told: Callable[[], object]) -
         cell.outputs, cell.execution_count = [], None
     sockets = TemporaryDirectory(prefix="vitalsynth-")
     manager = kernels.manager(Path(sockets.name))
-    client = NotebookClient(task.notebook, km=manager, timeout=task.timeout or None, log=SILENT)
+    client = NotebookClient(task.notebook, km=manager, timeout=task.timeout or None, log=kernels.SILENT)
     watching = None
     try:
         await client.async_start_new_kernel(cwd=str(task.directory), env=kernels.environment())

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from traitlets import default
+
+SILENT = logging.getLogger(__name__)
+"""Where Jupyter's own complaints go: what went wrong is told by whoever asked."""
+SILENT.setLevel(logging.CRITICAL + 1)
 
 
 class ThisPython(KernelSpecManager):
@@ -26,6 +31,7 @@ def manager(folder: Path) -> AsyncKernelManager:
         transport="ipc",
         ip=str(folder / "kernel"),
         connection_file=str(folder / "kernel.json"),
+        log=SILENT,
     )
 
 

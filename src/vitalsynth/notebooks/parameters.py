@@ -1,4 +1,4 @@
-"""Parameters of a notebook, as papermill has them: the cell tagged `parameters` gives defaults, a cell after it values."""
+"""Parameters of a notebook, as papermill has them: a cell tagged `parameters` gives defaults, one after it values."""
 
 from __future__ import annotations
 
@@ -112,4 +112,6 @@ def _written(value: Any) -> str:
         return "{" + ", ".join(f"{key!r}: {_written(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_written, value)) + "]"
-    return f"float({str(value)!r})" if isinstance(value, float) and repr(value) in ("inf", "-inf", "nan") else repr(value)
+    return (
+        f"float({str(value)!r})" if isinstance(value, float) and repr(value) in ("inf", "-inf", "nan") else repr(value)
+    )

@@ -15,7 +15,8 @@ from .executing import Task, execute
 def run(tasks: Sequence[Task], jobs: int, told: Callable[[], object]) -> bool:
     """Run notebooks, so many at once; return whether somebody asked to stop.
 
-    SIGINT and SIGTERM ask to: the cells that run are interrupted, and may save what they do; a second one waits no more.
+    SIGINT and SIGTERM ask to: the cells that run are interrupted, and may save what they do. A second SIGINT does not
+    wait for them.
 
     Args:
         tasks: The notebooks, in the order in which they begin.
