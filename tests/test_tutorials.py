@@ -29,7 +29,7 @@ TINY = {
     "seeds": [0],
     "metrics": "mmd,marginals",
 }
-PICTURES = {"ecg": 2, "icu": 1, "images": 3, "judging": 1, "network": 0, "privacy": 1}
+PICTURES = {"ecg": 2, "icu": 1, "images": 2, "judging": 1, "network": 0, "privacy": 1}
 
 
 def read(path):

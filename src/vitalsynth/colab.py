@@ -89,7 +89,8 @@ def _asked_before(run: Run, given: dict[str, Any]) -> Run:
         ValueError: with those that differ.
     """
     record = {**EARLIER, **run.record}
-    parts = {name: value for name, value in given.items() if name in settings.NAMES and name != "privacy"}
+    compared = set(settings.NAMES) - {"privacy", "checkpoint_every"}  # one is filled in, one teaches nothing
+    parts = {name: value for name, value in given.items() if name in compared}
     differ = [name for name, value in settings.to_record(parts, record).items() if value != record[name]]
     condition, held_out = given.get("condition", record["condition"]), given.get("held_out", record["data"]["held_out"])
     differ += ["condition"] if listed(condition) != record["condition"] else []
