@@ -145,7 +145,7 @@ def test_it_ends_with_all_its_kernels_which_may_save_before(tmp_path, number):
     channels = [client.socket(client.session(name)) for name in "ab"]
     asked = {"header": {"msg_id": "1", "msg_type": "execute_request", "version": "5.3"}, "parent_header": {}}
     channels[0].send(json.dumps({**asked, "content": {"code": saves}, "metadata": {}, "channel": "shell"}))
-    until((tmp_path / "began").exists, 120, "the cell")
+    until((tmp_path / "began").exists, 300, "the cell")
     kernels = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
     _, said = process.communicate()

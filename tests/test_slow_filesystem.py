@@ -5,8 +5,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 import traceback
@@ -190,12 +188,20 @@ def test_synced_to_it_and_cut_it_is_done_again(never, tmp_path):
 def test_a_run_is_locked_where_there_are_no_locks(data, tmp_path):
     with mounted(tmp_path / "cloud", tmp_path / "drive", flock="refused"):
         run = train(data, **{**SMALL, "out": str(tmp_path / "drive" / "a"), "steps": 4})
-        code = f"from vitalsynth.runs import Run\nwith Run({str(run.path)!r}).lock(): pass"
+
+        def tried():
+            """Lock it in another process; return whether that could be done."""
+            if (child := os.fork()) == 0:
+                try:
+                    with Run(run.path).lock():
+                        os._exit(0)
+                except ValueError as error:
+                    os._exit(2 if "is in use by process" in str(error) else 1)
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
         with run.lock():
-            assert Run(run.path).in_use()
-            other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-            assert "is in use by process" in other.stderr
-        assert not Run(run.path).in_use() and subprocess.run([sys.executable, "-c", code]).returncode == 0
+            assert Run(run.path).in_use() and tried() == 2
+        assert not Run(run.path).in_use() and tried() == 0
         with pytest.raises(ValueError, match="without locks"):
             hold(run.path / "another.lock")
 

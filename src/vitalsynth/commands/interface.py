@@ -205,13 +205,12 @@ def completion(functions: Mapping[str, Function], shell: str) -> str:
     for first in dict.fromkeys(command.split()[0] for command in functions):
         title = f"vitalsynth {first}"
         own = build(title, functions[first]) if first in functions else jsonargparse.ArgumentParser(prog=title)
-        more = [command for command in functions if command.startswith(f"{first} ")]
-        if more:
-            own._actions = [action for action in own._actions if action.option_strings]  # a second word comes instead
         commands.add_subcommand(first, own)
-        inner = own.add_subcommands(required=False) if more else None
-        for command in more:
-            inner.add_subcommand(command.split()[1], build(f"vitalsynth {command}", functions[command]))
+        if more := [command for command in functions if command.startswith(f"{first} ")]:
+            own._actions = [action for action in own._actions if action.option_strings]  # a second word comes instead
+            inner = own.add_subcommands(required=False)
+            for command in more:
+                inner.add_subcommand(command.split()[1], build(f"vitalsynth {command}", functions[command]))
     return shtab.complete(parser, shell)  # type: ignore[arg-type]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -15,6 +15,9 @@ from ..sequences import printable
 from . import Pairs, settings
 from .progress import Progress
 from .train import Stopped
+
+if TYPE_CHECKING:
+    from ..notebooks.executing import Task
 
 
 def notebook_run(
@@ -61,40 +64,55 @@ def notebook_run(
     if directory and not Path(directory).is_dir():
         raise ValueError(f"--directory {directory} is no folder")
     try:
-        from ..notebooks import executing, together
-        from ..notebooks import parameters as named
+        from ..notebooks import together
     except ModuleNotFoundError as error:
         raise ValueError(f"notebook run needs {error.name}: pip install 'vitalsynth[notebooks]'") from None
-    given, folder = named.parse(parameters), Path(out)
-    paths = _found([notebook] if isinstance(notebook, str) else notebook, folder)
-    notebooks = {path: executing.read(path) for path in paths}
-    named.refuse_unknown(given, notebooks.values())
-    tasks = [
-        executing.Task(path, read, folder, named.own(read, given), Path(directory or path.parent), timeout)
-        for path, read in notebooks.items()
-    ]
-    folder.mkdir(parents=True, exist_ok=True)
+    tasks = _tasks([notebook] if isinstance(notebook, str) else notebook, parameters, Path(out), directory, timeout)
     waiting = [task for task in tasks if again or not task.done_before()]
-    total, shown = sum(task.cells for task in tasks), list[executing.Task]()
-    with Progress("running notebooks", max(total, 1), sum(task.at for task in tasks), quiet) as progress:
-
-        def told() -> None:
-            running = ", ".join(
-                f"{task.source.stem} {task.at}/{task.cells}" for task in tasks if task.state == "running"
-            )
-            progress.advance(sum(task.at for task in tasks) - progress.at, running)
-            for task in tasks:
-                if task.state == "failed" and task not in shown:
-                    shown.append(task)
-                    print(f"\n{task.source}, {printable(task.why)}\n{_shown(task.traceback)}", file=sys.stderr)
-
+    with Progress("running notebooks", _cells(tasks), sum(task.at for task in tasks), quiet) as progress:
+        told = _Telling(tasks, progress)
         stopped = together.run(waiting, jobs, told)
     Console(quiet=quiet).print(_table(tasks))
     if stopped:
         raise Stopped("stopped; the same command carries on with the notebooks that are not done")
-    if shown:
-        raise NotebookFailed(f"{len(shown)} of {len(tasks)} failed: {shown[0].source}, {shown[0].why}")
+    if failed := told.failed:
+        raise NotebookFailed(f"{len(failed)} of {len(tasks)} failed: {failed[0].source}, {failed[0].why}")
     return [task.copy for task in tasks]
+
+
+def _tasks(patterns: list[str], parameters: Pairs, out: Path, directory: str, timeout: int) -> list[Task]:
+    """Read notebooks, and deal out the parameters.
+
+    Raises:
+        ValueError: if one cannot be read, or knows no such parameter.
+    """
+    from ..notebooks import executing
+    from ..notebooks import parameters as named
+
+    given = named.parse(parameters)
+    notebooks = {path: executing.read(path) for path in _found(patterns, out)}
+    named.refuse_unknown(given, notebooks.values())
+    out.mkdir(parents=True, exist_ok=True)
+    return [
+        executing.Task(path, read, out, named.own(read, given), Path(directory or path.parent), timeout)
+        for path, read in notebooks.items()
+    ]
+
+
+class _Telling:
+    """Shows how far notebooks are, and every traceback, once."""
+
+    def __init__(self, tasks: list[Task], progress: Progress) -> None:
+        self.tasks, self.progress = tasks, progress
+        self.failed: list[Task] = []
+
+    def __call__(self) -> None:
+        running = (f"{task.source.stem} {task.at}/{task.cells}" for task in self.tasks if task.state == "running")
+        self.progress.advance(sum(task.at for task in self.tasks) - self.progress.at, ", ".join(running))
+        for task in self.tasks:
+            if task.state == "failed" and task not in self.failed:
+                self.failed.append(task)
+                print(f"\n{task.source}, {printable(task.why)}\n{_shown(task.traceback)}", file=sys.stderr)
 
 
 class NotebookFailed(Exception):
@@ -128,7 +146,11 @@ def _shown(traceback: str) -> str:
     return traceback if sys.stderr.isatty() else strip_ansi(traceback)
 
 
-def _table(tasks: list[Any]) -> Table:
+def _cells(tasks: list[Task]) -> int:
+    return max(1, sum(task.cells for task in tasks))
+
+
+def _table(tasks: list[Task]) -> Table:
     out = Table("notebook", "state", "cells", "time", "memory", box=box.SIMPLE_HEAD)
     for task in tasks:
         memory = storage.in_words(task.memory) if task.memory else "–"

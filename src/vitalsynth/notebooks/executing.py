@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -41,6 +41,9 @@ class Task:
         given: Values of its parameters.
         directory: Where its kernel runs.
         timeout: Seconds that a cell may take; 0 is any time.
+
+    Attributes:
+        mark: Says that a copy is of this notebook, as it was read, with these parameters.
     """
 
     source: Path
@@ -55,6 +58,11 @@ class Task:
     memory: int = 0
     why: str = ""
     traceback: str = ""
+    mark: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        given = json.dumps(self.given, sort_keys=True, default=repr)
+        self.mark = sha256(nbformat.writes(self.notebook).encode() + given.encode())
 
     @property
     def copy(self) -> Path:
@@ -63,12 +71,6 @@ class Task:
     @property
     def page(self) -> Path:
         return self.copy.with_suffix(".html")
-
-    @property
-    def mark(self) -> str:
-        """What says that a copy is of this notebook, with these parameters."""
-        given = json.dumps(self.given, sort_keys=True, default=repr)
-        return sha256(self.source.read_bytes() + given.encode())
 
     @property
     def cells(self) -> int:
@@ -197,14 +199,15 @@ async def _cell(client: NotebookClient, cell: NotebookNode, index: int, stop: as
 
 async def _watch(task: Task, manager: AsyncKernelManager) -> None:
     """Note how much memory the kernel and its children hold at most."""
-    kernel = psutil.Process(manager.provisioner.pid)  # type: ignore[union-attr]
-    while True:
-        held = 0
-        for process in [kernel, *kernel.children(recursive=True)]:
-            with suppress(psutil.Error):
-                held += process.memory_info().rss
-        task.memory = max(task.memory, held)
-        await asyncio.sleep(LOOK)
+    with suppress(psutil.NoSuchProcess):
+        kernel = psutil.Process(manager.provisioner.pid)  # type: ignore[union-attr]
+        while True:
+            held = kernel.memory_info().rss
+            for child in kernel.children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    held += child.memory_info().rss
+            task.memory = max(task.memory, held)
+            await asyncio.sleep(LOOK)
 
 
 async def _end(client: NotebookClient, manager: AsyncKernelManager) -> None:

@@ -46,7 +46,7 @@ async def _run(tasks: Sequence[Task], jobs: int, told: Callable[[], object]) -> 
             async with asyncio.TaskGroup() as group:
                 for task in tasks:
                     group.create_task(one(task))
-        except* OSError as errors:
+        except* Exception as errors:
             raise errors.exceptions[0] from None
     return stop.is_set()
 
