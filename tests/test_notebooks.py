@@ -21,6 +21,8 @@ from families import SMALL, cohort
 from slurm import until as until_deadline
 from vitalsynth import markup, to_frame
 from vitalsynth.cli import main
+from vitalsynth.commands import interface
+from vitalsynth.commands.notebook_run import notebook_run
 from vitalsynth.evaluation.scorecard import Scorecard
 from vitalsynth.notebooks import executing, parameters
 from vitalsynth.runs import Run
@@ -96,6 +98,12 @@ def test_values_are_read_as_they_are_written():
             parameters.parse([bad])
 
 
+def test_options_may_stand_between_notebooks():
+    given = interface.pairs(notebook_run, ["a", "-p", "x=1", "--quiet", "b", "--out=c", "-p", "y=2"])
+    names = [("", "a"), ("parameters", "x=1"), ("quiet", None), ("", "b"), ("out", "c"), ("parameters", "y=2")]
+    assert list(given) == names
+
+
 def test_what_is_injected_runs_to_the_same_values(tmp_path):
     values = {"a": [1, {"b": float("inf")}], "b": "it's", "c": None, "d": -1.5, "e": float("nan")}
     read = executing.read(Path(notebook(tmp_path / "x.ipynb", "a", defaults="a = b = c = d = e = 0")))
@@ -153,6 +161,7 @@ def test_what_cannot_be_run_is_refused_in_a_line(tmp_path, capsys):
         ([str(tmp_path / "none*")], "no notebook matches"),
         ([a, twin], "have one name"),
         ([a, "--out", str(tmp_path)], "would be overwritten"),
+        (["-p", "steps=3"], "needs NOTEBOOK; 'vitalsynth notebook run --help' tells more"),
         ([a, "--jobs", "0"], "--jobs must be at least 1"),
         ([a, "--timeout", "-1"], "--timeout must be at least 0"),
         ([a, "--directory", str(tmp_path / "gone")], "is no folder"),

@@ -224,7 +224,7 @@ def explain(message: str, parser: jsonargparse.ArgumentParser, function: Functio
     if found := re.search(r"arguments are required: ([\w., ]+?)(?:\.? Got value|$)", one_line(message)):
         inner = [f"--{key}.{name}" for name in found[1].split(", ")]
         outer = [f"--{name}" if f"--{name}" in options else name.upper() for name in found[1].split(", ")]
-        advice = f"'vitalsynth {parser.prog.split()[-1]} --help' tells more"
+        advice = f"'{parser.prog} --help' tells more"
         return (
             f"--{key} {_given(key, arguments)} needs {', '.join(inner)}"
             if key
@@ -319,9 +319,11 @@ def _words(function: Function, arguments: list[str]) -> tuple[list[str], dict[st
 
 def pairs(function: Function, arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
     """Yield options with their values, flags without, and plain words, which have no name."""
+    hints = inspect.get_annotations(function, eval_str=True)
+    short = {f"-{name[0]}": name for name, hint in hints.items() if hint == Pairs}
     for first, last in _spans(function, arguments):
         word = _underscored(arguments[first])
-        name, equals, value = word.removeprefix("--").partition("=")
+        name, equals, value = short.get(word, word.removeprefix("--")).partition("=")
         if not word.startswith("-"):
             yield "", word
         elif equals:
