@@ -46,7 +46,8 @@ def test_no_fault_at_any_system_call_loses_a_run(library, tmp_path, capsys):
     assert not [p for p in points if not p["done"]], done.stderr
     asked_for = [p for p in struck if p["operation"] in ("save", "merge", "prune", "pack")]
     assert len(asked_for) >= 200
-    assert {(p["operation"], p["mode"]) for p in points} == {(p["operation"], p["mode"]) for p in struck}
+    never = {(p["operation"], p["mode"]) for p in points} - {(p["operation"], p["mode"]) for p in struck}
+    assert never <= {("prune", "ENOSPC")}  # which only cuts and removes
 
 
 def test_the_faults_are_real(library, tmp_path):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -151,18 +151,27 @@ def whole(folder: Path) -> Iterator[tuple[int, dict[str, bytes]]]:
             log.warning("%s; it is left out", error)
 
 
-def newest(folder: Path) -> tuple[dict[str, Tensors], dict[str, Any]] | None:
-    """Return the newest whole checkpoint, warning of damaged ones passed over; None if there are none.
+def newest(
+    folder: Path, wrong: Callable[[dict[str, Any]], str] = lambda state: ""
+) -> tuple[dict[str, Tensors], dict[str, Any]] | None:
+    """Return the newest whole checkpoint, warning of those passed over; None if there are none.
+
+    Args:
+        folder: Where checkpoints lie.
+        wrong: Says of a state what is wrong with it otherwise, if anything is.
 
     Raises:
         DamagedCheckpoint: if there are, and all are damaged.
     """
-    damages = []
+    damages: list[object] = []
     for step in reversed(steps(folder)):
         try:
             found = load(at(folder, step))
         except DamagedCheckpoint as error:
             damages.append(error)
+            continue
+        if reason := wrong(found[1]):
+            damages.append(reason)
         else:
             for damage in damages:
                 log.warning("%s; it is passed over", damage)

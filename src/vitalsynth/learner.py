@@ -224,12 +224,12 @@ class Learner:
         self.memory = {name: value.to(device) for name, value in tensors.get("method", {}).items()}
 
     def resume(self, run: Run) -> None:
-        """Take over the newest whole checkpoint, if there ever was one, and drop log rows beyond it.
+        """Take over the newest whole checkpoint whose log is there, if there ever was one; the log then ends with it.
 
         Raises:
             ValueError: if there were checkpoints, but none is whole.
         """
-        if found := checkpoints.newest(run.checkpoints):
+        if found := checkpoints.newest(run.checkpoints, run.lacks):
             self.load(*found, run.record)
             run.verify_log(found[1])
         elif run.start or len(run.log()) > run.record["checkpoint_every"]:

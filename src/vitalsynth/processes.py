@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from .storage import lock
 
 STOPPED = 75
 """Exit code of a command that was stopped and can be carried on."""
@@ -48,14 +52,34 @@ def hold(path: Path, wait: bool = False) -> BinaryIO | None:
 
     Returns:
         The file; None if somebody else holds it.
+
+    Raises:
+        ValueError: if there are no locks on the file system.
     """
     file = path.open("ab")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        if not lock(file.fileno(), fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)):
+            file.close()
+            raise ValueError(f"{path.parent} lies on a file system without locks, which this needs; choose another")
     except BlockingIOError:
         file.close()
         return None
     return file
+
+
+def lockable(path: Path, flags: int) -> int:
+    """Open a file to be locked, or where its file system has no locks, one of this machine that stands for it.
+
+    Raises:
+        OSError: if it cannot be opened.
+    """
+    handle = os.open(path, flags | os.O_NOFOLLOW, 0o644)
+    if lock(handle, fcntl.LOCK_UN):
+        return handle
+    os.close(handle)
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
+    own = Path(tempfile.gettempdir(), f"vitalsynth-{os.getuid()}-{name}.lock")
+    return os.open(own, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
 
 
 def held_elsewhere(handle: int) -> bool:

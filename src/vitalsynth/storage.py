@@ -7,18 +7,24 @@ ever has a name that is read.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import hashlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 HALF = ".*.half*"
 """What the names match of hidden files and folders that are being made or removed."""
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+"""What a file system says that has no locks, as some mounted cloud folders have none."""
+DAY = 86400.0
+"""Seconds after which nothing that is half made is being made any more, where no lock can say so."""
 
 
 def _hidden(path: Path) -> Path:
@@ -67,7 +73,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     temporary.mkdir()
     handle = os.open(temporary, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)  # says that its maker lives
+        lock(handle, fcntl.LOCK_EX)  # says that its maker lives
         yield temporary
         for folder, _, _ in os.walk(temporary):
             sync_folder(folder)
@@ -87,10 +93,23 @@ def clear(folder: Path, pattern: str = HALF) -> None:
         with suppress(OSError):
             handle = os.open(left_over, os.O_RDONLY | os.O_NOFOLLOW)
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locked = lock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not locked and time.time() - os.fstat(handle).st_mtime < DAY:
+                    continue
                 shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
             finally:
                 os.close(handle)
+
+
+def lock(handle: int, operation: int) -> bool:
+    """Do what `fcntl.flock` does; return False where the file system has no locks."""
+    try:
+        fcntl.flock(handle, operation)
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            return False
+        raise
+    return True
 
 
 def refuse_existing(path: str | Path, advice: str = "remove it or choose another place") -> None:

@@ -9,7 +9,6 @@ machine, however often they were interrupted; on a GPU as far as its kernels are
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -31,7 +30,7 @@ from .machine import most_held
 from .methods import Method, Step
 from .objectives import Batch, Objective
 from .processes import StopFlag
-from .runs import Run, append
+from .runs import Run, append, log_state
 from .schedules import Schedule
 from .seeds import balanced_index, batch_index, derive
 from .sequences import Encoded, Shape, one_line
@@ -400,17 +399,21 @@ def train(
             log.warning("%s: the budget pays for %d of the %d steps, and training stops there", run.path, steps, asked)
     clock = _Clock(run, data.x.device)
     log_file = run.path / "log.jsonl"
-    with naming(log_file), kept_settings(run.record), StopFlag() as stop, clock.failing(), log_file.open("ab") as lines:
-        saved, since = learner.step, hashlib.sha256()
+    opened = contextlib.ExitStack()
+    with naming(log_file), kept_settings(run.record), StopFlag() as stop, clock.failing(), opened:
+        lines = opened.enter_context(log_file.open("ab"))
+        saved, since = learner.step, bytearray()
         watching = dict.fromkeys((watcher.name for watcher in watchers), 0.0)
 
         def save() -> None:
-            nonlocal saved, since
+            nonlocal saved, since, lines
             lines.flush()
             os.fsync(lines.fileno())  # a checkpoint's log rows are on disk before the checkpoint is
-            learner.save(run.checkpoints, {"after": saved, "sha256": since.hexdigest()})
+            opened.close()  # a mounted cloud folder sends what is closed
+            lines = opened.enter_context(log_file.open("ab"))
+            learner.save(run.checkpoints, log_state(saved, bytes(since)))
             clock.note("save", learner.step, watching=_rounded(watching))
-            saved, since = learner.step, hashlib.sha256()
+            saved, since = learner.step, bytearray()
 
         clock.note("begin", saved, target=steps)
         learner.meet(data, mechanism)
@@ -432,7 +435,7 @@ def train(
                     row |= watcher.after(learner)
             line = json.dumps(row).encode() + b"\n"
             lines.write(line)
-            since.update(line)
+            since += line
             if learner.step % every == 0:
                 save()
                 why = enough()

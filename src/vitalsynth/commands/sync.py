@@ -27,8 +27,9 @@ class NotSynced(Exception):
 
 def sync(
     origin: str,
-    target: str,
+    target: str = "",
     *,
+    check: bool = False,
     both: bool = False,
     follow: bool = False,
     interval: float = INTERVAL,
@@ -44,6 +45,8 @@ def sync(
     Args:
         origin: Where the runs are: a run, or a folder with runs in it, however deep.
         target: Where they shall be, under the same names.
+        check: Copy nothing: write a small file to each place, read and delete it, and say in a line what is wrong, or
+            how long that took. One place will do.
         both: Copy what is newer at the target, too, the other way.
         follow: Go on until no run at the origin is being trained; for a remote of rclone, until Ctrl-C.
         interval: Seconds between two looks.
@@ -55,6 +58,12 @@ def sync(
     Raises:
         ValueError: if a place cannot be reached or holds no run, or what is needed is not installed.
     """
+    if check:
+        for place in filter(None, (origin, target)):
+            print(syncing.check(place))
+        return []
+    if not target:
+        raise ValueError(f"where to? vitalsynth sync {origin} TO, or --check to see whether {origin} can be used")
     places = syncing.open_place(origin), syncing.open_place(target)
     here = [place for place in places if isinstance(place, Folder) and place.here]
     if not here:

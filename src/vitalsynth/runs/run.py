@@ -19,9 +19,9 @@ import pandas as pd
 
 from .. import checkpoints, components, markup, sources, storage
 from ..preparation import Preparation
-from ..processes import held_elsewhere
+from ..processes import held_elsewhere, lockable
 from ..sequences import Sequences
-from ..storage import atomic_folder, atomic_path, expand, refuse_special, sha256, write
+from ..storage import atomic_folder, expand, refuse_special, sha256, write
 from . import jsonl
 
 FORMAT = 1
@@ -134,7 +134,7 @@ class Run:
     def _lock_file(self) -> int | None:
         for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
             try:
-                return os.open(self.path / ".lock", flags | os.O_NOFOLLOW, 0o644)
+                return lockable(self.path / ".lock", flags)
             except (PermissionError, FileNotFoundError):
                 continue
             except OSError as error:
@@ -259,15 +259,30 @@ class Run:
         Raises:
             ValueError: if it does not hold them all.
         """
-        found = jsonl.lines(self.path / "log.jsonl")[max(start - self.start, 0) : stop - self.start]
+        found = self._lines(stop)[max(start - self.start, 0) : stop - self.start]
         if start < self.start or len(found) < stop - start:
             raise ValueError(
                 f"{self.path / 'log.jsonl'} lacks rows of steps {start + 1} to {stop}; was it cut or damaged?"
             )
         return found
 
+    def _lines(self, stop: int) -> list[bytes]:
+        """Return the lines of the log; rows that it lacks, up to a step, as whole checkpoints repeat them.
+
+        A mounted cloud folder may have a checkpoint before it has the log.
+        """
+        found = jsonl.lines(self.path / "log.jsonl")
+        for step in checkpoints.steps(self.checkpoints) if self.start + len(found) < stop else ():
+            with suppress(checkpoints.DamagedCheckpoint):
+                kept = json.loads(checkpoints.read(checkpoints.at(self.checkpoints, step))["state.json"])["log"]
+                there = len(found) - (kept["after"] - self.start)
+                found += kept.get("rows", "").encode().splitlines(keepends=True)[there:] if there >= 0 else []
+        return found
+
     def cut_log(self, step: int) -> None:
-        """Drop what the log holds beyond a step: rows of steps that no checkpoint has, and a torn last line.
+        """Make the log end at a step: drop rows of steps that no checkpoint has, and a torn last line.
+
+        Rows that it lacks are taken from the checkpoints.
 
         Raises:
             ValueError: if it holds fewer rows than that.
@@ -275,10 +290,24 @@ class Run:
         path = self.path / "log.jsonl"
         if not path.exists() and step == self.start:
             return
-        kept = b"".join(self.log_lines(self.start, step))
-        if len(kept) != path.stat().st_size:
-            with atomic_path(path) as temporary:
-                temporary.write_bytes(kept)
+        kept, whole = b"".join(self.log_lines(self.start, step)), sum(map(len, jsonl.lines(path)))
+        with storage.naming(path), path.open("ab") as file:  # in place, so that it is there at any moment
+            file.truncate(min(whole, len(kept)))
+            file.write(kept[whole:])
+            file.flush()
+            os.fsync(file.fileno())
+
+    def lacks(self, state: Mapping[str, Any]) -> str:
+        """Say which rows up to the checkpoint of a state neither the log nor a checkpoint has; empty if they are there.
+
+        Args:
+            state: Of the checkpoint.
+        """
+        try:
+            self.log_lines(self.start, state["step"])
+        except ValueError as error:
+            return str(error)
+        return ""
 
     def verify_log(self, state: Mapping[str, Any]) -> None:
         """Compare the log with what the state of a checkpoint says of the rows since the one before.
@@ -287,7 +316,7 @@ class Run:
             ValueError: if rows are missing, or not those that were written.
         """
         after, step = state["log"]["after"], state["step"]
-        if log_state(after, b"".join(self.log_lines(after, step))) != state["log"]:
+        if sha256(b"".join(self.log_lines(after, step))) != state["log"]["sha256"]:
             raise ValueError(f"{self.path / 'log.jsonl'}: rows of steps {after + 1} to {step} were changed")
 
     def samples(self) -> list[Path]:
@@ -340,8 +369,8 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, bool | float | str]
 
 
 def log_state(after: int, content: bytes = b"") -> dict[str, Any]:
-    """Return what a checkpoint keeps of the rows of the log since the checkpoint before it."""
-    return {"after": after, "sha256": sha256(content)}
+    """Return what a checkpoint keeps of the rows of the log since the one before it: their digest, and themselves."""
+    return {"after": after, "sha256": sha256(content), "rows": content.decode()}
 
 
 def start(record: Mapping[str, Any]) -> int:

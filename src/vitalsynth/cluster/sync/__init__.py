@@ -9,7 +9,8 @@ done to a folder, here or at the other end.
 
 from __future__ import annotations
 
+from .checking import check
 from .copying import Copy, carry, plan
 from .places import Folder, Place, Remote, Unreachable, open_place
 
-__all__ = ["Copy", "Folder", "Place", "Remote", "Unreachable", "carry", "open_place", "plan"]
+__all__ = ["Copy", "Folder", "Place", "Remote", "Unreachable", "carry", "check", "open_place", "plan"]

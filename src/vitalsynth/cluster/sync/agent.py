@@ -6,6 +6,7 @@ first, and is put in place file by file under the run's lock; a checkpoint by on
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -16,6 +17,7 @@ from contextlib import contextmanager, suppress
 STAGING = ".incoming.half"
 """Where the files of a run arrive."""
 BLOCK = 2**20
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 class Refused(Exception):
@@ -138,6 +140,49 @@ def rows_of(lines, count):
     return [found, digest.hexdigest()]
 
 
+def read(root, name, file):
+    """Return the text of a file; empty if it is not there."""
+    with suppress(FileNotFoundError), _open(os.path.join(root, name, file)) as content:
+        return content.read().decode("utf-8", "replace")
+    return ""
+
+
+def probe(root, content):
+    """Write a small file to a folder, read it and delete it; say whether all is there that is needed.
+
+    Returns:
+        `there`: whether the folder is. `rsync`: whether it is installed. `clock`: what time the file got. `free`:
+        bytes. `locks`: whether the file system has any.
+    """
+    root = os.path.expanduser(root)
+    if not os.path.isdir(root):
+        return {"there": False}
+    path = os.path.join(root, ".vitalsynth-check-" + str(os.getpid()))
+    try:
+        with open(path, "x") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            locks = _locks(file.fileno())
+        clock = os.stat(path).st_mtime
+        with open(path) as file:
+            if file.read() != content:
+                raise Refused(f"{root}: what was written is not what is read")
+    finally:
+        with suppress(OSError):
+            os.unlink(path)
+    free = shutil.disk_usage(root).free
+    return {"there": True, "rsync": bool(shutil.which("rsync")), "clock": clock, "free": free, "locks": locks}
+
+
+def _locks(handle):
+    try:
+        fcntl.flock(handle, fcntl.LOCK_UN)
+    except OSError as error:
+        return error.errno not in NO_LOCKS
+    return True
+
+
 def prepare(root, names):
     """Make the folders in which runs arrive."""
     for name in names:
@@ -230,13 +275,21 @@ def _no_links(root, name):
 def _locked(folder):
     handle = os.open(os.path.join(folder, ".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(handle)
         yield
     except BlockingIOError:
         who = os.read(handle, 200).decode("utf-8", "replace").strip() or "another process"
         raise Refused(f"{folder} is in use by {who}") from None
     finally:
         os.close(handle)
+
+
+def _lock(handle):
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:  # else nobody can have one
+            raise
 
 
 def _running(folder):

@@ -110,14 +110,15 @@ def _changed(source: Place, target: Place, run: str, there: Contents, before: Co
     """
     where = _shown(_join(target, run))
     record = _record(there.record, _shown(_join(source, run)))
-    if before.record is not None and record != _record(before.record, where):
+    torn = before.record is not None and not _is_json(before.record)
+    if before.record is not None and not torn and record != _record(before.record, where):
         raise Apart(f"{where} is another run than that at {source}, under the same name; nothing of it is copied")
-    newer = []
+    newer, again = [], _to_mend(source, target, run, there, before)
     for name, file in there.files.items():
         old = before.files.get(name)
         if name == KEY:  # who has it could take the noise of differential privacy away
             continue
-        if old is None:
+        if old is None or os.path.dirname(name) in again or (name == "run.json" and torn):
             yield name
         elif old.digest == file.digest or name == "run.json":
             continue
@@ -126,6 +127,10 @@ def _changed(source: Place, target: Place, run: str, there: Contents, before: Co
                 yield name
             else:
                 newer.append(name)
+        elif name == "preparation.json" and not _is_json(target.read(run, name)):
+            yield name
+        elif name.startswith("checkpoints/") and not _is_whole(source, run, there, os.path.dirname(name)):
+            continue
         elif name.startswith("checkpoints/") or name == "preparation.json":
             raise Apart(
                 f"{where}: {name} differs from that at {source}, and one of them is damaged or was trained "
@@ -145,6 +150,39 @@ def _changed(source: Place, target: Place, run: str, there: Contents, before: Co
     if newer and not quiet:
         names, steps = ", ".join(map(_shown, newer)), (_step(before), _step(there))
         log.warning("%s: newer there, and so left: %s (step %d there, %d at %s)", where, names, *steps, source)
+
+
+def _to_mend(source: Place, target: Place, run: str, there: Contents, before: Contents) -> set[str]:
+    """Return the checkpoints of the source that are damaged at the target, as a cloud's mounted folder leaves them."""
+    differ = {
+        os.path.dirname(name)
+        for name, file in there.files.items()
+        if name.startswith("checkpoints/") and (old := before.files.get(name)) is not None and old.digest != file.digest
+    }
+    begun = {os.path.dirname(name) for name in before.files if name.startswith("checkpoints/")}
+    missing = {os.path.dirname(name) for name in there.files.keys() - before.files.keys()} & begun
+    return missing | {each for each in differ if not _is_whole(target, run, before, each)}
+
+
+def _is_whole(place: Place, run: str, contents: Contents, checkpoint: str) -> bool:
+    """Say whether the files of a checkpoint are those that it names, as far as their digests can tell."""
+    try:
+        state = json.loads(place.read(run, f"{checkpoint}/state.json"))
+        digests = {f"{checkpoint}/{name}": digest for name, digest in state["sha256"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    if digests.keys() - contents.files.keys():
+        return False
+    found = {name: contents.files[name].digest for name in digests}
+    return found == digests or any(len(digest) != len(digests[name]) for name, digest in found.items())
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _record(text: str | None, where: str) -> dict[str, Any]:

@@ -132,7 +132,7 @@ class Folder:
             if done.returncode == 127:
                 raise Unreachable(f"{self.host} has no python3; install it there, or reach it as a remote of rclone")
             if done.returncode:
-                raise Unreachable(f"{self.host} cannot be reached: {_last(done.stderr)}")
+                raise Unreachable(f"{self.host} cannot be reached: {last_line(done.stderr)}")
             answer = json.loads(done.stdout.splitlines()[-1])
         if "refused" in answer:
             raise ValueError(f"{self.host}: {answer['refused']}".removeprefix(": "))
@@ -150,6 +150,10 @@ class Folder:
     def rows(self, run: str, file: str, count: int | None) -> list[Any]:
         """Return number and SHA-256 of the first lines of a file, or of all."""
         return self.ask("rows", run, file, count)
+
+    def read(self, run: str, file: str) -> str:
+        """Return the text of a file; empty if it is not there."""
+        return self.ask("read", run, file)
 
     def arrived(self, run: str, sizes: Mapping[str, int], kind: Kind) -> dict[str, str]:
         """Return the digests of what has arrived of a run."""
@@ -272,6 +276,13 @@ class Remote:
             process.terminate()
         return found
 
+    def read(self, run: str, file: str) -> str:
+        """Return the text of a file; empty if it is not there."""
+        try:
+            return rclone("cat", self.address(run, file))
+        except FileNotFoundError:
+            return ""
+
     def arrived(self, run: str, sizes: Mapping[str, int], kind: Kind) -> dict[str, str]:
         """Return the digests of what has arrived of a run."""
         files = self._files(self.address(run, agent.STAGING), kind)
@@ -369,7 +380,7 @@ def transfer(
         finally:
             process.kill()
             process.wait()
-    said = _last(said, (source, target))
+    said = last_line(said, (source, target))
     gone = code in (23, 24) if command[0] == "rsync" else code < 7 and not re.search("dial |connect", said)
     if code and not gone:
         if "command not found" in said or code == 127:
@@ -420,9 +431,9 @@ def rclone(*arguments: str, partly: bool = False) -> str:
     """
     done = subprocess.run([*RCLONE, *arguments], capture_output=True, text=True, errors="surrogateescape")
     if done.returncode in (3, 4):
-        raise FileNotFoundError(_last(done.stderr, arguments))
+        raise FileNotFoundError(last_line(done.stderr, arguments))
     if done.returncode and not partly:
-        raise Unreachable(f"rclone: {_last(done.stderr, arguments)}")
+        raise Unreachable(f"rclone: {last_line(done.stderr, arguments)}")
     return done.stdout
 
 
@@ -451,7 +462,7 @@ def need(program: str) -> None:
         raise ValueError(f"{program} is not installed here: {INSTALL.get(program, 'see VITALSYNTH_SSH')}")
 
 
-def _last(text: str, arguments: Iterable[str] = ()) -> str:
+def last_line(text: str, arguments: Iterable[str] = ()) -> str:
     """Return the last line of what a program said, without the passwords of a connection string."""
     for remote in (each.partition(",")[0] for each in arguments if each.startswith(":")):
         text = re.sub(rf'{re.escape(remote)},[^"\n]*', f"{remote},...", text)
