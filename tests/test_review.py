@@ -172,7 +172,7 @@ def test_a_round_by_mail(runs, private, tmp_path, monkeypatch, capsys):
             postbox.put(styles[k % len(styles)](message, f"r{k}@ward.example", f"{said}\nComment: seen by {k}\n"))
         assert main(["review", "collect", "review"]) == 0
         assert "34 replies" in capsys.readouterr().err
-        assert postbox.flags() == [("\\Recent",)] * 72
+        assert len(postbox.flags()) == 72 and not any("\\Seen" in flags for flags in postbox.flags())
         before = results()
         votes = list(people.review.votes())
         assert len(votes) == 34 * 17
