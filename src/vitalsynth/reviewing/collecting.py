@@ -23,7 +23,8 @@ def collect(
     """Read what has come since the last time; return how much came of it.
 
     Counted are `replies` that had answers, `votes` that are new, replies that were `late`, whose token was `forged`,
-    that say a letter was `undelivered`, that `left`, that were `silent` (no answer to be found) or `unreadable`, and mail of `others`.
+    that say a letter was `undelivered`, that `left`, that were `silent` (no answer to be found) or `unreadable`, and
+    mail of `others`.
 
     Args:
         people: Whose replies.
