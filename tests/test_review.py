@@ -157,7 +157,7 @@ def results(path="review", **settings):
 
 def test_a_round_by_mail(runs, private, tmp_path, monkeypatch, capsys):
     """30 who look, 4 who do not, and 4 who wish us ill, through real servers, blind."""
-    people = create(runs, 38, "--planted", "6", "--seed", "3", "--channels", "4")
+    people = create(runs, 38, "--planted", "8", "--per-mail", "20", "--seed", "3", "--channels", "4")
     with servers(tmp_path, monkeypatch) as (mailbox, postbox):
         assert main(["review", "send", "review", "--per-minute", "0", "--quiet"]) == 0
         letters = {to[0]: message for message, to, _ in mailbox.messages}
@@ -172,10 +172,10 @@ def test_a_round_by_mail(runs, private, tmp_path, monkeypatch, capsys):
             postbox.put(styles[k % len(styles)](message, f"r{k}@ward.example", f"{said}\nComment: seen by {k}\n"))
         assert main(["review", "collect", "review"]) == 0
         assert "34 replies" in capsys.readouterr().err
-        assert postbox.flags() == [("\\Recent",)] * 72
+        assert len(postbox.flags()) == 72 and not any("\\Seen" in flags for flags in postbox.flags())
         before = results()
         votes = list(people.review.votes())
-        assert len(votes) == 34 * 17
+        assert len(votes) == 34 * 19 - 2  # who fills the form in makes no comment
         assert main(["review", "collect", "review"]) == 0  # nothing is new
         for content in hostile(people, letters):
             postbox.put(content)
@@ -195,7 +195,7 @@ def test_a_round_by_mail(runs, private, tmp_path, monkeypatch, capsys):
 def hostile(people, letters):
     """A forged token, and one of another reviewer; a replay with other answers; a script; 10 MB of nothing."""
     answering = clients.gmail
-    worst = "\n".join(f"{k} A\n{k} generated\n{k} 1" for k in range(1, 17))
+    worst = "\n".join(f"{k} A\n{k} generated\n{k} 1" for k in range(1, 20))
     token = people.token(34, 0)
     forged = answering(letters["r34@ward.example"], "eve@evil.example", worst)
     yield forged.replace(token.encode(), (token[:-26] + "a" * 26).encode())
@@ -220,7 +220,7 @@ def check_results(found):
     places = [f"out.{form}" for form in ("json", "html", "csv", "parquet", "png")]
     assert main(["review", "results", "review", "--out", ",".join(places)]) == 0
     told = json.loads(Path("out.json").read_text())
-    assert [row["name"] for row in told["contestants"]] == ["real", *MODELS] and len(told["comments"]) == 35
+    assert [row["name"] for row in told["contestants"]] == ["real", *MODELS] and len(told["comments"]) == 33
     page = Path("out.html").read_text()
     assert "&lt;script&gt;alert(1)" in page and "<script" not in page
     assert Image.open("out.png").size > (800, 200)
@@ -564,7 +564,7 @@ def test_shares_means_and_who_looks_are_as_in_the_books():
         4.302653 * np.std([2, 4.5, 2], ddof=1) / 3**0.5
     )
     assert fitting.looks(0, 0) == pytest.approx(0.9)
-    assert fitting.looks(4, 4) == pytest.approx(0.9 * 0.95**4 / (0.9 * 0.95**4 + 0.1 * 0.5**4))
+    assert fitting.looks(4, 4) == pytest.approx(0.9 * 0.98**4 / (0.9 * 0.98**4 + 0.1 * 0.5**4))
     rho, low, high = fitting.spearman(np.array([1.0, 2, 3, 4, 5]), np.array([2.0, 1, 4, 3, 5]))
     half = 1.959964 * np.sqrt((1 + 0.8**2 / 2) / 2)
     assert (rho, low, high) == pytest.approx((0.8, np.tanh(np.arctanh(0.8) - half), np.tanh(np.arctanh(0.8) + half)))

@@ -65,7 +65,7 @@ def pool(pictures: Mapping[str, Sequence[str]], rng: np.random.Generator) -> dic
 
     known = [
         Item("pair", names, whose, "AB"[whose.index(REAL)])
-        for names, whose in pairs(iter([(REAL, SPOILT)]), 2 * VARIANTS)
+        for names, whose in pairs(iter([(REAL, SPOILT)]), 4 * VARIANTS)
     ]
     return {
         "pairs": [Item("pair", names, whose) for names, whose in pairs(combinations(asked, 2), VARIANTS)],

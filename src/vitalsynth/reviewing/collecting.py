@@ -14,7 +14,7 @@ from .writing import MARKER, answers, leaves, questions
 
 BATCH = 64
 """Replies after which what was read is noted."""
-COUNTED = ("replies", "votes", "late", "forged", "undelivered", "left", "silent", "others")
+COUNTED = ("replies", "votes", "late", "forged", "undelivered", "left", "silent", "unreadable", "others")
 
 
 def collect(
@@ -23,7 +23,8 @@ def collect(
     """Read what has come since the last time; return how much came of it.
 
     Counted are `replies` that had answers, `votes` that are new, replies that were `late`, whose token was `forged`,
-    that say a letter was `undelivered`, that `left`, that were `silent` (no answer to be found), and mail of `others`.
+    that say a letter was `undelivered`, that `left`, that were `silent` (no answer to be found) or `unreadable`, and
+    mail of `others`.
 
     Args:
         people: Whose replies.
@@ -40,7 +41,10 @@ def collect(
         ballots: list[Ballot] = []
         at = before.get(name, 0)
         for k, received in enumerate(inbox.after(at), 1):
-            ballots += _read(people, received, counts)
+            try:
+                ballots += _read(people, received, counts)
+            except Exception:  # whatever is wrong with one message, the others go on
+                counts["unreadable"] += 1
             at = received.uid
             report()
             if k % BATCH == 0:

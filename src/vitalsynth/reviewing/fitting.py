@@ -14,7 +14,7 @@ from scipy.special import expit
 PRIOR = 3.0
 """Standard deviation of the normal prior of strengths, in logits: weak, and whoever always wins stays finite."""
 LEVEL = 0.95
-ATTENTIVE, GUESSING = 0.95, 0.5
+ATTENTIVE, GUESSING = 0.98, 0.5
 """How often planted items are answered right by those who look, and by those who do not."""
 LOOKING = 0.9
 """Share of people who look, before anything is known."""
