@@ -69,7 +69,9 @@ class Drawing:
 
 def spaces():
     """Draw the two spaces, and what lies between them."""
-    drawing = Drawing(400, "Real sequences are encoded for the networks; what a generator makes is decoded into a cohort")
+    drawing = Drawing(
+        400, "Real sequences are encoded for the networks; what a generator makes is decoded into a cohort"
+    )
     drawing.words(220, 18, "your world: units, names, gaps", bold=True)
     drawing.box(10, 30, 200, 64, "real sequences", "NaN: not measured", tone=REAL)
     drawing.box(230, 30, 200, 64, "synthetic sequences", "the same columns", tone=MADE)
@@ -165,7 +167,9 @@ def lineage():
     drawing.words(240, 162, "runs/ward2", "end", bold=True)
     drawing.words(240, 180, "branch --at 1000, other data", "end")
     drawing.box(10, 212, 420, 48, "merge runs/icu runs/slow", "a line: icu to 1,000, then slow, as one run", tone=REAL)
-    drawing.box(10, 272, 420, 48, "merge --average runs/slow runs/ward2", "siblings: the mean of their weights", tone=MADE)
+    drawing.box(
+        10, 272, 420, 48, "merge --average runs/slow runs/ward2", "siblings: the mean of their weights", tone=MADE
+    )
     drawing.save("lineage")
 
 

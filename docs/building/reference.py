@@ -43,7 +43,11 @@ def option(action):
     name = next((each for each in action.option_strings if each.startswith("--")), action.dest)
     hint = getattr(action, "_typehint", None)
     takes = (
-        " | ".join(map(str, get_args(hint))) if get_origin(hint) is Literal else hint.__name__ if hint in (int, float) else ""
+        " | ".join(map(str, get_args(hint)))
+        if get_origin(hint) is Literal
+        else hint.__name__
+        if hint in (int, float)
+        else ""
     )
     default = action.default
     if isinstance(default, dict) and "class_path" in default:
