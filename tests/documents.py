@@ -1,0 +1,304 @@
+"""Runs what the documentation shows: its shell blocks and its Python blocks, at a tiny size.
+
+A page is run in a folder of its own, from top to bottom. `vitalsynth` is called in this process. What makes it small:
+whatever is counted in training steps is divided by 250, cohorts and shadow models are few, networks narrow, and a source
+gives at most 200 sequences. A training that was done before, on whichever page, is copied. Of a sweep the product checks everything, and
+makes it; the first of a page is worked on, two trials of it.
+
+A line that needs what is not here (`needs`) is only taken apart by the real parser, so that no command, option, part or
+preset in it can be wrong; what would have come of it is not there, so neither are lines that use it run. A run or table
+that a page takes for granted is put there first: the run of the first steps, and its data.
+"""
+
+import inspect
+import math
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from vitalsynth import cli, presets, sources
+from vitalsynth.commands import COMMANDS, function, interface, parted
+from vitalsynth.sources import read as read_all
+
+ROOT = Path(__file__).parents[1]
+FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+STEPS = {"steps", "at", "checkpoint_every", "keep_every", "similarity.every", "clone_steps", "gradients"}
+FEW = {"count": 20, "shadows": 1, "frames": 3, "trials": 2, "most": 40, "generator.hidden": 16, "privacy.length": 25}
+MADE = {"out", "picture", "report", "folder"}
+GIVEN = {
+    "train": {"steps": "4000", "checkpoint_every": "1000", "similarity.count": "20"},
+    "board": {"no_serve": None},
+    "watch": {"every": "0.2s"},
+    "evaluate": {"metrics": "marginals,coverage,copying"},
+    "check": {"steps": "1"},
+    "report": {"count": "100"},
+}
+FIRST = "train icu-demo --preset strong --condition died --steps 1000 --batch 32 --checkpoint_every 250"
+LAUNCHERS = {"srun", "torchrun"}
+"""Programs that start others, on a cluster or several devices."""
+ELSEWHERE = {"git", "source", "cd", "export", "chmod"}
+"""Programs that need a network or the reader's own shell."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page: its language, its text, the line where it begins and the text before it."""
+
+    language: str
+    text: str
+    line: int
+    before: str
+
+
+def blocks(page: Path) -> list[Block]:
+    """Return the fenced blocks of a page."""
+    text = page.read_text("utf-8")
+    return [
+        Block(found[2], re.sub(f"^{found[1]}", "", found[3], flags=re.MULTILINE), text.count("\n", 0, found.start()) + 1,
+              text[: found.start()].rstrip().rpartition("\n\n")[2])
+        for found in FENCE.finditer(text)
+    ]  # fmt: skip
+
+
+def lines(text: str) -> Iterator[list[str]]:
+    """Yield the commands of a shell block, each as words."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        while "&&" in words:
+            yield words[: words.index("&&")]
+            words = words[words.index("&&") + 1 :]
+        if words:
+            yield words
+
+
+def few(name: str, **settings):
+    """Read at most 200 sequences of a source, spread over all of them."""
+    sequences = read_all(name, **settings)
+    return sequences.take(slice(None, None, math.ceil(len(sequences) / 200)))
+
+
+@dataclass
+class Reader:
+    """Somebody who types what a page says, in a folder of their own."""
+
+    page: Path
+    trained: dict[tuple[str, ...], Path]
+    kept: Path
+    absent: set[str] = field(default_factory=set)
+    swept: bool = False
+
+    def shell(self, block: Block) -> None:
+        """Run a shell block."""
+        for words in lines(block.text):
+            before = dict(os.environ)
+            while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
+                name, _, value = words.pop(0).partition("=")
+                os.environ[name] = value
+            import time; t0=time.process_time()
+            try:
+                self.command(words)
+                open("/tmp/times","a").write(f"{time.process_time()-t0:6.2f} {self.page.name} {shlex.join(words)}\n")
+            except Exception as error:
+                raise AssertionError(f"{self.page.name}, block of line {block.line}: {shlex.join(words)}: {error}") from error
+            finally:
+                os.environ.clear()
+                os.environ.update(before)
+            if words[0] == "export":
+                name, _, value = words[1].partition("=")
+                os.environ[name] = value
+
+    def command(self, words: list[str]) -> None:
+        """Run a line, or see at least that it could be."""
+        program, *rest = words
+        if program == "vitalsynth" or (program in LAUNCHERS and "vitalsynth" in words):
+            arguments = words[words.index("vitalsynth") + 1 :]
+            if program == "vitalsynth" and not self.needs(arguments):
+                self.run(arguments)
+            else:
+                self.parse(arguments)
+                self.absent |= {value for name, value in options(arguments) if name in MADE}
+        elif program == "make":
+            targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+            assert set(rest) <= set(targets), "make has no such target"
+        elif program == "pip":
+            extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+            asked = re.findall(r"\[([\w,]+)\]", " ".join(rest))
+            assert {extra for group in asked for extra in group.split(",")} <= set(extras), "there is no such extra"
+        elif program == "python" and rest[0].startswith("benchmarks/"):
+            assert (ROOT / rest[0]).exists(), "there is no such script"
+        elif program == "python":
+            subprocess.run([sys.executable, *small(rest)], check=True, capture_output=True)
+        elif program in ("cmp", "cat", "ls"):
+            subprocess.run(words, check=True, capture_output=True)
+        else:
+            assert program in ELSEWHERE, "the tests do not know this program"
+
+    def needs(self, words: list[str]) -> str:
+        """Say what a line needs that is not here, if anything."""
+        command, rest = parted(words)
+        asked = dict(options(words))
+        plain = [value for name, value in options(rest) if not name]
+        if any(re.fullmatch(r"[A-Z]+", word) for word in plain):
+            return "something of the reader's"
+        if command == "theory" and not rest:
+            return "minutes: tests/test_theory.py plays these games"
+        if command in ("submit", "jobs", "sweep dashboard", "sweep work") or {"follow", "go_on"} & set(asked):
+            return "a scheduler, or somebody who ends it"
+        if any(re.match(r"/(?!tmp)|[\w.+-]*@?[\w.-]+:(?!\d)|\w+://", word) for word in [*plain, asked.get("storage", "")]):
+            return "another machine"
+        if {"mail", "try_mail"} & set(asked) or asked.get("to", "tensorboard") != "tensorboard":
+            return "a server"
+        if asked.get("device", "auto").startswith("cuda") or int(asked.get("devices", 1)) > 1 or "gpu_memory" in asked:
+            return "a GPU"
+        if any(word.partition("/")[0] in {path.partition("/")[0] for path in self.absent} and self.lost(word) for word in [*plain, *asked.values()]):
+            return "what came of such a line"
+        if command in ("data", "train") and plain and "folder" in parameters(plain[0]):
+            return "data that must be asked for"
+        return ""
+
+    def lost(self, word: str) -> bool:
+        """Whether a word names something that a line would have made which was not run."""
+        return any(word == path or word.startswith(f"{path}/") for path in self.absent)
+
+    def parse(self, words: list[str]) -> None:
+        """Take a line apart as the program does, and the line that it may hold."""
+        command, rest = parted(words)
+        assert command in COMMANDS, f"no command {command}"
+        named = self.page.stem if f"{self.page.stem}" in sources.names() else "icu-demo"
+        rest = [named if word == "FOLDER" else word for word in rest]
+        for settings in interface.parsed(command, function(command), rest):
+            if inner := settings.get("command"):
+                assert isinstance(inner, list)
+                self.parse(inner)
+
+    def run(self, words: list[str]) -> None:
+        """Run a line in this process, small."""
+        command, rest = parted(words)
+        if command == "sweep":
+            rest = self.fewer(rest)
+        else:
+            rest = small(self.given(command, rest))
+        self.provide(rest)
+        key = tuple(word for word in rest if word != dict(options(rest)).get("out"))
+        if command == "train" and key in self.trained and self.reusable(rest):
+            shutil.copytree(self.trained[key], dict(options(rest))["out"])
+            return
+        code = cli.main([*command.split(), *rest])
+        accepted = {"release": (0, 2), "check": (0, 1)}.get(command, (0,))
+        assert code in accepted, f"exit code {code}"
+        if command == "train" and self.reusable(rest):
+            self.trained[key] = self.kept / str(len(self.trained))
+            shutil.copytree(dict(options(rest))["out"], self.trained[key])
+
+    def reusable(self, words: list[str]) -> bool:
+        """Whether a training depends on nothing in this folder."""
+        return words[0].replace("-", "_") in sources.__all__ and not any("my_" in word for word in words)
+
+    def given(self, command: str, words: list[str]) -> list[str]:
+        """Add what makes a command small that says nothing of it."""
+        asked = dict(options(words))
+        more = {name: value for name, value in GIVEN.get(command, {}).items() if name not in asked}
+        if command == "train" and "generator" not in asked:
+            generator = presets.preset(asked["preset"])["generator"].keywords if "preset" in asked else {"hidden": 100}
+            more |= {f"generator.{size}": "16" for size in ("hidden", "head") if size in generator}
+        return [*words, *(word for name, value in more.items() for word in (f"--{name}", value) if word is not None)]
+
+    def fewer(self, words: list[str]) -> list[str]:
+        """Leave of the first sweep of a page two trials, and of others none."""
+        first, self.swept = not self.swept, True
+        if not first:
+            return ["--at_most", "0", *small(words)]
+        cut = []
+        for word in words:
+            left = 1 if "," in word or ".." in word else 0
+            seen = any("," in each for each in cut)
+            word = ",".join(word.split(",")[: 1 if seen else 2]) if left and "," in word else re.sub(r"\.\.\d+$", "", word)
+            cut.append(word)
+        return small(self.given("train", cut) if "train" in cut else cut)
+
+    def provide(self, words: list[str]) -> None:
+        """Put runs and tables there that the page takes for granted."""
+        made = {value for name, value in options(words) if name in MADE}
+        for word in words:
+            if re.fullmatch(r"runs/[\w-]+", word) and word not in made and not Path(word).exists():
+                self.first(word)
+            elif word == "runs/*" and not Path("runs").exists():
+                self.first("runs/icu")
+            elif re.fullmatch(r"[\w-]+\.(csv|parquet)", word) and word not in made and not Path(word).exists():
+                table(Path(word), dict(options(words)))
+
+    def first(self, place: str) -> None:
+        """Put the run of the first steps somewhere."""
+        self.run([*shlex.split(FIRST), "--out", place])
+
+    def python(self, block: Block, names: dict) -> None:
+        """Run a Python block, or write it to the file that the text before it names."""
+        if found := re.search(r"[Ii]n `(\w+\.py)`:$", block.before):
+            Path(found[1]).write_text(block.text, "utf-8")
+            return
+        for word in re.findall(r'"([^"\n]+)"', block.text):
+            self.provide([word])
+        text = re.sub(r"\b(steps)=(\d+)", lambda found: f"{found[1]}={math.ceil(int(found[2]) / 250)}", block.text)
+        text = text.replace('vitalsynth.sweep(["', 'vitalsynth.sweep(at_most=0, command=["')
+        exec(compile(text, f"{self.page.name}:{block.line}", "exec"), names)
+
+
+def parameters(data: str) -> set[str]:
+    """Return what the source of some data can be told, apart from the data's own path."""
+    try:
+        return set(inspect.signature(sources.find(data)).parameters)
+    except ValueError:
+        return set()
+
+
+def options(words: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield options with their values, those without with an empty one, and plain words, which have no name."""
+    words = [*words]
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--"):
+            yield "", word
+            continue
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not equals:
+            value = words.pop(0) if words and not words[0].startswith("--") else ""
+        yield name.replace("-", "_"), value
+
+
+def small(words: list[str]) -> list[str]:
+    """Make the numbers of a command line small."""
+    cut, name = [], ""
+    for word in words:
+        if name in STEPS and word.isdigit():
+            word = str(math.ceil(int(word) / 250))
+        elif name in FEW and word.isdigit():
+            word = str(min(int(word), FEW[name]))
+        cut.append(word)
+        name = word.removeprefix("--").replace("-", "_") if word.startswith("--") else ""
+    return cut
+
+
+def table(path: Path, asked: dict[str, str]) -> None:
+    """Write the demo's stays as somebody's own table, with the columns that a command line names."""
+    stays = few("icu-demo")
+    whole = path.with_name("whole.parquet")
+    with sources.writer(whole, stays.schema) as out:
+        out.write(stays)
+    frame = pd.read_parquet(whole)
+    whole.unlink()
+    renamed = {name: asked[f"source.{name}"] for name in ("id", "time") if f"source.{name}" in asked}
+    frame = frame.rename(columns=renamed)
+    if subject := asked.get("source.subject"):
+        frame[subject] = frame[renamed.get("id", "id")]
+    if "source.length" in asked:  # a single long series
+        frame = frame[["hr", "resp"]].ffill().dropna()
+    frame.to_csv(path, index=False) if path.suffix == ".csv" else frame.to_parquet(path, index=False)
