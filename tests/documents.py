@@ -27,6 +27,7 @@ import pandas as pd
 
 from vitalsynth import cli, presets, sources
 from vitalsynth.commands import COMMANDS, function, interface, parted
+from vitalsynth.sequences import Sequences
 from vitalsynth.sources import read as read_all
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +46,11 @@ GIVEN = {
 FIRST = "train icu-demo --preset strong --condition died --steps 1000 --batch 32 --checkpoint_every 250"
 LAUNCHERS = {"srun", "torchrun"}
 """Programs that start others, on a cluster or several devices."""
+LOOKS = {"report", "check", "board", "attack", "data", "evolution"}
+LOOKED: set[tuple[str, ...]] = set()
+"""Commands that only look at a run or data, and what they were asked before, which is not asked again."""
+READ: dict[tuple, Sequences] = {}
+"""Sources that were read before."""
 ELSEWHERE = {"git", "source", "cd", "export", "chmod"}
 """Programs that need a network or the reader's own shell."""
 
@@ -82,8 +88,14 @@ def lines(text: str) -> Iterator[list[str]]:
 
 def few(name: str, **settings):
     """Read at most 200 sequences of a source, spread over all of them."""
-    sequences = read_all(name, **settings)
-    return sequences.take(slice(None, None, math.ceil(len(sequences) / 200)))
+    key = (name, *sorted(settings.items()))
+    if key not in READ:
+        sequences = read_all(name, **settings)
+        sequences = sequences.take(slice(None, None, math.ceil(len(sequences) / 200)))
+        if name.replace("-", "_") not in sources.__all__ or set(settings) & set(sources.PLACES):
+            return sequences  # of a file, which the next page has under the same name
+        READ[key] = sequences
+    return READ[key]
 
 
 @dataclass
@@ -95,6 +107,7 @@ class Reader:
     kept: Path
     absent: set[str] = field(default_factory=set)
     swept: bool = False
+    wrong: list[str] = field(default_factory=list)
 
     def shell(self, block: Block) -> None:
         """Run a shell block."""
@@ -108,7 +121,7 @@ class Reader:
                 self.command(words)
                 open("/tmp/times","a").write(f"{time.process_time()-t0:6.2f} {self.page.name} {shlex.join(words)}\n")
             except Exception as error:
-                raise AssertionError(f"{self.page.name}, block of line {block.line}: {shlex.join(words)}: {error}") from error
+                self.wrong.append(f"block of line {block.line}: {shlex.join(words)}: {error}")
             finally:
                 os.environ.clear()
                 os.environ.update(before)
@@ -192,7 +205,10 @@ class Reader:
         if command == "train" and key in self.trained and self.reusable(rest):
             shutil.copytree(self.trained[key], dict(options(rest))["out"])
             return
+        if command in LOOKS and (command, *rest) in LOOKED:
+            return
         code = cli.main([*command.split(), *rest])
+        LOOKED.add((command, *rest))
         accepted = {"release": (0, 2), "check": (0, 1)}.get(command, (0,))
         assert code in accepted, f"exit code {code}"
         if command == "train" and self.reusable(rest):
@@ -249,7 +265,10 @@ class Reader:
             self.provide([word])
         text = re.sub(r"\b(steps)=(\d+)", lambda found: f"{found[1]}={math.ceil(int(found[2]) / 250)}", block.text)
         text = text.replace('vitalsynth.sweep(["', 'vitalsynth.sweep(at_most=0, command=["')
-        exec(compile(text, f"{self.page.name}:{block.line}", "exec"), names)
+        try:
+            exec(compile(text, f"{self.page.name}:{block.line}", "exec"), names)
+        except Exception as error:
+            self.wrong.append(f"block of line {block.line}: {type(error).__name__}: {error}")
 
 
 def parameters(data: str) -> set[str]:

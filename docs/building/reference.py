@@ -58,6 +58,8 @@ def option(action):
     elif default not in (None, "", False, (), [], "==SUPPRESS=="):
         told.append(f"`{default}` if not given")
     about = " ".join(action.help.split())
+    if action.dest == "preset":
+        return "`--preset`\n:   Begin with settings that are good together: [presets](parts.md#presets)."
     notes = f" *({', '.join(filter(None, told))})*" if any(told) else ""
     return f"`{name}`\n:   {prose(about)}{notes}"
 
@@ -170,7 +172,8 @@ def settings(function_, flag):
 
 
 def prose(text):
-    """Return a docstring's text as Markdown: what is not in backticks means what it says."""
+    """Return a docstring's text as Markdown: options become code, and what is not code means what it says."""
+    text = re.sub(r"(`[^`]*`)|(?<![\w'\"-])(--\w[\w.+]*)", lambda found: found[1] or f"`{found[2]}`", text)
     return "".join(
         part if k % 2 else re.sub(r"([*_\[])", r"\\\1", part).replace("<", "&lt;")
         for k, part in enumerate(re.split(r"(`[^`]*`)", text))
