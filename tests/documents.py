@@ -34,13 +34,22 @@ from vitalsynth.sources import read as read_all
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 STEPS = {"steps", "at", "checkpoint_every", "keep_every", "similarity.every", "clone_steps", "gradients"}
-FEW = {"count": 20, "shadows": 1, "frames": 3, "trials": 2, "most": 40, "generator.hidden": 16, "privacy.length": 25}
+FEW = {
+    "count": 20,
+    "batch": 16,
+    "shadows": 1,
+    "frames": 3,
+    "trials": 2,
+    "most": 40,
+    "generator.hidden": 16,
+    "privacy.length": 25,
+}
 MADE = {"out", "picture", "report", "folder"}
 GIVEN = {
-    "train": {"steps": "4000", "checkpoint_every": "1000", "similarity.count": "20"},
+    "train": {"steps": "4000", "checkpoint_every": "1000", "similarity.count": "20", "batch": "16"},
     "board": {"no_serve": None},
     "watch": {"every": "0.2s"},
-    "evaluate": {"metrics": "marginals,coverage,copying"},
+    "evaluate": {"metrics": "two_sample,coverage,copying"},
     "check": {"steps": "1"},
     "report": {"count": "100"},
 }
@@ -117,10 +126,8 @@ class Reader:
             while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
                 name, _, value = words.pop(0).partition("=")
                 os.environ[name] = value
-            import time; t0=time.process_time()
             try:
                 self.command(words)
-                open("/tmp/times","a").write(f"{time.process_time()-t0:6.2f} {self.page.name} {shlex.join(words)}\n")
             except Exception as error:
                 self.wrong.append(f"block of line {block.line}: {shlex.join(words)}: {error}")
             finally:
@@ -167,7 +174,9 @@ class Reader:
             return "minutes, which their own tests take"
         if command in ("submit", "jobs", "sweep dashboard", "sweep work") or {"follow", "go_on"} & set(asked):
             return "a scheduler, or somebody who ends it"
-        if any(re.match(r"/(?!tmp)|[\w.+-]*@?[\w.-]+:(?!\d)|\w+://", word) for word in [*plain, asked.get("storage", "")]):
+        if any(
+            re.match(r"/(?!tmp)|[\w.+-]*@?[\w.-]+:(?!\d)|\w+://", word) for word in [*plain, asked.get("storage", "")]
+        ):
             return "another machine"
         if {"mail", "try_mail"} & set(asked) or asked.get("to", "tensorboard") != "tensorboard":
             return "a server"
@@ -241,7 +250,9 @@ class Reader:
         for word in words:
             left = 1 if "," in word or ".." in word else 0
             seen = any("," in each for each in cut)
-            word = ",".join(word.split(",")[: 1 if seen else 2]) if left and "," in word else re.sub(r"\.\.\d+$", "", word)
+            word = (
+                ",".join(word.split(",")[: 1 if seen else 2]) if left and "," in word else re.sub(r"\.\.\d+$", "", word)
+            )
             cut.append(word)
         return small(self.given("train", cut) if "train" in cut else cut)
 
@@ -265,7 +276,7 @@ class Reader:
         if found := re.search(r"[Ii]n `(\w+\.py)`:$", block.before):
             Path(found[1]).write_text(block.text, "utf-8")
             return
-        for word in re.findall(r'(?<!out=)"([^"\n]+)"', block.text):
+        for word in re.findall(r'(?<!out=)(?<!save\()"([^"\n]+)"', block.text):
             self.provide([word])
         text = re.sub(r"\b(steps)=(\d+)", lambda found: f"{found[1]}={math.ceil(int(found[2]) / 250)}", block.text)
         text = text.replace('vitalsynth.sweep(["', 'vitalsynth.sweep(at_most=0, command=["')

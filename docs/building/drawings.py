@@ -1,7 +1,7 @@
 """Draw the drawings of the documentation again: `python docs/building/drawings.py`.
 
-SVG by hand, narrow enough for a telephone. Text and lines have the colour of the text around them, where a drawing stands
-in a page (`hooks.py` puts it there), and that of light or dark mode where it stands alone.
+SVG by hand, narrow enough for a telephone. Text and lines have the colour of the text around them where a drawing
+stands in a page (`hooks.py` puts it there), and that of light or dark mode where it stands alone.
 """
 
 from pathlib import Path

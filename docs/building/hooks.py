@@ -2,8 +2,8 @@
 
 - The reference is generated from signatures and docstrings (`reference.py`).
 - `benchmarks/README.md`, `CHANGELOG.md` and the like become pages (`BROUGHT`).
-- A link to a section of the README that stands alone in its line becomes that section: on a page of the repository it is
-  a link, on the site the text itself.
+- A link to a section of the README that stands alone in its line becomes that section: in the repository it is a
+  link, on the site the text itself.
 - A drawing (`drawings.py`) stands in the page itself, so that it follows the page's colours.
 - Links are rewritten from where a file lies in the repository to where its page is; what is not on the site is text.
 """

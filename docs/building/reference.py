@@ -23,10 +23,10 @@ FAMILIES = {
 def commands():
     """Return the page of commands: from the parsers that make `--help` and read the command line."""
     pages = [
-        "# Commands\n\nWhat `vitalsynth COMMAND --help` says. `-` and `_` in options are the same. Every command is also a "
-        "function with the same arguments: `vitalsynth.train(...)`. Exit codes: 0 well, 1 failed or something found, "
-        "2 wrong use, 75 stopped and can be continued. Options whose value is a part (`--generator`) and their own settings "
-        "(`--generator.hidden`) are on [the page of parts](parts.md)."
+        "# Commands\n\nWhat `vitalsynth COMMAND --help` says. `-` and `_` in options are the same. Every command is also "
+        "a function with the same arguments: `vitalsynth.train(...)`. Exit codes: 0 well, 1 failed or something found, "
+        "2 wrong use, 75 stopped and can be continued. Options whose value is a part (`--generator`) and their own "
+        "settings (`--generator.hidden`) are on [the page of parts](parts.md)."
     ]
     for command in COMMANDS:
         parser = interface.build(f"vitalsynth {command}", function(command))
@@ -67,8 +67,8 @@ def option(action):
 def parts():
     """Return the page of parts that are chosen by name, and of presets and sources."""
     pages = [
-        "# Parts and presets\n\nA part is chosen by its name, and its settings follow: `--generator GRU --generator.hidden 64`. "
-        "Your own is chosen by where Python finds it: `--generator my_nets.Wave` ([how](../extend.md)).",
+        "# Parts and presets\n\nA part is chosen by its name, and its settings follow: `--generator GRU "
+        "--generator.hidden 64`. Your own is chosen by where Python finds it: `--generator my_nets.Wave` ([how](../extend.md)).",
         "## Presets\n\n`--preset NAME` begins with these settings; what follows on the command line wins.",
     ]
     for name, about in presets.names().items():
@@ -98,9 +98,8 @@ def python():
         for method, member in public(getattr(vitalsynth, name)):
             pages.append(f"#### {name}.{method}\n\n{documented(method, member)}")
     pages.append("## Functions")
-    for name in names:
-        if name not in classes:
-            pages.append(f"### {name}\n\n{documented(name, getattr(vitalsynth, name))}")
+    functions = [name for name in names if name not in classes]
+    pages += [f"### {name}\n\n{documented(name, getattr(vitalsynth, name))}" for name in functions]
     return "\n\n".join(pages) + "\n"
 
 
