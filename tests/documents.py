@@ -1,9 +1,10 @@
 """Runs what the documentation shows: its shell blocks and its Python blocks, at a tiny size.
 
 A page is run in a folder of its own, from top to bottom. `vitalsynth` is called in this process. What makes it small:
-whatever is counted in training steps is divided by 250, cohorts and shadow models are few, networks narrow, and a source
-gives at most 200 sequences. A training that was done before, on whichever page, is copied. Of a sweep the product checks everything, and
-makes it; the first of a page is worked on, two trials of it.
+whatever is counted in training steps is divided by 250, cohorts and shadow models are few, networks narrow, and a
+source gives at most 200 sequences. A training that was done before, on whichever page, is copied, and a run is not looked
+at twice in the same way. Of a sweep the product checks everything, and makes it; the first of a page is worked on, two
+trials of it.
 
 A line that needs what is not here (`needs`) is only taken apart by the real parser, so that no command, option, part or
 preset in it can be wrong; what would have come of it is not there, so neither are lines that use it run. A run or table
@@ -78,11 +79,12 @@ class Block:
 def blocks(page: Path) -> list[Block]:
     """Return the fenced blocks of a page."""
     text = page.read_text("utf-8")
-    return [
-        Block(found[2], re.sub(f"^{found[1]}", "", found[3], flags=re.MULTILINE), text.count("\n", 0, found.start()) + 1,
-              text[: found.start()].rstrip().rpartition("\n\n")[2])
-        for found in FENCE.finditer(text)
-    ]  # fmt: skip
+    found = []
+    for fence in FENCE.finditer(text):
+        inner = re.sub(f"^{fence[1]}", "", fence[3], flags=re.MULTILINE)
+        before = text[: fence.start()].rstrip().rpartition("\n\n")[2]
+        found.append(Block(fence[2], inner, text.count("\n", 0, fence.start()) + 1, before))
+    return found
 
 
 def lines(text: str) -> Iterator[list[str]]:
@@ -207,10 +209,7 @@ class Reader:
     def run(self, words: list[str]) -> None:
         """Run a line in this process, small."""
         command, rest = parted(words)
-        if command == "sweep":
-            rest = self.fewer(rest)
-        else:
-            rest = small(self.given(command, rest))
+        rest = self.fewer(rest) if command == "sweep" else small(self.given(command, rest))
         self.provide(rest)
         key = tuple(sorted(word for word in rest if word != dict(options(rest)).get("out")))
         if command == "train" and key in self.trained and self.reusable(rest):

@@ -23,8 +23,8 @@ FAMILIES = {
 def commands():
     """Return the page of commands: from the parsers that make `--help` and read the command line."""
     pages = [
-        "# Commands\n\nWhat `vitalsynth COMMAND --help` says. `-` and `_` in options are the same. Every command is also "
-        "a function with the same arguments: `vitalsynth.train(...)`. Exit codes: 0 well, 1 failed or something found, "
+        "# Commands\n\nWhat `vitalsynth COMMAND --help` says. `-` and `_` in options are the same. Every command is "
+        "also a function with the same arguments: `vitalsynth.train(...)`. Exit codes: 0 well, 1 failed or something found, "
         "2 wrong use, 75 stopped and can be continued. Options whose value is a part (`--generator`) and their own "
         "settings (`--generator.hidden`) are on [the page of parts](parts.md)."
     ]
@@ -68,7 +68,8 @@ def parts():
     """Return the page of parts that are chosen by name, and of presets and sources."""
     pages = [
         "# Parts and presets\n\nA part is chosen by its name, and its settings follow: `--generator GRU "
-        "--generator.hidden 64`. Your own is chosen by where Python finds it: `--generator my_nets.Wave` ([how](../extend.md)).",
+        "--generator.hidden 64`. Your own is chosen by where Python finds it: `--generator my_nets.Wave` "
+        "([how](../extend.md)).",
         "## Presets\n\n`--preset NAME` begins with these settings; what follows on the command line wins.",
     ]
     for name, about in presets.names().items():
