@@ -3,8 +3,8 @@
 A page is run in a folder of its own, from top to bottom. `vitalsynth` is called in this process. What makes it small:
 whatever is counted in training steps is divided by 250, cohorts and shadow models are few, networks narrow, and a
 source gives at most 200 sequences. A training that was done before, on whichever page, is copied, and a run is not
-looked at twice in the same way. Of a sweep the product checks everything, and makes it; the first of a page is worked on, two
-trials of it.
+looked at twice in the same way. Of a sweep the product checks everything, and makes it; the first of a page is worked
+on, two trials of it.
 
 A line that needs what is not here (`needs`) is only taken apart by the real parser, so that no command, option, part or
 preset in it can be wrong; what would have come of it is not there, so neither are lines that use it run. A run or table

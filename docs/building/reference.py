@@ -25,7 +25,8 @@ def commands():
     pages = [
         "# Commands\n\nWhat `vitalsynth COMMAND --help` says. `-` and `_` in options are the same. Every command is "
         "also a function with the same arguments: `vitalsynth.train(...)`. Exit codes: 0 well, 1 failed or something "
-        "found, 2 wrong use, 75 stopped and can be continued. Options whose value is a part (`--generator`) and their own "
+        "found, 2 wrong use, 75 stopped and can be continued. Options whose value is a part "
+        "(`--generator`) and their own "
         "settings (`--generator.hidden`) are on [the page of parts](parts.md)."
     ]
     for command in COMMANDS:
