@@ -1,10 +1,10 @@
-# The whole of daily work: make demo, make test, make check, make format, make docs.
+# The whole of daily work: make demo, make test, make check, make format, make docs, make site.
 # Everything lives in .venv, which is made on the first call. One thread per process: see README, "Speed".
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check format docs clean
+.PHONY: demo test check format docs site clean
 
 demo: .venv/installed                     # train on the embedded ICU vitals, sample, evaluate, report
 	rm -rf demo
@@ -28,10 +28,15 @@ format: .venv/checked
 	$(BIN)/ruff check --fix .
 
 docs: .venv/installed                     # redraw the pictures of the docs from runs/ (see docs/pictures.py)
+	$(BIN)/python docs/building/drawings.py
 	$(BIN)/python docs/pictures.py
 
+site: .venv/tested                        # the documentation as a site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "Open $(CURDIR)/site/index.html"
+
 clean:
-	rm -rf demo build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf demo site build dist .pytest_cache .ruff_cache .hypothesis
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -1,6 +1,7 @@
 """Shared by all tests: types are checked at run time, everything random is seeded, one thread."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -38,6 +39,21 @@ def shared_data(*parts: str) -> Path:
             pytest.fail(f"{path} is missing, and CI must have it")
         pytest.skip(f"{path} is not on this machine; set VITALSYNTH_DATA to a folder that has it")
     return path
+
+
+def chromium(page, folder, *arguments):
+    """Open a file or an address in headless Chromium with no network, or skip the test, saying why."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("chromium is missing, and CI must have it")
+        pytest.skip("chromium is not on this machine (Debian: apt-get install chromium)")
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    flags += "--disable-component-update --disable-sync --host-resolver-rules=MAP\x00*\x00~NOTFOUND"
+    command = [program, *(flag.replace("\x00", " ") for flag in flags.split()), f"--user-data-dir={folder / 'profile'}"]
+    return subprocess.run(
+        [*command, *arguments, getattr(page, "as_uri", lambda: page)()], capture_output=True, text=True, timeout=120
+    )
 
 
 def written(sequences, folder, chunk=30):

@@ -1,10 +1,7 @@
 """The page is one file that asks for nothing else; the figures show the numbers that they should."""
 
 import base64
-import os
 import re
-import shutil
-import subprocess
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -17,6 +14,7 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
+from conftest import chromium
 from vitalsynth.reporting import figures, page, write
 from vitalsynth.reporting.figures import limits
 from vitalsynth.sequences import Column, Schema, Sequences
@@ -364,19 +362,6 @@ def test_bins_of_mostly_black_images_end():
     grain = limits.coarser(values, limits.grid_step(values))
     assert 1 / 256 < grain < 0.11
     assert limits.coarser(np.full(20, 5.0), 1.0) == 1.0
-
-
-def chromium(page_path, folder, *arguments):
-    """Open a page in headless Chromium with no network, or skip the test, saying why."""
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("chromium is missing, and CI must have it")
-        pytest.skip("chromium is not on this machine (Debian: apt-get install chromium)")
-    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    flags += "--disable-component-update --disable-sync --host-resolver-rules=MAP\x00*\x00~NOTFOUND"
-    command = [program, *(flag.replace("\x00", " ") for flag in flags.split()), f"--user-data-dir={folder / 'profile'}"]
-    return subprocess.run([*command, *arguments, page_path.as_uri()], capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize("width", [1200, 390])
