@@ -181,7 +181,7 @@ def test_a_round_by_mail(runs, private, tmp_path, monkeypatch, capsys):
             postbox.put(content)
         assert main(["review", "collect", "review"]) == 0
         said = capsys.readouterr().err
-        assert "0 replies, 0 votes\n" in said and "2 forged" in said and "2 silent" in said
+        assert "0 replies, 0 votes\n" in said and "2 replies, 1 votes, 2 forged, 1 silent\n" in said
         (people.path / "inbox.json").unlink()
         assert main(["review", "collect", "review"]) == 0  # all is read again
     after = results()
