@@ -38,7 +38,7 @@ STEPS = {"steps", "at", "checkpoint_every", "keep_every", "similarity.every", "c
 FEW = {
     "count": 20,
     "batch": 16,
-    "shadows": 1,
+    "shadows": 2,
     "frames": 3,
     "trials": 2,
     "most": 40,

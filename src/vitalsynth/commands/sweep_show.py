@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich import box
@@ -82,7 +83,7 @@ def _configurations(sweep: Sweep, table: pd.DataFrame) -> Table:
     return out
 
 
-def _interval(row: dict[str, float], name: str) -> str:
+def _interval(row: dict[str, Any], name: str) -> str:
     ends = [None if pd.isna(row[name + end]) else row[name + end] for end in results.ENDS]
     return with_interval(*ends)
 
