@@ -64,6 +64,7 @@ class Outbox:
         try:
             self._thread.join(PATIENCE)
         finally:  # also if somebody has no patience
+            self._hopeless = True  # what is kept below is not sent by a thread that is late
             for parcel in list(self._waiting):
                 self._keep(parcel)
 
@@ -100,6 +101,8 @@ class Outbox:
         try:
             refused = deliver(self.settings, self._message(parcel), parcel.to)
         except Undelivered as error:
+            if self._hopeless:
+                return False
             self._say_once(str(error))
             if error.lasting == "message" and parcel.pictures:  # it may be too large
                 parcel.letter, parcel.message = replace(parcel.letter, draw=tuple), None
