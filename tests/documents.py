@@ -62,7 +62,7 @@ LOOKED: set[tuple[str, ...]] = set()
 """Commands that only look at a run or data, and what they were asked before, which is not asked again."""
 READ: dict[tuple, Sequences] = {}
 """Sources that were read before."""
-ELSEWHERE = {"git", "source", "cd", "export", "chmod"}
+ELSEWHERE = {"git", "source", "cd", "export", "chmod", "rclone"}
 """Programs that need a network or the reader's own shell."""
 
 
@@ -172,12 +172,18 @@ class Reader:
         plain = [value for name, value in options(rest) if not name]
         if any(re.fullmatch(r"[A-Z]+", word) for word in plain):
             return "something of the reader's"
-        if command in ("theory", "export"):
+        if command in ("theory", "export", "notebook run"):
             return "minutes, which their own tests take"
-        if command in ("submit", "jobs", "sweep dashboard", "sweep work") or {"follow", "go_on"} & set(asked):
+        if command in ("submit", "jobs", "sweep dashboard", "sweep work", "notebook serve") or {
+            "follow",
+            "go_on",
+        } & set(asked):
             return "a scheduler, or somebody who ends it"
+        if command.startswith("review ") or asked.get("score") == "people":
+            return "people who answer"
         if any(
-            re.match(r"/(?!tmp)|[\w.+-]*@?[\w.-]+:(?!\d)|\w+://", word) for word in [*plain, asked.get("storage", "")]
+            re.match(r"/(?!tmp)|[\w.+-]*@?[\w.-]+:(?!\d)|\w+://", word)
+            for word in [*plain, asked.get("storage", ""), asked.get("out", "")]
         ):
             return "another machine"
         if {"mail", "try_mail"} & set(asked) or asked.get("to", "tensorboard") != "tensorboard":
