@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.overrides import TorchFunctionMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from .. import components
 from ..generators import Generator
@@ -149,11 +150,25 @@ def operations(work: Callable[[], Any]) -> int:
 
     What is done number by number is not counted. Fused kernels, whose inside cannot be seen, are done without.
     """
-    with warnings.catch_warnings(), FlopCounterMode(display=False) as counter:
+    with warnings.catch_warnings(), _Counter() as counter:
         warnings.filterwarnings("ignore", message="TF32 acceleration")
         with torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False):
             work()
-    return counter.get_total_flops()
+    return counter.count
+
+
+class _Counter(TorchDispatchMode):
+    """PyTorch's own counter attaches hooks to modules, which gradients of gradients do not bear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if (formula := flop_registry.get(func.overloadpacket)) is not None:
+            self.count += formula(*args, **(kwargs or {}), out_val=made)
+        return made
 
 
 def _look(network: nn.Module, given: Mapping[str, Tensor], work: Callable[[], Encoded | Tensor]) -> Anatomy:
