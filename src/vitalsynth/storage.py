@@ -11,6 +11,7 @@ import errno
 import fcntl
 import glob
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -18,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 HALF = ".*.half*"
 """What the names match of hidden files and folders that are being made or removed."""
@@ -233,3 +235,25 @@ def sync_folder(folder: str | Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def read_record(folder: Path, kind: str, known: int) -> dict[str, Any]:
+    """Return what KIND.json in a folder says.
+
+    Args:
+        folder: Of something on disk.
+        kind: What it should be: sweep, review.
+        known: The format that this version reads.
+
+    Raises:
+        ValueError: if it is none, damaged, or of another format.
+    """
+    try:
+        record = json.loads((folder / f"{kind}.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise ValueError(f"{folder} is no {kind} (it has no {kind}.json)") from None
+    except ValueError as error:
+        raise ValueError(f"{folder}: {kind}.json is damaged ({error})") from None
+    if record.get("format") != known:
+        raise ValueError(f"{folder} has {kind} format {record.get('format')}; this version reads {known}")
+    return record

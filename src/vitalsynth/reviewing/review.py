@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Literal
 
 from ..processes import hold
 from ..sequences import printable
-from ..storage import atomic_folder, write
+from ..storage import atomic_folder, read_record, write
 
 FORMAT = 1
 REAL, SPOILT = "real", "spoilt"
@@ -85,14 +85,7 @@ class Review:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        try:
-            self.record: dict[str, Any] = json.loads((self.path / "review.json").read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
-            raise ValueError(f"{path} is no review (it has no review.json)") from None
-        except ValueError as error:
-            raise ValueError(f"{path}: review.json is damaged ({error})") from None
-        if self.record.get("format") != FORMAT:
-            raise ValueError(f"{path} has review format {self.record.get('format')}; this version reads {FORMAT}")
+        self.record = read_record(self.path, "review", FORMAT)
         self._votes: list[dict[str, Any]] = []
         self._given: set[tuple[int, int]] = set()
         self._read = 0

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from ..processes import hold
-from ..storage import atomic_folder, atomic_path, write
+from ..storage import atomic_folder, atomic_path, read_record, write
 from . import studies
 from .plan import SEED, Axis, Line, Plan, filled, points
 from .scores import PEOPLE, Score
@@ -63,14 +63,7 @@ class Sweep:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        try:
-            self.record: dict[str, Any] = json.loads((self.path / "sweep.json").read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
-            raise ValueError(f"{path} is no sweep (it has no sweep.json)") from None
-        except ValueError as error:
-            raise ValueError(f"{path}: sweep.json is damaged ({error})") from None
-        if self.record.get("format") != FORMAT:
-            raise ValueError(f"{path} has sweep format {self.record.get('format')}; this version reads {FORMAT}")
+        self.record = read_record(self.path, "sweep", FORMAT)
 
     @classmethod
     def create(cls, path: Path, plan: Plan, **record: Any) -> Sweep:
