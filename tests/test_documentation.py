@@ -33,7 +33,6 @@ def test_what_a_page_shows_runs(page, trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sources, "read", few)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    known = set(sys.modules)
     reader, names = Reader(page, *trained), {}
     for block in blocks(page):
         assert block.language in KNOWN, f"line {block.line}: the tests know no blocks of {block.language!r}"
@@ -47,9 +46,6 @@ def test_what_a_page_shows_runs(page, trained, tmp_path, monkeypatch):
             for words in lines("\n".join(line[2:] for line in block.text.splitlines() if line.startswith("$ "))):
                 reader.parse(words[1:])
     assert not reader.wrong
-    for name in set(sys.modules) - known:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
-            del sys.modules[name]
 
 
 def test_the_tests_see_what_is_wrong(trained, tmp_path, monkeypatch):

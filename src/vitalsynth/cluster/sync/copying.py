@@ -296,7 +296,7 @@ def _groups(copy: Copy, arrived: set[str], local: tuple[Path, Path]) -> tuple[li
         if wanted - arrived or behind:
             del groups[group]
         elif (reason := _damage(local, group, last)) is not None:
-            log.warning("%s is left out: %s", _shown(_join(copy.source, copy.run)), reason)
+            log.warning("%s/%s is left out: %s", _shown(_join(copy.source, copy.run)), group, reason)
             damaged |= wanted
             del groups[group]
     if "run.json" in groups:
