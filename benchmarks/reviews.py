@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/reviews.py --reviewers 100 1000
 
-Each reviewer gets a letter with 14 questions and the pictures of them, taken by the server for us, too; each replies as
+Each reviewer gets a letter with 18 questions and the pictures of them, taken by the server for us, too; each replies as
 Gmail does. Servers run in processes of their own; a process of its own sends, and one collects, of which the
 most memory is told that they ever held (VmHWM), and by how much that is more than before the first letter or reply.
 Letters and replies a second are with all servers on the same cores; CPU-milliseconds
@@ -52,7 +52,7 @@ def review(folder, count, size, rng):
     keys = [REAL, SPOILT, *(f"run{k}" for k in range(8))]
     names = {key: [f"{rng.bytes(8).hex()}.png" for _ in range(3)] for key in keys}
     pictures = {name: picture(size, rng) for mine in names.values() for name in mine}
-    wanted = asking.Wanted(pairs=6, singles=2, ratings=2, planted=4, comment=True, per_mail=16)
+    wanted = asking.Wanted(pairs=6, singles=2, ratings=2, planted=8, comment=True, per_mail=20)
     items, letters = asking.assigned(asking.pool(names, rng), count, wanted, rng)
     contestants = {key: {"name": key, "runs": []} for key in keys}
     about = {"until": time.time() + 1e6, "data": "none", "contestants": contestants}
@@ -105,7 +105,7 @@ def measured(count, size, seed):
             mailbox.messages.clear()
             collected, busy, before, most = worked("collect", people.review.path)
             votes = len(people.review.votes())
-            assert votes == 14 * count, votes
+            assert votes == 18 * count, votes
     more = {"collect_mib": round(most), "collect_more_mib": round(most - before, 1)}
     return {
         **row,

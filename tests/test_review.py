@@ -157,7 +157,7 @@ def results(path="review", **settings):
 
 def test_a_round_by_mail(runs, private, tmp_path, monkeypatch, capsys):
     """30 who look, 4 who do not, and 4 who wish us ill, through real servers, blind."""
-    people = create(runs, 38, "--planted", "8", "--per-mail", "20", "--seed", "3", "--channels", "4")
+    people = create(runs, 38, "--channels", "4")
     with servers(tmp_path, monkeypatch) as (mailbox, postbox):
         assert main(["review", "send", "review", "--per-minute", "0", "--quiet"]) == 0
         letters = {to[0]: message for message, to, _ in mailbox.messages}
@@ -213,7 +213,8 @@ def check_results(found):
     assert set(careless) == {30, 31, 32, 33}
     for name in MODELS:
         assert table["strength_low"][name] < TASTE[name] < table["strength_high"][name]
-    assert table["taken"].is_monotonic_decreasing and table["rating"].is_monotonic_decreasing
+        assert table["taken_low"][name] < expit(2 + TASTE[name]) < table["taken_high"][name]
+    assert table["rating"].is_monotonic_decreasing
     assert all(0.2 < value < 1 for value in found.agreement.values())
     assert list(found.metrics["metric"]) == ["sees it", "sees it not"]
     assert found.metrics["rho"][0] == 1.0 and abs(found.metrics["rho"][1]) < 0.7
