@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from vitalsynth import checkpoints, components
+from vitalsynth import checkpoints, cli, components
 from vitalsynth.cli import main
 from vitalsynth.commands import COMMANDS, function, interface
 from vitalsynth.generators import GRU
@@ -70,6 +70,28 @@ def test_help_names_every_command_and_is_quick(capsys):
     said = capsys.readouterr().out
     for command in ("data", "train", "continue", "branch", "merge", "list", "prune", "pack", "sample"):
         assert f"\n  {command} " in said
+
+
+def test_commands_of_two_words_are_listed_under_the_first(capsys):
+    assert main(["notebook", "--help"]) == main(["review"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"  {name} " in said for name in COMMANDS if name.startswith(("notebook ", "review ")))
+    assert main(["notebook", "rnu"]) == 2
+    assert "no command 'notebook rnu'" in capsys.readouterr().out
+
+
+def test_interrupted_while_it_starts(monkeypatch, capsys):
+    def interrupted(command):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "function", interrupted)
+    assert main(["train", "icu-demo", "--out", "x"]) == 130
+    assert capsys.readouterr().err == "vitalsynth train: interrupted before anything was begun\n"
+
+
+def test_a_folder_of_runs_is_no_run(trained, capsys):
+    assert main(["watch", str(trained.parent)]) == 2
+    assert f"it holds runs: write '{trained.parent}/*'" in capsys.readouterr().err
 
 
 def test_help_of_a_command_teaches_every_setting(capsys):
@@ -215,7 +237,7 @@ def test_a_generator_of_the_users_own(tmp_path, monkeypatch, capsys):
         ),
         (
             ["train", "icu-demo", "--out", "x", "--stabilisers+", "Augment", "--stabilisers.shift", "far"],
-            "--stabilisers Augment: must be float, got far",
+            "--stabilisers Augment: must be a number, got far",
         ),
         (
             ["train", "icu-demo", "--out", "x", "--stabilisers", "Augment"],
@@ -240,8 +262,11 @@ def test_a_generator_of_the_users_own(tmp_path, monkeypatch, capsys):
         (["train", "icu-demo", "--config", "nowhere.yaml", "--out", "x"], "nowhere.yaml"),
         (["evaluate", "x.csv", "--data", "sines", "--source.lenght", "3"], "did you mean '--source.length'?"),
         (["train", "icu-demo", "more", "--out", "x"], "one word too many: 'more'"),
-        (["train", "icu-demo", "--out", "x", "--steps", "many"], "--steps: must be int, got many"),
-        (["train", "icu-demo", "--out", "x", "--generator.hidden", "many"], "--generator LSTM: must be int, got many"),
+        (["train", "icu-demo", "--out", "x", "--steps", "many"], "--steps: must be a whole number, got many"),
+        (
+            ["train", "icu-demo", "--out", "x", "--generator.hidden", "many"],
+            "--generator LSTM: must be a whole number, got many",
+        ),
         (["train", "icu-demo", "--out", "x", "--normalise", "locale"], "did you mean 'local'?"),
         (["train", "icu-demo", "--out", "x", "--steps", "0"], "--steps must be at least 1, got 0"),
         (["train", "icu-demo", "--out", "x", "--device", "cuda:9"], "device 'cuda:9' is not on this machine"),
@@ -258,6 +283,7 @@ def test_a_generator_of_the_users_own(tmp_path, monkeypatch, capsys):
         (["sample", "nowhere", "--count", "3", "--out", "x.csv"], "no run matches 'nowhere'"),
         (["evaluate", "no*"], "no run matches 'no*'"),
         (["report", "nowhere"], "no run matches 'nowhere'"),
+        (["train", "sines", "--out", f"{__file__}/run"], "test_cli.py is a file, not a folder"),
         (["data", "nowhere.csv"], "no such file"),
         (["data", "mnist", "--source.folder", "empty"], "empty"),
     ],

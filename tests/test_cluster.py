@@ -154,7 +154,7 @@ def test_training_whose_time_is_up_goes_on_as_if_nothing_had_happened(jobs, monk
         (["--then", "reprot", *SINES, "--out", "x"], "no command 'reprot' to submit; did you mean 'report'?"),
         (["--then", "report", "data"], "data trains none"),
         (["--cpus", "0", *SINES, "--out", "x"], "--cpus must be at least 1, got 0"),
-        (["--gpus", "many", *SINES, "--out", "x"], "--gpus: must be int, got many"),
+        (["--gpus", "many", *SINES, "--out", "x"], "--gpus: must be a whole number, got many"),
         (["--time", "1"], "needs COMMAND"),
     ],
 )
@@ -165,6 +165,16 @@ def test_a_mistake_is_one_line_and_nothing_is_submitted(words, expected, tmp_pat
     said = capsys.readouterr().err
     assert expected in said and said.count("\n") == 1, said
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_a_dry_run_shows_what_sbatch_would_be_asked_for_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["--time", "02:00:00", "--gpus", "1", "--array", "seed=0..1", "--then", "report", *SINES, "--out", "{seed}"]
+    assert main(["submit", "--dry-run", *words]) == 0
+    said = capsys.readouterr().out
+    assert said.count("sbatch ") == 2 and "--time=02:00:00 --gres=gpu:1" in said and "--array=0-1" in said
+    assert "1: vitalsynth train sines" in said and "--out 1 --seed 1" in said and "report 1" in said
+    assert "--dependency=aftercorr:TRAIN-1" in said and not list(tmp_path.iterdir())
 
 
 def test_what_slurm_refuses_is_one_line_and_nothing_stays_in_the_queue(cluster, tmp_path, monkeypatch, capsys):

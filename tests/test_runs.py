@@ -102,11 +102,12 @@ def test_a_lineage_of_four_processes_is_one_run(tmp_path):
     assert {row["step"] for row in Run(merged).evaluations()} == {60}
 
 
-def test_a_lineage_with_changed_settings_is_continuous(tmp_path):
+def test_a_lineage_with_changed_settings_is_continuous(tmp_path, caplog):
     """Where settings change at a fork, the log has every step once, and goes on from the weights at the fork."""
     begin(tmp_path / "a", 12)
     fork(tmp_path / "a", tmp_path / "b", 10, 20, discriminator_optimizer=partial(torch.optim.Adam, lr=5e-4), batch=6)
     run = merge([str(tmp_path / "*")], out=str(tmp_path / "m"), quiet=True)
+    assert "steps 11 to 12 of a are not in what is merged: b goes on from step 10" in caplog.text
     assert run.log().step.tolist() == list(range(1, 21))
     assert log_of(run.path) == b"".join(log_of(tmp_path / "a").splitlines(keepends=True)[:10]) + log_of(tmp_path / "b")
     assert run.record["batch"] == 6 and run.settings_at(9)["batch"] == 4 and run.settings_at(10)["batch"] == 6

@@ -269,7 +269,7 @@ def test_the_dashboard_shows_the_study(bench, monkeypatch, capsys):
         ),
         ([*SINES, "--seed", "4..0"], "4..0 must go from the smaller to the larger"),
         ([*SINES, "--seed", "1,2,1"], "'1' stands twice in 1,2,1"),
-        ([*SINES, "--seed", "1,x"], "--seed: must be int, got x"),
+        ([*SINES, "--seed", "1,x"], "--seed: must be a whole number, got x"),
         ([*SINES, "--generator", "LSTM,LSTN"], "no class 'LSTN'; did you mean 'LSTM'?"),
         ([*SINES, "--batch", "4,0"], "--batch must be at least 1, got 0"),
         ([*SINES, "--batch", "4,5", "--microbatches", "2"], "--batch 5 cannot be divided"),

@@ -126,6 +126,15 @@ def test_the_synthesizer_learns_from_a_frame_and_gives_one_back(tmp_path):
         synthesizer.save(tmp_path / "kept")
 
 
+def test_the_synthesizer_begins_with_a_preset():
+    synthesizer = vitalsynth.Synthesizer(preset="strong", steps=3, batch=16)
+    given = vitalsynth.preset("strong")
+    assert synthesizer.settings["steps"] == 3 and synthesizer.settings["batch"] == 16
+    assert synthesizer.settings["generator"].keywords == given["generator"].keywords
+    with pytest.raises(ValueError, match="no preset 'stong'; did you mean 'strong'"):
+        vitalsynth.Synthesizer(preset="stong")
+
+
 def test_the_synthesizer_names_what_is_wrong():
     with pytest.raises(ValueError, match="no setting 'conditon'; did you mean 'condition'"):
         vitalsynth.Synthesizer(conditon="died")

@@ -9,6 +9,7 @@ import ast
 import difflib
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from .commands import COMMANDS, function, parted
@@ -31,30 +32,38 @@ def main(arguments: list[str] | None = None) -> int:
     if first == "--completion":
         return _completion(arguments[1:])
     command, rest = parted(arguments)
+    if inner := [each for each in COMMANDS if command not in COMMANDS and each.startswith(f"{first} ")]:
+        wanted = rest and rest[0] not in ("-h", "--help")
+        said = [f"no command {first + ' ' + rest[0]!r}"] if wanted else []
+        print("\n".join([*said, f"usage: vitalsynth {first} COMMAND ...", "", *_rows(inner)]))
+        return 2 if wanted else 0
     if command not in COMMANDS:
         close = difflib.get_close_matches(first, COMMANDS, n=1)
         meant = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(COMMANDS)}"
         print(f"vitalsynth: no command {first!r}; {meant}", file=sys.stderr)
         return 2
     sys.path.insert(0, os.getcwd())  # the user's own networks and sources lie there
-    from .commands import interface
+    try:
+        from .commands import interface
 
-    return interface.run(command, function(command), rest)
+        called = function(command)
+    except KeyboardInterrupt:  # it takes seconds to import all that a command needs
+        print(f"vitalsynth {command}: interrupted before anything was begun", file=sys.stderr)
+        return 130
+    return interface.run(command, called, rest)
 
 
 def _help() -> str:
-    width = max(map(len, COMMANDS))
-    rows = [f"  {command:<{width}}  {_summary(command)}" for command in COMMANDS]
     return "\n".join(
         [
             "usage: vitalsynth COMMAND ... (vitalsynth COMMAND --help tells more)",
             "",
             "Learn a generator from biomedical time series, write a synthetic cohort, and judge it.",
             "",
-            *rows,
+            *_rows(COMMANDS),
             "",
             "A first run, on data that come with the package:",
-            "  vitalsynth train icu-demo --condition died --out runs/first --steps 2000",
+            "  vitalsynth train icu-demo --preset strong --condition died --out runs/first --steps 1000",
             "  vitalsynth sample runs/first --count 500 --out cohort.parquet",
             "  vitalsynth evaluate runs/first --label died && vitalsynth report runs/first",
             "",
@@ -62,6 +71,12 @@ def _help() -> str:
             f"  --completion {'|'.join(SHELLS)}  print a completion script; eval it in the shell's start-up file",
         ]
     )
+
+
+def _rows(commands: Iterable[str]) -> list[str]:
+    """Return a line a command."""
+    width = max(map(len, commands := list(commands)))
+    return [f"  {command:<{width}}  {_summary(command)}" for command in commands]
 
 
 def _summary(command: str) -> str:

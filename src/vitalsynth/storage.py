@@ -115,15 +115,20 @@ def lock(handle: int, operation: int) -> bool:
 
 
 def refuse_existing(path: str | Path, advice: str = "remove it or choose another place") -> None:
-    """Refuse to write where something is.
+    """Refuse to write where something is, or where nothing can be.
 
     Raises:
-        ValueError: if there is something, or the name is empty.
+        ValueError: if there is something, the name is empty, or what is above it is no folder or cannot be written to.
     """
     if not str(path):
         raise ValueError("--out is empty; name a place to write to")
     if os.path.lexists(path):
         raise ValueError(f"{path} exists; {advice}")
+    above = next(each for each in Path(path).absolute().parents if each.exists())
+    if not above.is_dir():
+        raise ValueError(f"{path} cannot be made: {above} is a file, not a folder")
+    if not os.access(above, os.W_OK):
+        raise ValueError(f"{path} cannot be made: nothing may be written in {above}")
 
 
 def numbered(folder: Path, name: str) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from . import frames, sampling
+from . import frames, presets, sampling
 from .commands.train import Stopped, train
 from .runs import Run
 from .sampling import parse_pairs
@@ -25,21 +25,22 @@ class Synthesizer:
     """Learns a cohort and draws synthetic ones, from Python.
 
     Args:
-        steps: Training steps.
-        settings: Any other setting of `vitalsynth.train`: condition, normalise, generator, seed, device, ...
+        preset: Settings that are good together, such as `"strong"`; whatever else is given wins.
+        settings: Any setting of `vitalsynth.train`: steps, condition, normalise, generator, seed, device, ...
 
     Raises:
-        ValueError: if a setting is unknown.
+        ValueError: if a preset or setting is unknown.
 
     Attributes:
         run: The run behind it, once fitted or loaded.
     """
 
-    def __init__(self, *, steps: int = 4000, **settings: Any) -> None:
-        known = [name for name in inspect.signature(train).parameters if name not in ("data", "out", "steps")]
+    def __init__(self, *, preset: str = "", **settings: Any) -> None:
+        """Say how it shall learn: `Synthesizer(preset="strong", condition="died", steps=2000)`."""
+        known = [name for name in inspect.signature(train).parameters if name not in ("data", "out")]
         if unknown := [name for name in settings if name not in known]:
-            raise ValueError(f"no setting {unknown[0]!r}; {nearest(unknown[0], known)}")
-        self.steps, self.settings = steps, settings
+            raise ValueError(f"no setting {unknown[0]!r}; {nearest(unknown[0], [*known, 'preset'])}")
+        self.settings = {**(presets.preset(preset) if preset else {}), **settings}
         self._run: Run | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -52,9 +53,12 @@ class Synthesizer:
     def fit(self, data: pd.DataFrame | Sequences, **columns: Any) -> Synthesizer:
         """Learn from a long DataFrame (a row per id and time), or from Sequences.
 
+            synthesizer.fit(frame, id="stay", time="hour", subject="patient", step=1)
+
         Args:
             data: What to learn from.
-            columns: How to read a DataFrame: `id`, `time`, `subject`, `step`, `categorical`, as in `from_frame`.
+            columns: How to read a DataFrame, as `from_frame` says: `id`, `time`, `subject` name its columns, `step` is
+                the width of a bin of time, `categorical` names columns of codes.
 
         Raises:
             ValueError: if the data cannot be read or learned from.
@@ -63,7 +67,7 @@ class Synthesizer:
         folder = tempfile.TemporaryDirectory(prefix="vitalsynth-")
         path = Path(folder.name) / "run"
         try:
-            self._run = train(sequences, out=str(path), steps=self.steps, **self.settings)
+            self._run = train(sequences, out=str(path), **self.settings)
         except Stopped as stopped:
             log.warning("%s; it can be sampled and saved as it is", str(stopped).partition(";")[0])
             self._run = Run(path)

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +85,8 @@ def launch(
         cancel([job for job in made if job.number or not in_slurm])
         for job in made:
             storage.remove(job.path)
+        with suppress(OSError):  # others are in it, or it was not made
+            folder.rmdir()
         raise
     return made
 
@@ -116,17 +119,31 @@ def _still_to_wait_for(after: Sequence[Job], in_slurm: bool) -> list[Job]:
 
 
 def _to_slurm(job: Job, resources: Resources, waiting: Sequence[Job], each_its_own: bool) -> None:
-    many = len(job.tasks) > 1
-    options = [f"--job-name={job.name}", "--nodes=1", "--ntasks=1", "--requeue", "--open-mode=append"]
-    options += [f"--output={str(job.path).replace('%', '%%')}/{'%a' if many else '0'}.log", *resources.options()]
-    if many:
+    options, script = asked(job.path, len(job.tasks), resources, [each.number for each in waiting], each_its_own)
+    job.add(number=slurm.submit(options, script))
+
+
+def asked(
+    path: Path, tasks: int, resources: Resources, waiting: Sequence[str], each_its_own: bool
+) -> tuple[list[str], str]:
+    """Return what sbatch is asked for: its options, and the line of shell that every task runs.
+
+    Args:
+        path: The job's folder.
+        tasks: How many it has.
+        resources: Of each.
+        waiting: Numbers of the jobs that it waits for.
+        each_its_own: Task k waits for task k alone.
+    """
+    options = [f"--job-name={path.name}", "--nodes=1", "--ntasks=1", "--requeue", "--open-mode=append"]
+    options += [f"--output={str(path).replace('%', '%%')}/{'%a' if tasks > 1 else '0'}.log", *resources.options()]
+    if tasks > 1:
         throttle = f"%{resources.at_most}" if resources.at_most else ""
-        options.append(f"--array=0-{len(job.tasks) - 1}{throttle}")
+        options.append(f"--array=0-{tasks - 1}{throttle}")
     if waiting:
-        kind = "aftercorr" if each_its_own and many else "afterok"
-        numbers = ":".join(each.number for each in waiting)
-        options += [f"--dependency={kind}:{numbers}", "--kill-on-invalid-dep=yes"]
-    job.add(number=slurm.submit(options, f"exec {shlex.join([*RUNNER, str(job.path)])}"))
+        kind = "aftercorr" if each_its_own and tasks > 1 else "afterok"
+        options += [f"--dependency={kind}:{':'.join(waiting)}", "--kill-on-invalid-dep=yes"]
+    return options, f"exec {shlex.join([*RUNNER, str(path)])}"
 
 
 def _to_this_machine(job: Job) -> None:

@@ -32,6 +32,8 @@ from .sync import NotSynced
 from .train import Stopped
 
 Function = Callable[..., Any]
+PLAIN = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
+"""What Python's types are called."""
 
 
 def run(command: str, function: Function, arguments: list[str]) -> int:
@@ -266,7 +268,7 @@ def _expectation(message: str) -> str:
     text = re.sub(r"<class '(\w+)'>", r"\1", one_line(message))
     text = re.sub(r"typing\.Literal\[(.+?)\]", r"one of \1", text)
     if found := re.search(r"Expected an? (.+?)\. Got value: (\S+)", text):
-        return f"must be {found[1]}, got {found[2].rstrip('.')}"
+        return f"must be {PLAIN.get(found[1], found[1])}, got {found[2].rstrip('.')}"
     return text.partition(": ")[2] or text
 
 

@@ -64,7 +64,7 @@ def jobs(
     if json:
         print(json_.dumps(rows, indent=1))
     elif not rows:
-        print(f"no jobs in {folder}")
+        print(f"nothing was submitted from here: there are no jobs in {folder}")
     elif job:
         _tell(rows)
     else:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
 from .. import components
 from ..cluster import jobs, launching, slurm
+from ..cluster.jobs import Task
+from ..cluster.launching import Resources
 from ..sequences import listed
+from ..storage import numbered
 from ..sweeping import notation
 from . import handing, parted, settings
 
@@ -29,6 +32,7 @@ def submit(
     after: str | list[str] = "",
     then: str | list[str] = "",
     local: bool = False,
+    dry_run: bool = False,
     folder: str = "jobs",
 ) -> list[Path]:
     """Hand a command to SLURM, or, where there is none, to the background of this machine.
@@ -52,6 +56,7 @@ def submit(
         then: Commands for the runs that come of it, comma separated, such as evaluate,report; each waits for the one
             before.
         local: Run here even if there is SLURM.
+        dry_run: Only show what sbatch would be asked for, and the command of each task.
         folder: Where jobs are recorded, with their logs.
 
     Returns:
@@ -72,12 +77,25 @@ def submit(
         if not all(task.runs for task in chain[0]):
             raise ValueError(f"--then {name} is for runs, and {command[0]} trains none")
         chain.append([handing.task([name, *task.runs], submit, later=True) for task in chain[0]])
+    resources = launching.Resources(time, cpus, gpus, memory, notice, at_most, shlex.split(sbatch))
+    if dry_run:
+        _show(Path(folder).absolute(), chain, [job.number or job.name for job in before], resources)
+        return []
     in_slurm = slurm.available() and not local
     if not in_slurm and not local:
         print("there is no SLURM here (no sbatch), so it runs in the background of this machine", file=sys.stderr)
-    resources = launching.Resources(time, cpus, gpus, memory, notice, at_most, shlex.split(sbatch))
     made = launching.launch(Path(folder).absolute(), chain, before, resources, components.named(), in_slurm)
     return [Path(folder, job.name) for job in made]
+
+
+def _show(folder: Path, chain: Sequence[Sequence[Task]], waiting: Sequence[str], resources: Resources) -> None:
+    """Show what would be submitted: a block a job, with its tasks."""
+    for place, tasks in enumerate(chain):
+        path = numbered(folder, tasks[0].words[0])
+        options, script = launching.asked(path, len(tasks), resources, waiting, each_its_own=place > 0)
+        lines = [f"{path.name}:", f"  {shlex.join(['sbatch', *options, f'--wrap={script}'])}"]
+        print("\n".join([*lines, *(f"  {number}: vitalsynth {shlex.join(t.words)}" for number, t in enumerate(tasks))]))
+        waiting = [path.name.upper()]  # whose number is not known yet
 
 
 def _variants(command: list[str], array: str) -> Iterator[list[str]]:

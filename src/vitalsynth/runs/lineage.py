@@ -6,12 +6,15 @@ lines and goes on under the id of its last, so whatever branched off a piece sti
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 from .run import Run
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,10 @@ def line(runs: Sequence[Run]) -> list[Piece]:
         if above.stop < below.start:
             gap = f"steps {above.stop + 1} to {below.start} of {above.name}, from which {below.name} goes on"
             raise NotALine(f"{gap}, are in none of these runs", tree(runs))
+    for above, below in pairwise(ordered):
+        if above.stop > below.start:
+            cut = f"steps {below.start + 1} to {above.stop} of {above.name}"
+            log.warning("%s are not in what is merged: %s goes on from step %d", cut, below.name, below.start)
     stops = [below.start for below in ordered[1:]] + [ordered[-1].stop]
     return [replace(piece, stop=stop) for piece, stop in zip(ordered, stops, strict=True)]
 

@@ -464,9 +464,15 @@ def find(patterns: str | Path | Iterable[str | Path]) -> list[Run]:
         matches = expand(pattern)
         found = [Path(match) for match in matches if (Path(match) / "run.json").exists()]
         if not found:
-            raise ValueError(f"no run matches {str(pattern)!r}" + (f" ({matches[0]} is not a run)" if matches else ""))
+            raise ValueError(f"no run matches {str(pattern)!r}" + (f" ({_no_run(matches[0])})" if matches else ""))
         runs |= {path.resolve(): Run(path) for path in found if path.resolve() not in runs}
     return list(runs.values())
+
+
+def _no_run(path: str) -> str:
+    """Say why a place is no run."""
+    inside = next(below([path]), None) if os.path.isdir(path) else None
+    return f"it holds runs: write '{inside.parent}/*'" if inside else f"{path} is not a run"
 
 
 def below(folders: Iterable[str | Path]) -> Iterator[Path]:

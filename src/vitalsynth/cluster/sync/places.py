@@ -190,10 +190,10 @@ class Remote:
     def __post_init__(self) -> None:
         need("rclone")
         if not self.name.startswith(":") and self.name not in (there := rclone("listremotes").splitlines()):
-            alias = self.name.rstrip(":")
+            alias, known = self.name.rstrip(":"), f"there are: {', '.join(there)}" if there else "none is set up"
             raise ValueError(
-                f"rclone has no remote {self.name!r}; there are: {', '.join(there) or 'none'} ('rclone config' makes "
-                f"one; a host that ssh reaches is ssh://{alias}/path or user@{alias}:path)"
+                f"rclone has no remote {self.name!r}; {known} ('rclone config' makes one; "
+                f"a host that ssh reaches is ssh://{alias}/path or user@{alias}:path)"
             )
         hashes = json.loads(rclone("backend", "features", self.name))["Hashes"] or []
         self.hashes = {each.lower().replace("-", "") for each in hashes}

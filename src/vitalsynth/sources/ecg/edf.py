@@ -36,7 +36,7 @@ class EDFWriter(Writer):
         super().__init__(path, schema)
         needs_wfdb()
         if odd := [c.name for c in schema.channels if c.unit != "mV" or c.resolution is None]:
-            raise ValueError(f"EDF holds voltages in steps; {odd[0]!r} is none in mV with a resolution")
+            raise ValueError(f"EDF holds voltages in steps; {odd[0]!r} is not in mV with a known resolution")
         if schema.step_unit != "s":
             raise ValueError(f"EDF needs steps in seconds, not in {schema.step_unit or 'steps'!r}")
         self.file: Any = None
