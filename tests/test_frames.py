@@ -196,6 +196,31 @@ def test_binning_averages_numbers_and_keeps_the_last_of_the_others():
     np.testing.assert_array_equal(s.values[0], [[2.5, 2, 0], [np.nan] * 3, [9.0, np.nan, 1]])
 
 
+def test_means_of_a_bin_are_rounded_as_the_column_is(rng):
+    """Whole beats stay whole, half degrees half, a converter's counts counts; single values stay to the last bit."""
+    n = 600
+    raw = {"hr": rng.integers(50, 120, n), "temp": rng.integers(70, 80, n) / 2, "spo2": rng.integers(900, 1000, n) / 10}
+    raw |= {"volts": np.round(-0.3 + 0.067 * rng.integers(-20, 20, n), 3), "free": rng.normal(size=n)}
+    frame = pd.DataFrame({"id": np.arange(n) // 30, "time": np.tile(np.arange(30) / 3, 20), **raw})
+    single = frames.from_frame(frame, step=1 / 3)
+    np.testing.assert_array_equal(single.values.reshape(n, -1), frame.drop(columns=["id", "time"]))
+    s = frames.from_frame(frame, step=1)
+    assert s.length == 10
+    steps = [column.resolution for column in s.schema.channels]
+    assert steps == [1.0, 0.5, 0.1, pytest.approx(0.067, rel=1e-3), None]
+    means = frame.groupby(["id", frame["time"].floordiv(1 - 1e-9)]).mean().to_numpy()[:, 1:].reshape(20, 10, 5)
+    for j, column in enumerate(s.schema.channels):
+        values, step = s.values[:, :, j], column.resolution
+        if step is None:
+            np.testing.assert_allclose(values, means[:, :, j])
+            continue
+        assert np.abs(values - means[:, :, j]).max() <= step / 2 + 1e-9
+        places = (values - column.origin) / step
+        np.testing.assert_allclose(places, np.round(places), atol=1e-6)
+    assert frames.to_frame(s)["hr"].dtype == "Int64"
+    np.testing.assert_array_equal(np.round(s.channel("spo2"), 1), s.channel("spo2"))  # 97.3, not 97.30000000000001
+
+
 def test_a_subject_may_have_several_sequences(table):
     table["patient"] = ["p", "p", "p", "p", "p"]
     s = frames.from_frame(table, subject="patient")

@@ -12,7 +12,7 @@ import pandas as pd
 from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
-from ..sequences import Column, Schema, Sequences, nearest
+from ..sequences import Column, Schema, Sequences, nearest, rules
 from . import columns
 from .columns import column_error
 from .grid import Grid, as_schema, event_grid, infer_grid, known_grid, read_times, write_times
@@ -55,8 +55,9 @@ def from_frame(
         id: Column that says to which sequence a row belongs.
         time: Time column: numbers, timedeltas or datetimes (the last two counted in hours).
         subject: Column that says whose sequence it is, where one subject has several; the id itself by default.
-        step: Duration of a step. Times are then binned; numbers averaged in a bin, of the others the last is taken. By
-            default the greatest duration of which all times are multiples.
+        step: Duration of a step. Times are then binned; numbers averaged in a bin, and rounded to the steps in which
+            the column was recorded; of the others the last is taken. By default the greatest duration of which all
+            times are multiples.
         events: Keep times as they are: each row of an id is a step, and a channel `gap` has the time since the one
             before, in hours or the unit of the numbers.
         categorical: Columns whose numbers are names of categories.
@@ -147,10 +148,7 @@ class _Table:
             channels, statics = self._infer(categorical)
         values = self._values(channels)
         if schema is None:
-            found = [column for column, _ in channels]
-            if self.binned:  # means of a bin need not be multiples of what single values are multiples of
-                found = [columns.with_resolution(column, values[:, :, j]) for j, column in enumerate(found)]
-            schema = self.time_of(Schema(tuple(found), tuple(column for column, _ in statics)))
+            schema = self.time_of(Schema(tuple(column for column, _ in channels), tuple(column for column, _ in statics)))
         lengths = np.zeros(len(self.first), dtype=np.int64)
         np.maximum.at(lengths, self.sequence, self.grid.index + 1)
         static = np.zeros((len(self.first), len(statics)))
@@ -190,7 +188,8 @@ class _Table:
             if self.binned and column.kind == "continuous":
                 count = np.bincount(cell[measured], minlength=n * length)
                 total = np.bincount(cell[measured], numbers[measured], minlength=n * length)
-                values[:, j] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+                mean = total / np.maximum(count, 1)
+                values[:, j] = np.where(count > 1, rules.on_grid(mean, column), np.where(count, mean, np.nan))
             else:
                 rows = self.order[measured[self.order]]
                 values[cell[rows], j] = numbers[rows]  # of several, numpy keeps the last

@@ -48,8 +48,9 @@ def table(
         id: Column that says to which sequence a row belongs.
         time: Time column: numbers, durations or dates.
         subject: Column (or array) that says whose sequence it is, where one subject has several.
-        step: Duration of a step, in hours where times are durations or dates; times are then binned. By default the
-            greatest duration of which all times are multiples.
+        step: Duration of a step, in hours where times are durations or dates; times are then binned: a step has the
+            mean of its rows, rounded as the column is, and the last of its categories. By default the greatest duration
+            of which all times are multiples.
         events: Keep times as they are: each row is a step, and a channel `gap` has the hours since the one before.
         categorical: Columns whose numbers are names of categories, comma separated.
         drop: Columns (or arrays) to leave out, comma separated.
