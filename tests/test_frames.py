@@ -554,3 +554,25 @@ def test_any_events_come_back(rows):
     s = frames.from_frame(table, events=True)
     written = frames.to_frame(s)[["id", "time"]].sort_values(["id", "time"])
     assert written.to_numpy().tolist() == table[["id", "time"]].sort_values(["id", "time"]).to_numpy().tolist()
+
+
+@given(
+    st.lists(st.sampled_from([0.0, np.nan, 1e-12, 0.01, 0.25, 1.0, 37.0]), min_size=2, max_size=12),
+    st.sampled_from([None, 0.01, 1.0]),
+    st.sampled_from(["number", "timedelta", "datetime"]),
+    st.sampled_from([0.0, -2.0, 1 / 3, 4800.0]),
+)
+def test_whatever_gaps_are_drawn_the_times_written_are_read_again(tmp_path_factory, gaps, resolution, kind, start):
+    gaps = np.array(gaps) if resolution is None else np.round(np.array(gaps) / resolution) * resolution
+    values = np.stack([np.arange(len(gaps)), gaps], axis=1)[None].repeat(2, axis=0)
+    values[1, 0, 1] = 0.0
+    schema = Schema((Column("x"), Column("gap", low=0.0, resolution=resolution)), gap="gap", time_kind=kind)
+    schema = replace(schema, step_unit="" if kind == "number" else "h", start=0.0 if kind == "datetime" else start)
+    path = tmp_path_factory.mktemp("events") / "ev.csv"
+    with frames.writer(path, schema) as out:
+        out.write(Sequences(values, schema))
+    back = sources.table(str(path), events=True)
+    np.testing.assert_array_equal(back.channel("x"), values[:, :, 0])
+    least = 1e-6 if resolution is None else resolution
+    wanted = np.where(np.nan_to_num(gaps[1:]) < 1e-9, least, gaps[1:])
+    np.testing.assert_allclose(back.channel("gap")[:, 1:], np.stack([wanted, wanted]), rtol=1e-6, atol=1e-9)

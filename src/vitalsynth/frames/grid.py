@@ -16,13 +16,15 @@ import pandas as pd
 from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
-from ..sequences import Schema
+from ..sequences import Column, Schema
 from .columns import column_error
 
 NANOSECONDS = {"d": 86_400e9, "h": 3_600e9, "min": 60e9, "s": 1e9, "ms": 1e6, "": 3_600e9}
 FIRST_DATE = np.datetime64("2100-01-01", "ns")  # dates are written from here
 LONGEST = 20  # a grid so many times longer than the longest id is a mistaken one
 OFF_GRID = 0.01  # of a step
+EXACT = 1e-9  # gaps between events are read to so much of a unit
+LEAST = 1e-6  # of a unit, between events whose times keep to no steps
 
 TimeKind = Literal["number", "timedelta", "datetime"]
 
@@ -180,6 +182,17 @@ def event_grid(
     index[order] = place - np.maximum.accumulate(np.where(new, place, 0))
     gaps[order] = np.where(new, elapsed[order], np.diff(elapsed[order], prepend=0.0))
     return Grid(index, begin, 1.0), np.round(gaps, 9)
+
+
+def event_times(gaps: Float[ndarray, "n length"], column: Column) -> Float[ndarray, "n length"]:
+    """Undo `event_grid`: times since the start, each later than the one before, as a row per time demands.
+
+    A synthetic gap may be 0, which no two rows of a table have between them; it becomes the least time that is written.
+    """
+    gaps = np.nan_to_num(gaps)
+    behind = gaps[:, 1:]  # the first is the time since the start, which may be 0
+    behind[behind < EXACT] = column.resolution or LEAST
+    return np.cumsum(gaps, axis=1)
 
 
 def write_times(elapsed: Shaped[ndarray, " rows"], schema: Schema) -> ndarray:

@@ -15,7 +15,7 @@ from numpy import ndarray
 from ..sequences import Column, Schema, Sequences, nearest, rules
 from . import columns
 from .columns import column_error
-from .grid import Grid, as_schema, event_grid, infer_grid, known_grid, read_times, write_times
+from .grid import Grid, as_schema, event_grid, event_times, infer_grid, known_grid, read_times, write_times
 
 SUBJECT = "subject"
 GAP = "gap"
@@ -289,7 +289,7 @@ def to_frame(sequences: Sequences, first_id: int | None = None) -> pd.DataFrame:
     ids = sequences.subject if own else (first_id or 0) + np.arange(len(sequences))
     elapsed = schema.step * np.arange(sequences.length)[None].repeat(len(sequences), axis=0)
     if schema.gap is not None:
-        elapsed = np.nancumsum(sequences.channel(schema.gap), axis=1)
+        elapsed = event_times(sequences.channel(schema.gap), schema.channels[schema.channel_index(schema.gap)])
     data: dict[str, Any] = {schema.id: _ids(ids)[sequence], schema.time: write_times(elapsed[sequence, index], schema)}
     if (name := subject_column(sequences)) is not None:
         data[name] = _ids(sequences.subject)[sequence]
