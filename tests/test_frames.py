@@ -291,7 +291,7 @@ def with_cell(row, column, value):
         (
             lambda f: f.assign(time=[0, 0, 1, 1000.5, 3]),
             {},
-            "fit only a grid of 2,002 steps, for at most 3 rows an id; give step",
+            "fit only a grid of 2,002 steps, for at most 3 rows an id; step=20 (--source.step 20) makes steps with the",
         ),
         (lambda f: f.assign(time=[0, np.pi, 1, np.e, 3]), {}, "lie on no even grid"),
         (lambda f: f, {"step": 0.0}, "step must be greater than 0, got 0.0"),
@@ -308,6 +308,20 @@ def test_bad_tables_are_named(table, change, settings, message):
     text = str(caught.value)
     assert text.startswith("my.csv: ")
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(("unit", "advised"), [(None, "1"), ("h", "1"), ("min", "0.01667"), ("D", "24")])
+def test_rows_at_any_time_are_told_a_step_that_makes_a_sensible_grid(rng, unit, advised):
+    """Some rows in 48 hours, written to the hundredth: not steps of a hundredth."""
+    times = np.concatenate([np.sort(rng.choice(4800, 33, replace=False)) / 100 for _ in range(50)])
+    frame = pd.DataFrame({"id": np.arange(len(times)) // 33, "time": times, "x": rng.normal(size=len(times))})
+    frame["time"] = frame["time"] if unit is None else pd.to_timedelta(frame["time"], unit=unit)
+    with pytest.raises(ValueError, match=r"events=True \(--source.events true\)") as caught:
+        frames.from_frame(frame)
+    assert f"step={advised} (--source.step {advised}) " in str(caught.value)
+    length = frames.from_frame(frame, step=float(advised)).length
+    assert 33 <= length <= 20 * 33
+    assert frames.from_frame(frame, events=True).length == 33
 
 
 def test_too_many_texts_are_refused():

@@ -23,6 +23,7 @@ NANOSECONDS = {"d": 86_400e9, "h": 3_600e9, "min": 60e9, "s": 1e9, "ms": 1e6, ""
 FIRST_DATE = np.datetime64("2100-01-01", "ns")  # dates are written from here
 LONGEST = 20  # a grid so many times longer than the longest id is a mistaken one
 OFF_GRID = 0.01  # of a step
+ROUND_HOURS = (1 / 3600, 1 / 60, 1 / 12, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0, 24.0, 168.0, 720.0, 8760.0)
 EXACT = 1e-9  # gaps between events are read to so much of a unit
 LEAST = 1e-6  # of a unit, between events whose times keep to no steps
 
@@ -124,13 +125,34 @@ def infer_grid(times: Times, sequence: Int[ndarray, " rows"], step: float | None
     common = _common_duration(offsets)
     most_rows = int(np.bincount(sequence).max())
     if common is None or offsets.max() / common >= LONGEST * most_rows:
-        gaps = np.diff(np.unique(offsets)) / scale
         what = (
             "lie on no even grid" if common is None else f"fit only a grid of {offsets.max() / common + 1:,.0f} steps"
         )
-        advice = f"give step, such as step={float(np.median(gaps)):.2g}"
+        step = _advised(offsets / scale, sequence, LONGEST * most_rows, times.kind)
+        advice = (
+            f"step={step:.4g} (--source.step {step:.4g}) makes steps with the mean of their rows, "
+            "events=True (--source.events true) keeps each row at its own time"
+        )
         raise column_error(times.name, f"has times that {what}, for at most {most_rows} rows an id; {advice}")
     return Grid(np.round(offsets / common).astype(np.int64), start, float(common / scale) if offsets.any() else 1.0)
+
+
+def _advised(
+    offsets: Float[ndarray, " rows"], sequence: Int[ndarray, " rows"], most: int, kind: TimeKind
+) -> float:
+    """Return a round step of about the time from row to row that makes at most so many steps."""
+    order = np.lexsort((offsets, sequence))
+    gaps = np.diff(offsets[order])[np.diff(sequence[order]) == 0]
+    gaps = gaps[gaps > 0]
+    least = float(offsets.max()) / most
+    usual = max(float(np.median(gaps)) if len(gaps) else least, least)
+    if kind == "number":
+        tens = 10.0 ** np.floor(np.log10(usual))
+        rounds = [tens * digit for digit in (1, 2, 5, 10)]
+    else:
+        rounds = [*ROUND_HOURS, usual]
+    below = [step for step in rounds if least <= step <= usual]
+    return max(below) if below else min(step for step in rounds if step >= usual)
 
 
 def known_grid(times: Times, sequence: Int[ndarray, " rows"], schema: Schema, step: float | None) -> Grid:
