@@ -310,6 +310,35 @@ def test_bad_tables_are_named(table, change, settings, message):
     assert "\n" not in text
 
 
+def test_all_cells_that_cannot_be_read_are_told_at_once(table):
+    bad = with_cell(0, "hr", "88 bpm")(with_cell(4, "ward", "<0.5")(with_cell(3, "time", 0)(table)))
+    with pytest.raises(ValueError, match="3 cells cannot be read: ") as caught:
+        frames.from_frame(bad)
+    told = str(caught.value)
+    for cell in (
+        "row 1, column 'hr' holds numbers, but here the text '88 bpm'; ",
+        "row 4, column 'time' repeats row 2 (id a, time 0); ",
+        "row 5, column 'ward' holds numbers, but here the text '<0.5'; ",
+    ):
+        assert cell in told
+    assert told.index("row 1,") < told.index("row 4,") < told.index("row 5,")
+    assert told.count("empty the cell where nothing was measured") == 1
+
+    with pytest.raises(ValueError, match="2 cells cannot be read: row 2, rhythm has no category 'XX'.*row 4, column"):
+        frames.from_frame(
+            with_cell(3, "hr", np.inf)(with_cell(1, "rhythm", "XX")(table)), schema=frames.from_frame(table).schema
+        )
+
+
+def test_of_many_unreadable_cells_ten_are_named():
+    frame = pd.DataFrame({"id": np.arange(40) // 4, "time": np.arange(40) % 4, "x": ["low"] * 33 + ["1"] * 7})
+    with pytest.raises(ValueError, match="34 cells cannot be read") as caught:
+        frames.from_frame(frame.assign(time=[*range(39), "soon"]))
+    assert str(caught.value).count("but here the text 'low'") == 10
+    with pytest.raises(ValueError, match="row 10, column 'x' holds numbers, but here the text 'low'; and 23 more; empty"):
+        frames.from_frame(frame)
+
+
 @pytest.mark.parametrize(("unit", "advised"), [(None, "1"), ("h", "1"), ("min", "0.01667"), ("D", "24")])
 def test_rows_at_any_time_are_told_a_step_that_makes_a_sensible_grid(rng, unit, advised):
     """Some rows in 48 hours, written to the hundredth: not steps of a hundredth."""

@@ -18,6 +18,7 @@ from numpy import ndarray
 
 from ..sequences import Column, Schema
 from .columns import column_error
+from .unreadable import Unreadable
 
 NANOSECONDS = {"d": 86_400e9, "h": 3_600e9, "min": 60e9, "s": 1e9, "ms": 1e6, "": 3_600e9}
 FIRST_DATE = np.datetime64("2100-01-01", "ns")  # dates are written from here
@@ -72,11 +73,11 @@ def read_times(cells: pd.Series, name: str) -> Times:
     """
     missing = cells.isna().to_numpy()
     if missing.any():
-        raise column_error(name, "is missing; every row needs a time", int(missing.argmax()) + 1)
+        raise Unreadable(np.flatnonzero(missing), lambda row: f"column {name!r} is missing", "every row needs a time")
     if pd.api.types.is_numeric_dtype(cells.dtype):
         values = cells.to_numpy(np.float64)
-        if not np.isfinite(values).all():
-            raise column_error(name, "is infinite; every row needs a time", int((~np.isfinite(values)).argmax()) + 1)
+        if len(rows := np.flatnonzero(~np.isfinite(values))):
+            raise Unreadable(rows, lambda row: f"column {name!r} is infinite", "every row needs a time")
         return Times(name, "number", values)
     if cells.dtype.kind == "m":
         return Times(name, "timedelta", cells.astype("timedelta64[ns]").to_numpy().astype(np.int64))
@@ -97,10 +98,9 @@ def _parse(cells: pd.Series, name: str) -> pd.Series:
         pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601"),
     )
     parsed = min(tries, key=lambda attempt: attempt.isna().sum())
-    if (bad := parsed.isna().to_numpy()).any():
-        row = int(bad.argmax())
-        allowed = "allowed are numbers, durations (07:30:00) and dates (2024-05-01 07:30)"
-        raise column_error(name, f"is {text.iloc[row]!r}, which is no time; {allowed}", row + 1)
+    if len(rows := np.flatnonzero(parsed.isna().to_numpy())):
+        advice = "allowed are numbers, durations (07:30:00) and dates (2024-05-01 07:30)"
+        raise Unreadable(rows, lambda row: f"column {name!r} is {text.iloc[row]!r}, which is no time", advice)
     return parsed
 
 
