@@ -1,6 +1,7 @@
 """Laws: what is saved is read back exactly; rows may come in any order; bad input is named by row and column."""
 
 import json
+import logging
 import os
 import re
 from dataclasses import replace
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from test_preparation import sequences as plain_sequences
 from vitalsynth import frames, sources
 from vitalsynth.frames.columns import resolution
+from vitalsynth.frames.doubts import far_out
 from vitalsynth.sequences import Column, Schema, Sequences
 from vitalsynth.storage import atomic_path
 
@@ -335,7 +337,9 @@ def test_of_many_unreadable_cells_ten_are_named():
     with pytest.raises(ValueError, match="34 cells cannot be read") as caught:
         frames.from_frame(frame.assign(time=[*range(39), "soon"]))
     assert str(caught.value).count("but here the text 'low'") == 10
-    with pytest.raises(ValueError, match="row 10, column 'x' holds numbers, but here the text 'low'; and 23 more; empty"):
+    with pytest.raises(
+        ValueError, match="row 10, column 'x' holds numbers, but here the text 'low'; and 23 more; empty"
+    ):
         frames.from_frame(frame)
 
 
@@ -619,3 +623,91 @@ def test_whatever_gaps_are_drawn_the_times_written_are_read_again(tmp_path_facto
     least = 1e-6 if resolution is None else resolution
     wanted = np.where(np.nan_to_num(gaps[1:]) < 1e-9, least, gaps[1:])
     np.testing.assert_allclose(back.channel("gap")[:, 1:], np.stack([wanted, wanted]), rtol=1e-6, atol=1e-9)
+
+
+def stays(rng, n=100, rows=10):
+    """A table in which nothing looks wrong, though laboratory values have long tails and some are 0."""
+    count = n * rows
+    return pd.DataFrame(
+        {
+            "stay": np.arange(count) // rows,
+            "hour": np.tile(np.arange(rows), n),
+            "hr": rng.normal(85, 15, count).round(),
+            "temp": rng.normal(37, 0.6, count).round(1),
+            "spo2": rng.integers(90, 101, count).astype(float),
+            "troponin": np.where(rng.random(count) < 0.3, np.exp(rng.normal(-3, 2.5, count)), np.nan),
+            "excess": rng.normal(0, 3, count),
+            "urine": np.where(rng.random(count) < 0.9, 0.0, rng.exponential(200, count)),
+            "lactate": np.where(rng.random(count) < 0.05, rng.normal(2, 0.5, count), np.nan),
+            "ward": np.where(np.arange(count) // rows % 2, "Surgical", "medical"),
+            "died": (np.arange(count) // rows % 7 == 0).astype(int),
+        }
+    )
+
+
+def warned(caplog, table, **settings):
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        s = frames.from_frame(table, id="stay", time="hour", origin="my.csv", **settings)
+    return s, [record.getMessage() for record in caplog.records]
+
+
+def put(column, rows, value):
+    def change(table):
+        table = table.astype({column: object}) if isinstance(value, str) else table.astype({column: float})
+        table.loc[rows, column] = value
+        return table
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "doubt"),
+    [
+        (put("hr", [41, 77], 8800), "hr has 2 values far out (first 8800 in row 42; median 8"),
+        (put("temp", [*range(70, 120)], 98.6), "temp has 50 values far out (first 98.6 in row 71; median 37"),
+        (put("spo2", 3, -1), "spo2 has 1 value below 0 (-1 in row 4), where the others are not"),
+        (
+            put("ward", [*range(20, 30)], "Medical"),
+            "ward has 'Medical' (10 rows, first in row 21) beside 'medical' (490 rows), which differ only in case or blanks",
+        ),
+        (
+            put("hour", [30, 40], -2),
+            "hour has 2 times before 0 (first -2 in row 31), where 98 of 100 ids begin at 0 or",
+        ),
+        (put("died", 94, 1), "died changes within 1 of 100 ids (stay 9, row 95): taken as a channel"),
+        (put("died", [94, 110], 1), "died changes within 2 of 100 ids (first stay 9, row 95): taken as a channel"),
+        (put("died", 94, np.nan), "died changes within 1 of 100 ids (stay 9, row 95): taken as a channel"),
+    ],
+)
+def test_what_looks_wrong_in_a_table_is_told_and_left_as_it_is(rng, caplog, change, doubt):
+    clean = stays(rng)
+    s, said = warned(caplog, clean)
+    assert said == [] and [column.name for column in s.schema.statics] == ["ward", "died"]
+    messy = change(clean)
+    s, said = warned(caplog, messy)
+    assert len(said) == 1 and said[0].startswith(f"my.csv: {doubt}")
+    assert frames.to_frame(s).shape[0] >= len(messy)
+    again, said = warned(caplog, messy, schema=s.schema)
+    assert said == [] and again.digest() == s.digest()  # of known columns nothing is asked
+
+
+def test_doubts_have_a_rule(rng):
+    """Far out is 20 interquartile ranges and, in logarithms, 6, and fewer than one in ten; gaps are not."""
+    even = np.linspace(-1, 1, 1001)  # an interquartile range of 1
+    assert far_out(np.append(even, [-19.5, 19.5, np.nan])).sum() == 0
+    assert np.flatnonzero(far_out(np.append(even, [-20.5, np.nan, 20.5]))).tolist() == [1001, 1003]
+    assert not far_out(np.exp(rng.normal(0, 3, 100_000))).any()  # however long the tail
+    assert not far_out(np.append(even, np.full(120, 1e6))).any()  # a second kind of patient, not a mistake
+    assert not far_out(np.append(np.zeros(1000), 5.0)).any()  # mostly one value: nothing is known of the spread
+    assert not far_out(np.full(5, np.nan)).any()
+
+
+def test_dates_and_most_negative_times_are_in_no_doubt(rng, caplog):
+    table = stays(rng)
+    assert warned(caplog, table.assign(hour=table["hour"] - 24))[1] == []  # hours before surgery
+    since = pd.to_timedelta(table["hour"], unit="h")
+    assert warned(caplog, table.assign(hour=pd.Timestamp("1950-01-01") + since))[1] == []
+    early = pd.to_timedelta(put("hour", 30, -2)(table)["hour"], unit="h")
+    (said,) = warned(caplog, table.assign(hour=early))[1]
+    assert said.startswith("my.csv: hour has 1 time before 0 (-2 in row 31)")

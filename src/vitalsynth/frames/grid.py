@@ -137,9 +137,7 @@ def infer_grid(times: Times, sequence: Int[ndarray, " rows"], step: float | None
     return Grid(np.round(offsets / common).astype(np.int64), start, float(common / scale) if offsets.any() else 1.0)
 
 
-def _advised(
-    offsets: Float[ndarray, " rows"], sequence: Int[ndarray, " rows"], most: int, kind: TimeKind
-) -> float:
+def _advised(offsets: Float[ndarray, " rows"], sequence: Int[ndarray, " rows"], most: int, kind: TimeKind) -> float:
     """Return a round step of about the time from row to row that makes at most so many steps."""
     order = np.lexsort((offsets, sequence))
     gaps = np.diff(offsets[order])[np.diff(sequence[order]) == 0]

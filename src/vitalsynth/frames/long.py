@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,8 +16,11 @@ from numpy import ndarray
 from ..sequences import Column, Schema, Sequences, nearest, rules
 from . import columns
 from .columns import column_error
-from .grid import Grid, as_schema, event_grid, event_times, infer_grid, known_grid, read_times, write_times
+from .doubts import doubts
+from .grid import Grid, Times, as_schema, event_grid, event_times, infer_grid, known_grid, read_times, write_times
 from .unreadable import Gathering, Unreadable, with_lines
+
+log = logging.getLogger(__name__)
 
 SUBJECT = "subject"
 GAP = "gap"
@@ -65,6 +69,8 @@ def from_frame(
         categorical: Columns whose numbers are names of categories.
         origin: Begins every error message.
 
+    What only looks wrong in a table without a schema is logged as a warning, and left as it is, see `doubts`.
+
     Raises:
         ValueError: naming row (counted from 1) and column, if anything is wrong with the table.
     """
@@ -79,7 +85,12 @@ def from_frame(
         if events and step is not None:
             raise ValueError("events are kept at their own times, or binned by step; give one of the two")
         gap = (schema.gap if schema else _free(GAP, frame)) if events else None
-        return _Table.read(frame, id, time, subject, step, gap, schema, list(categorical)).sequences(schema)
+        table = _Table.read(frame, id, time, subject, step, gap, schema, list(categorical))
+        sequences = table.sequences(schema)
+    if schema is None:
+        for doubt in table.doubts(sequences.schema, frame[id]):
+            log.warning("%s: %s", origin, with_lines(doubt, frame.index))
+    return sequences
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +102,8 @@ class _Table:
         columns: What each of these is, and its numbers or codes.
         sequence: To which sequence each row belongs.
         first: First row of each sequence.
-        grid: At which step each row lies.
+        times: Of each row.
+        grid: At which step it lies.
         binned: Whether several rows may lie at one step.
         gap: The column that holds the time since the row before, if rows are events.
         subject: Whose sequence each is.
@@ -103,6 +115,7 @@ class _Table:
     columns: dict[str, tuple[Column, ndarray]]
     sequence: Int[ndarray, " rows"]
     first: Int[ndarray, " n"]
+    times: Times
     grid: Grid
     binned: bool
     gap: str | None
@@ -154,7 +167,7 @@ class _Table:
             replace(schema, id=id, time=time, subject=subject, gap=gap), times, grid
         )
         order = np.argsort(times.values, kind="stable")
-        return cls(others, read, sequence, first, grid, binned, gap, who, time_of, order)
+        return cls(others, read, sequence, first, times, grid, binned, gap, who, time_of, order)
 
     def sequences(self, schema: Schema | None) -> Sequences:
         """Place what was read."""
@@ -166,13 +179,21 @@ class _Table:
             channels, statics = self._infer()
         values = self._values(channels)
         if schema is None:
-            schema = self.time_of(Schema(tuple(column for column, _ in channels), tuple(column for column, _ in statics)))
+            schema = self.time_of(
+                Schema(tuple(column for column, _ in channels), tuple(column for column, _ in statics))
+            )
         lengths = np.zeros(len(self.first), dtype=np.int64)
         np.maximum.at(lengths, self.sequence, self.grid.index + 1)
         static = np.zeros((len(self.first), len(statics)))
         for j, (_, numbers) in enumerate(statics):
             static[:, j] = numbers[self.first]
         return Sequences(values, schema, lengths, static, self.subject)
+
+    def doubts(self, schema: Schema, ids: pd.Series) -> Iterator[str]:
+        """Say what looks wrong, see `doubts`."""
+        read = {name: column for name, column in self.columns.items() if name != self.gap}
+        statics = [column.name for column in schema.statics]
+        return doubts(self.cells, read, statics, self.sequence, self.first, ids, self.times)
 
     def _infer(self) -> tuple[list[tuple[Column, ndarray]], list[tuple[Column, ndarray]]]:
         several = len(self.first) < len(self.sequence)
@@ -186,7 +207,9 @@ class _Table:
             else:
                 channels.append((column, numbers))
         if not channels:
-            raise ValueError(f"no column changes with time; the columns are {', '.join(self.columns) or 'only id and time'}")
+            raise ValueError(
+                f"no column changes with time; the columns are {', '.join(self.columns) or 'only id and time'}"
+            )
         return channels, statics
 
     def _values(self, channels: list[tuple[Column, ndarray]]) -> Float[ndarray, "n length channels"]:

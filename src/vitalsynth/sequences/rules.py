@@ -86,4 +86,6 @@ def on_grid(values: Float[ndarray, "*shape"], column: Column) -> Float[ndarray, 
     """Round values to the steps in which the column is recorded."""
     if column.resolution is None:
         return values
-    return np.round((values - column.origin) / column.resolution) / (1 / column.resolution) + column.origin + 0.0  # no -0
+    return (
+        np.round((values - column.origin) / column.resolution) / (1 / column.resolution) + column.origin + 0.0
+    )  # no -0
