@@ -285,6 +285,8 @@ def test_a_generator_of_the_users_own(tmp_path, monkeypatch, capsys):
         (["report", "nowhere"], "no run matches 'nowhere'"),
         (["train", "sines", "--out", f"{__file__}/run"], "test_cli.py is a file, not a folder"),
         (["data", "nowhere.csv"], "no such file"),
+        (["data", "sines", "--source.help"], "'vitalsynth data sines --help' lists the settings of a source"),
+        (["data", "--source.help"], "'vitalsynth data SOURCE --help' lists the settings of a source"),
         (["data", "mnist", "--source.folder", "empty"], "empty"),
     ],
 )
@@ -301,7 +303,10 @@ BAD_TABLES = {
     "text": ("id,time,hr\na,0,80\na,1,high\nb,0,70\nb,1,72\n", "hr"),
     "empty": ("", "empty"),
     "header only": ("id,time,hr\n", ""),
-    "duplicate": ("id,time,hr\na,0,80\na,0,81\nb,0,70\nb,1,71\n", "row 2, column 'time' repeats row 1"),
+    "duplicate": (
+        "id,time,hr\na,0,80\na,0,81\nb,0,70\nb,1,71\n",
+        "row 2 (line 3), column 'time' repeats row 1 (line 2)",
+    ),
     "all missing": ("id,time,hr,rr\na,0,80,\na,1,81,\nb,0,70,\nb,1,70,\n", "rr"),
     "one subject": ("id,time,hr\na,0,80\na,1,81\n", "one subject cannot be split"),
     "no id": ("patient,time,hr\na,0,80\n", "id"),
@@ -443,6 +448,33 @@ def test_data_lists_and_describes(capsys, tmp_path):
     assert "1,367 sequences of 1,367 subjects, 25 steps of 1 h" in said
     assert "mmHg" in said and "Male 59%" in said
     assert (tmp_path / "icu.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_data_of_a_table_shows_extremes_and_categories_and_warns(capsys, caplog, tmp_path, monkeypatch):
+    """A typo in one row makes a static column a channel: `data` says where, and training what to look at."""
+    monkeypatch.chdir(tmp_path)
+    n = np.arange(400)
+    wards = np.array(["ICU", "icu", "surgery", "medicine", "neuro", "cardio", "burns"])[n // 10 % 7]
+    table = pd.DataFrame({"id": n // 10, "time": n % 10, "hr": 80.0 + n % 7, "died": n // 10 % 2, "ward": wards})
+    table.loc[17, ["hr", "died"]] = [8800, 0]
+    table.to_csv("my.csv", index=False)
+    assert main(["data", "my.csv"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "hr continuous 100% 80 80 83 86 8800" in shown
+    assert all(f"{ward} 1" in shown for ward in set(wards))
+    doubts = [record.getMessage() for record in caplog.records]
+    for doubt in (
+        "hr has 1 value far out (8800 in row 18 (line 19); median 83)",
+        "ward has 'ICU' (60 rows, first in row 1 (line 2)) beside 'icu' (60 rows)",
+        "died changes within 1 of 40 ids (id 1, row 18 (line 19)): taken as a channel",
+    ):
+        assert any(doubt in said for said in doubts)
+    caplog.clear()
+    code, said = say(capsys, "train", "my.csv", "--condition", "died", "--held_out", "0", "--out", "run")
+    assert code == 2 and len(caplog.records) == len(doubts)
+    assert "'died' changes with time, though within only 1 of the 40 sequences to learn from" in said
+    code, said = say(capsys, "train", "my.csv", "--condition", "hr", "--out", "run")
+    assert code == 2 and "'hr' changes with time; a condition must be a static column" in said
 
 
 def test_completion_is_a_script_that_knows_the_commands(capsys):

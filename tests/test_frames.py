@@ -1,6 +1,7 @@
 """Laws: what is saved is read back exactly; rows may come in any order; bad input is named by row and column."""
 
 import json
+import logging
 import os
 import re
 from dataclasses import replace
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from test_preparation import sequences as plain_sequences
 from vitalsynth import frames, sources
 from vitalsynth.frames.columns import resolution
+from vitalsynth.frames.doubts import far_out
 from vitalsynth.sequences import Column, Schema, Sequences
 from vitalsynth.storage import atomic_path
 
@@ -196,6 +198,31 @@ def test_binning_averages_numbers_and_keeps_the_last_of_the_others():
     np.testing.assert_array_equal(s.values[0], [[2.5, 2, 0], [np.nan] * 3, [9.0, np.nan, 1]])
 
 
+def test_means_of_a_bin_are_rounded_as_the_column_is(rng):
+    """Whole beats stay whole, half degrees half, a converter's counts counts; single values stay to the last bit."""
+    n = 600
+    raw = {"hr": rng.integers(50, 120, n), "temp": rng.integers(70, 80, n) / 2, "spo2": rng.integers(900, 1000, n) / 10}
+    raw |= {"volts": np.round(-0.3 + 0.067 * rng.integers(-20, 20, n), 3), "free": rng.normal(size=n)}
+    frame = pd.DataFrame({"id": np.arange(n) // 30, "time": np.tile(np.arange(30) / 3, 20), **raw})
+    single = frames.from_frame(frame, step=1 / 3)
+    np.testing.assert_array_equal(single.values.reshape(n, -1), frame.drop(columns=["id", "time"]))
+    s = frames.from_frame(frame, step=1)
+    assert s.length == 10
+    steps = [column.resolution for column in s.schema.channels]
+    assert steps == [1.0, 0.5, 0.1, pytest.approx(0.067, rel=1e-3), None]
+    means = frame.groupby(["id", frame["time"].floordiv(1 - 1e-9)]).mean().to_numpy()[:, 1:].reshape(20, 10, 5)
+    for j, column in enumerate(s.schema.channels):
+        values, step = s.values[:, :, j], column.resolution
+        if step is None:
+            np.testing.assert_allclose(values, means[:, :, j])
+            continue
+        assert np.abs(values - means[:, :, j]).max() <= step / 2 + 1e-9
+        places = (values - column.origin) / step
+        np.testing.assert_allclose(places, np.round(places), atol=1e-6)
+    assert frames.to_frame(s)["hr"].dtype == "Int64"
+    np.testing.assert_array_equal(np.round(s.channel("spo2"), 1), s.channel("spo2"))  # 97.3, not 97.30000000000001
+
+
 def test_a_subject_may_have_several_sequences(table):
     table["patient"] = ["p", "p", "p", "p", "p"]
     s = frames.from_frame(table, subject="patient")
@@ -266,7 +293,7 @@ def with_cell(row, column, value):
         (
             lambda f: f.assign(time=[0, 0, 1, 1000.5, 3]),
             {},
-            "fit only a grid of 2,002 steps, for at most 3 rows an id; give step",
+            "fit only a grid of 2,002 steps, for at most 3 rows an id; step=20 (--source.step 20) makes steps with the",
         ),
         (lambda f: f.assign(time=[0, np.pi, 1, np.e, 3]), {}, "lie on no even grid"),
         (lambda f: f, {"step": 0.0}, "step must be greater than 0, got 0.0"),
@@ -283,6 +310,51 @@ def test_bad_tables_are_named(table, change, settings, message):
     text = str(caught.value)
     assert text.startswith("my.csv: ")
     assert "\n" not in text
+
+
+def test_all_cells_that_cannot_be_read_are_told_at_once(table):
+    bad = with_cell(0, "hr", "88 bpm")(with_cell(4, "ward", "<0.5")(with_cell(3, "time", 0)(table)))
+    with pytest.raises(ValueError, match="3 cells cannot be read: ") as caught:
+        frames.from_frame(bad)
+    told = str(caught.value)
+    for cell in (
+        "row 1, column 'hr' holds numbers, but here the text '88 bpm'; ",
+        "row 4, column 'time' repeats row 2 (id a, time 0); ",
+        "row 5, column 'ward' holds numbers, but here the text '<0.5'; ",
+    ):
+        assert cell in told
+    assert told.index("row 1,") < told.index("row 4,") < told.index("row 5,")
+    assert told.count("empty the cell where nothing was measured") == 1
+
+    with pytest.raises(ValueError, match="2 cells cannot be read: row 2, rhythm has no category 'XX'.*row 4, column"):
+        frames.from_frame(
+            with_cell(3, "hr", np.inf)(with_cell(1, "rhythm", "XX")(table)), schema=frames.from_frame(table).schema
+        )
+
+
+def test_of_many_unreadable_cells_ten_are_named():
+    frame = pd.DataFrame({"id": np.arange(40) // 4, "time": np.arange(40) % 4, "x": ["low"] * 33 + ["1"] * 7})
+    with pytest.raises(ValueError, match="34 cells cannot be read") as caught:
+        frames.from_frame(frame.assign(time=[*range(39), "soon"]))
+    assert str(caught.value).count("but here the text 'low'") == 10
+    with pytest.raises(
+        ValueError, match="row 10, column 'x' holds numbers, but here the text 'low'; and 23 more; empty"
+    ):
+        frames.from_frame(frame)
+
+
+@pytest.mark.parametrize(("unit", "advised"), [(None, "1"), ("h", "1"), ("min", "0.01667"), ("D", "24")])
+def test_rows_at_any_time_are_told_a_step_that_makes_a_sensible_grid(rng, unit, advised):
+    """Some rows in 48 hours, written to the hundredth: not steps of a hundredth."""
+    times = np.concatenate([np.sort(rng.choice(4800, 33, replace=False)) / 100 for _ in range(50)])
+    frame = pd.DataFrame({"id": np.arange(len(times)) // 33, "time": times, "x": rng.normal(size=len(times))})
+    frame["time"] = frame["time"] if unit is None else pd.to_timedelta(frame["time"], unit=unit)
+    with pytest.raises(ValueError, match=r"events=True \(--source.events true\)") as caught:
+        frames.from_frame(frame)
+    assert f"step={advised} (--source.step {advised}) " in str(caught.value)
+    length = frames.from_frame(frame, step=float(advised)).length
+    assert 33 <= length <= 20 * 33
+    assert frames.from_frame(frame, events=True).length == 33
 
 
 def test_too_many_texts_are_refused():
@@ -529,3 +601,113 @@ def test_any_events_come_back(rows):
     s = frames.from_frame(table, events=True)
     written = frames.to_frame(s)[["id", "time"]].sort_values(["id", "time"])
     assert written.to_numpy().tolist() == table[["id", "time"]].sort_values(["id", "time"]).to_numpy().tolist()
+
+
+@given(
+    st.lists(st.sampled_from([0.0, np.nan, 1e-12, 0.01, 0.25, 1.0, 37.0]), min_size=2, max_size=12),
+    st.sampled_from([None, 0.01, 1.0]),
+    st.sampled_from(["number", "timedelta", "datetime"]),
+    st.sampled_from([0.0, -2.0, 1 / 3, 4800.0]),
+)
+def test_whatever_gaps_are_drawn_the_times_written_are_read_again(tmp_path_factory, gaps, resolution, kind, start):
+    gaps = np.array(gaps) if resolution is None else np.round(np.array(gaps) / resolution) * resolution
+    values = np.stack([np.arange(len(gaps)), gaps], axis=1)[None].repeat(2, axis=0)
+    values[1, 0, 1] = 0.0
+    schema = Schema((Column("x"), Column("gap", low=0.0, resolution=resolution)), gap="gap", time_kind=kind)
+    schema = replace(schema, step_unit="" if kind == "number" else "h", start=0.0 if kind == "datetime" else start)
+    path = tmp_path_factory.mktemp("events") / "ev.csv"
+    with frames.writer(path, schema) as out:
+        out.write(Sequences(values, schema))
+    back = sources.table(str(path), events=True)
+    np.testing.assert_array_equal(back.channel("x"), values[:, :, 0])
+    least = 1e-6 if resolution is None else resolution
+    wanted = np.where(np.nan_to_num(gaps[1:]) < 1e-9, least, gaps[1:])
+    np.testing.assert_allclose(back.channel("gap")[:, 1:], np.stack([wanted, wanted]), rtol=1e-6, atol=1e-9)
+
+
+def stays(rng, n=100, rows=10):
+    """A table in which nothing looks wrong, though laboratory values have long tails and some are 0."""
+    count = n * rows
+    return pd.DataFrame(
+        {
+            "stay": np.arange(count) // rows,
+            "hour": np.tile(np.arange(rows), n),
+            "hr": rng.normal(85, 15, count).round(),
+            "temp": rng.normal(37, 0.6, count).round(1),
+            "spo2": rng.integers(90, 101, count).astype(float),
+            "troponin": np.where(rng.random(count) < 0.3, np.exp(rng.normal(-3, 2.5, count)), np.nan),
+            "excess": rng.normal(0, 3, count),
+            "urine": np.where(rng.random(count) < 0.9, 0.0, rng.exponential(200, count)),
+            "lactate": np.where(rng.random(count) < 0.05, rng.normal(2, 0.5, count), np.nan),
+            "ward": np.where(np.arange(count) // rows % 2, "Surgical", "medical"),
+            "died": (np.arange(count) // rows % 7 == 0).astype(int),
+        }
+    )
+
+
+def warned(caplog, table, **settings):
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        s = frames.from_frame(table, id="stay", time="hour", origin="my.csv", **settings)
+    return s, [record.getMessage() for record in caplog.records]
+
+
+def put(column, rows, value):
+    def change(table):
+        table = table.astype({column: object}) if isinstance(value, str) else table.astype({column: float})
+        table.loc[rows, column] = value
+        return table
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "doubt"),
+    [
+        (put("hr", [41, 77], 8800), "hr has 2 values far out (first 8800 in row 42; median 8"),
+        (put("temp", [*range(70, 120)], 98.6), "temp has 50 values far out (first 98.6 in row 71; median 37"),
+        (put("spo2", 3, -1), "spo2 has 1 value below 0 (-1 in row 4), where the others are not"),
+        (
+            put("ward", [*range(20, 30)], "Medical"),
+            "ward has 'Medical' (10 rows, first in row 21) beside 'medical' (490 rows), which differ only in case or blanks",
+        ),
+        (
+            put("hour", [30, 40], -2),
+            "hour has 2 times before 0 (first -2 in row 31), where 98 of 100 ids begin at 0 or",
+        ),
+        (put("died", 94, 1), "died changes within 1 of 100 ids (stay 9, row 95): taken as a channel"),
+        (put("died", [94, 110], 1), "died changes within 2 of 100 ids (first stay 9, row 95): taken as a channel"),
+        (put("died", 94, np.nan), "died changes within 1 of 100 ids (stay 9, row 95): taken as a channel"),
+    ],
+)
+def test_what_looks_wrong_in_a_table_is_told_and_left_as_it_is(rng, caplog, change, doubt):
+    clean = stays(rng)
+    s, said = warned(caplog, clean)
+    assert said == [] and [column.name for column in s.schema.statics] == ["ward", "died"]
+    messy = change(clean)
+    s, said = warned(caplog, messy)
+    assert len(said) == 1 and said[0].startswith(f"my.csv: {doubt}")
+    assert frames.to_frame(s).shape[0] >= len(messy)
+    again, said = warned(caplog, messy, schema=s.schema)
+    assert said == [] and again.digest() == s.digest()  # of known columns nothing is asked
+
+
+def test_doubts_have_a_rule(rng):
+    """Far out is 20 interquartile ranges and, in logarithms, 6, and fewer than one in ten; gaps are not."""
+    even = np.linspace(-1, 1, 1001)  # an interquartile range of 1
+    assert far_out(np.append(even, [-19.5, 19.5, np.nan])).sum() == 0
+    assert np.flatnonzero(far_out(np.append(even, [-20.5, np.nan, 20.5]))).tolist() == [1001, 1003]
+    assert not far_out(np.exp(rng.normal(0, 3, 100_000))).any()  # however long the tail
+    assert not far_out(np.append(even, np.full(120, 1e6))).any()  # a second kind of patient, not a mistake
+    assert not far_out(np.append(np.zeros(1000), 5.0)).any()  # mostly one value: nothing is known of the spread
+    assert not far_out(np.full(5, np.nan)).any()
+
+
+def test_dates_and_most_negative_times_are_in_no_doubt(rng, caplog):
+    table = stays(rng)
+    assert warned(caplog, table.assign(hour=table["hour"] - 24))[1] == []  # hours before surgery
+    since = pd.to_timedelta(table["hour"], unit="h")
+    assert warned(caplog, table.assign(hour=pd.Timestamp("1950-01-01") + since))[1] == []
+    early = pd.to_timedelta(put("hour", 30, -2)(table)["hour"], unit="h")
+    (said,) = warned(caplog, table.assign(hour=early))[1]
+    assert said.startswith("my.csv: hour has 1 time before 0 (-2 in row 31)")

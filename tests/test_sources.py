@@ -519,15 +519,15 @@ def test_bad_npz_files_are_named(tmp_path, arrays, change, settings, message):
     [
         ("a.csv", b"", {}, "the file is empty"),
         ("a.csv", b"id,time,x\n", {}, "the table is empty"),
-        ("a.csv", b"id,time,x\n1,0,1\n1,1,2,3\n", {}, "row 2 has 4 cells, the header 3"),
-        ("a.csv", b"id,time,x\n1,0,1,5\n1,1,2,5\n", {}, "row 1 has 4 cells, the header 3"),
-        ("a.csv", b"id,time,x\n1,0,1\n1,1\n", {}, "row 2 has 2 cells, the header 3"),
+        ("a.csv", b"id,time,x\n1,0,1\n1,1,2,3\n", {}, "row 2 (line 3) has 4 cells, the header 3"),
+        ("a.csv", b"id,time,x\n1,0,1,5\n1,1,2,5\n", {}, "row 1 (line 2) has 4 cells, the header 3"),
+        ("a.csv", b"id,time,x\n1,0,1\n1,1\n", {}, "row 2 (line 3) has 2 cells, the header 3"),
         ("a.csv", b"id,time,x\n1,0,\xff\xfe\n", {}, "cannot be read as CSV"),
         (
             "a.csv",
             b"id,time,x\n1,0,2\n1,1,3\n1,2,high\n",
             {},
-            "row 3, column 'x' holds numbers, but here the text 'high'",
+            "row 3 (line 4), column 'x' holds numbers, but here the text 'high'",
         ),
         ("a.csv", b"id,time,x\n1,0,2\n1,1,3\n", {"drop": "y"}, "no column 'y' to drop"),
         ("a.csv.gz", b"no gzip", {}, "cannot be read as CSV"),
@@ -544,6 +544,23 @@ def test_bad_files_are_named(tmp_path, name, content, settings, message):
     text = str(caught.value)
     assert text.startswith(f"{path}: ")
     assert "\n" not in text
+
+
+def test_rows_of_a_csv_are_named_with_their_lines(tmp_path):
+    """Blank lines and cells of several lines count as lines, not as rows; what a user wrote is no row."""
+    path = tmp_path / "a.csv"
+    text = 'id,time,x,note\n1,0,2,"a\nb"\n\n1,1,high,row 1\n1,1,3,c\n1,2,row 2,c\n'
+    for content in (text, text.replace("\n", "\r\n")):
+        path.write_text(content, newline="")
+        with pytest.raises(ValueError, match="3 cells cannot be read: ") as caught:
+            sources.read(str(path))
+        told = str(caught.value)
+        assert "row 2 (line 5), column 'x' holds numbers, but here the text 'high'" in told
+        assert "row 3 (line 6), column 'time' repeats row 2 (line 5) (id 1, time 1)" in told
+        assert "row 4 (line 7), column 'x' holds numbers, but here the text 'row 2'; " in told
+    path.write_text("id,time,x\n\n1,0,2\n1,1\n")
+    with pytest.raises(ValueError, match=re.escape("row 2 (line 4) has 2 cells, the header 3")):
+        sources.read(str(path))
 
 
 def test_other_separators_and_other_peoples_parquet(tmp_path):

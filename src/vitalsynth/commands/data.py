@@ -24,7 +24,8 @@ def data(data: str = "", *, picture: str = "", out: str = "", source: dict[str, 
 
     Args:
         data: A source's name, a CSV, Parquet or npz file, a folder of a known layout or of images, or an import path;
-            nothing lists the sources. Its own settings follow as --source.NAME.
+            nothing lists the sources. Its own settings follow as --source.NAME; 'vitalsynth data FILE.csv --help' lists
+            them.
         picture: File to draw examples to, .png, .svg or .pdf.
         out: File to write the sequences to, .parquet, .csv or .npz; or a folder, in the form that the data came in.
         source: Settings of the source, as --source.NAME on the command line.
@@ -61,15 +62,19 @@ def _export(sequences: Sequences, path: Path) -> None:
 
 
 def _columns(sequences: Sequences, most: int = summary.MOST) -> Table:
-    table = Table(*summary.HEAD, box=None)
+    table = Table(*summary.HEAD, box=None, padding=(0, 1, 0, 0))
+    for j in summary.NUMBERS:
+        table.columns[j].justify = "right"
     alive = sequences.alive
     for j, column in enumerate(sequences.schema.channels[:most]):
         values = sequences.values[:, :, j]
-        table.add_row(*summary.row(column, values[alive]), _spark(values))
+        over_time = _spark(values) if column.kind != "categorical" else ""
+        table.add_row(*summary.row(column, values[alive]), f"{summary.categories(column, values)} {over_time}".strip())
     if (left := len(sequences.schema.channels) - most) > 0:
         table.add_row(f"... and {left} more")
     for j, column in enumerate(sequences.schema.statics):
-        table.add_row(*summary.row(column, sequences.static[:, j]), "static")
+        values = sequences.static[:, j]
+        table.add_row(*summary.row(column, values), f"static {summary.categories(column, values)}".strip())
     return table
 
 

@@ -221,6 +221,9 @@ def explain(message: str, parser: jsonargparse.ArgumentParser, function: Functio
     options = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
     if found := re.search(r"[Uu]nrecognized arguments: (\S+)", message):
         word = found[1].partition("=")[0]
+        if word == "--source.help":
+            named = "".join(_words(function, arguments)[0][:1]) or "SOURCE"
+            return f"no option {word}; '{parser.prog} {named} --help' lists the settings of a source, --source.NAME"
         return f"no option {word}; {nearest(word, options)}" if word.startswith("-") else f"one word too many: {word!r}"
     key = found[1] if (found := re.search(r"Parser key \"([\w.]+)\"", message)) else ""
     if found := re.search(r"arguments are required: ([\w., ]+?)(?:\.? Got value|$)", one_line(message)):

@@ -9,8 +9,10 @@ Static columns are those constant within every id. A row that is not there is a 
 from .columns import column_error, infer
 from .files import Writer, load, read_parquet, save, saved_schema, writer, written
 from .long import cells_of, free_name, from_frame, prefixed, to_frame
+from .unreadable import LINE
 
 __all__ = [
+    "LINE",
     "Writer",
     "cells_of",
     "column_error",

@@ -5,7 +5,7 @@ Cells that are empty, NA or `nan` are missing, and become NaN. Errors name the d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from ..sequences import Column, Label
+from .unreadable import Unreadable
 
 MOST_CATEGORIES = 100
 RESOLUTIONS = (1.0, 0.5, 0.1, 0.01)
@@ -114,11 +115,14 @@ def read(cells: pd.Series, column: Column) -> Float[ndarray, " rows"]:
     if column.kind == "continuous":
         return _known_numbers(codes, labels, column.name)
     values = np.full(len(labels) + 1, np.nan)  # the last stands for missing
+    wrong: dict[int, str] = {}
     for position, label in enumerate(labels):
         try:
             values[position] = column.code(_plain_label(label, column))
         except ValueError as error:
-            raise ValueError(f"row {_row_of(codes, position)}, {error}") from None
+            wrong[position] = str(error)
+    if wrong:
+        raise Unreadable(_rows_of(codes, wrong), lambda row: wrong[int(codes[row])])
     return values[codes]
 
 
@@ -167,25 +171,23 @@ def _numbers(codes: Int[ndarray, " rows"], labels: list[Any], name: str) -> Floa
 
 def _known_numbers(codes: Int[ndarray, " rows"], labels: list[Any], name: str) -> Float[ndarray, " rows"]:
     values = np.full(len(labels) + 1, np.nan)
+    wrong: dict[int, str] = {}
     for position, label in enumerate(labels):
         number = _as_number(label)
         if number is None:
-            advice = "empty the cell where nothing was measured"
-            raise column_error(name, f"holds numbers, but here the text {label!r}; {advice}", _row_of(codes, position))
-        values[position] = number
-    numbers = values[codes]
-    refuse_infinite(numbers, name)
-    return numbers
+            wrong[position] = f"holds numbers, but here the text {label!r}"
+        elif np.isinf(number):
+            wrong[position] = "is infinite"
+        else:
+            values[position] = number
+    if wrong:
+        say = lambda row: f"column {name!r} {wrong[int(codes[row])]}"  # noqa: E731
+        raise Unreadable(_rows_of(codes, wrong), say, "empty the cell where nothing was measured")
+    return values[codes]
 
 
-def refuse_infinite(numbers: Float[ndarray, " rows"], name: str) -> None:
-    """Raise a ValueError at the first infinite number."""
-    if len(rows := np.flatnonzero(np.isinf(numbers))):
-        raise column_error(name, "is infinite; empty the cell where nothing was measured", int(rows[0]) + 1)
-
-
-def _row_of(codes: Int[ndarray, " rows"], position: int) -> int:
-    return int(np.flatnonzero(codes == position)[0]) + 1
+def _rows_of(codes: Int[ndarray, " rows"], positions: Iterable[int]) -> Int[ndarray, " k"]:
+    return np.flatnonzero(np.isin(codes, list(positions)))
 
 
 def _categories(codes: Int[ndarray, " rows"], labels: Sequence[Any], name: str) -> tuple[Column, ndarray]:

@@ -16,13 +16,17 @@ import pandas as pd
 from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
-from ..sequences import Schema
+from ..sequences import Column, Schema
 from .columns import column_error
+from .unreadable import Unreadable
 
 NANOSECONDS = {"d": 86_400e9, "h": 3_600e9, "min": 60e9, "s": 1e9, "ms": 1e6, "": 3_600e9}
 FIRST_DATE = np.datetime64("2100-01-01", "ns")  # dates are written from here
 LONGEST = 20  # a grid so many times longer than the longest id is a mistaken one
 OFF_GRID = 0.01  # of a step
+ROUND_HOURS = (1 / 3600, 1 / 60, 1 / 12, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0, 24.0, 168.0, 720.0, 8760.0)
+EXACT = 1e-9  # gaps between events are read to so much of a unit
+LEAST = 1e-6  # of a unit, between events whose times keep to no steps
 
 TimeKind = Literal["number", "timedelta", "datetime"]
 
@@ -69,11 +73,11 @@ def read_times(cells: pd.Series, name: str) -> Times:
     """
     missing = cells.isna().to_numpy()
     if missing.any():
-        raise column_error(name, "is missing; every row needs a time", int(missing.argmax()) + 1)
+        raise Unreadable(np.flatnonzero(missing), lambda row: f"column {name!r} is missing", "every row needs a time")
     if pd.api.types.is_numeric_dtype(cells.dtype):
         values = cells.to_numpy(np.float64)
-        if not np.isfinite(values).all():
-            raise column_error(name, "is infinite; every row needs a time", int((~np.isfinite(values)).argmax()) + 1)
+        if len(rows := np.flatnonzero(~np.isfinite(values))):
+            raise Unreadable(rows, lambda row: f"column {name!r} is infinite", "every row needs a time")
         return Times(name, "number", values)
     if cells.dtype.kind == "m":
         return Times(name, "timedelta", cells.astype("timedelta64[ns]").to_numpy().astype(np.int64))
@@ -94,10 +98,9 @@ def _parse(cells: pd.Series, name: str) -> pd.Series:
         pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601"),
     )
     parsed = min(tries, key=lambda attempt: attempt.isna().sum())
-    if (bad := parsed.isna().to_numpy()).any():
-        row = int(bad.argmax())
-        allowed = "allowed are numbers, durations (07:30:00) and dates (2024-05-01 07:30)"
-        raise column_error(name, f"is {text.iloc[row]!r}, which is no time; {allowed}", row + 1)
+    if len(rows := np.flatnonzero(parsed.isna().to_numpy())):
+        advice = "allowed are numbers, durations (07:30:00) and dates (2024-05-01 07:30)"
+        raise Unreadable(rows, lambda row: f"column {name!r} is {text.iloc[row]!r}, which is no time", advice)
     return parsed
 
 
@@ -122,13 +125,32 @@ def infer_grid(times: Times, sequence: Int[ndarray, " rows"], step: float | None
     common = _common_duration(offsets)
     most_rows = int(np.bincount(sequence).max())
     if common is None or offsets.max() / common >= LONGEST * most_rows:
-        gaps = np.diff(np.unique(offsets)) / scale
         what = (
             "lie on no even grid" if common is None else f"fit only a grid of {offsets.max() / common + 1:,.0f} steps"
         )
-        advice = f"give step, such as step={float(np.median(gaps)):.2g}"
+        step = _advised(offsets / scale, sequence, LONGEST * most_rows, times.kind)
+        advice = (
+            f"step={step:.4g} (--source.step {step:.4g}) makes steps with the mean of their rows, "
+            "events=True (--source.events true) keeps each row at its own time"
+        )
         raise column_error(times.name, f"has times that {what}, for at most {most_rows} rows an id; {advice}")
     return Grid(np.round(offsets / common).astype(np.int64), start, float(common / scale) if offsets.any() else 1.0)
+
+
+def _advised(offsets: Float[ndarray, " rows"], sequence: Int[ndarray, " rows"], most: int, kind: TimeKind) -> float:
+    """Return a round step of about the time from row to row that makes at most so many steps."""
+    order = np.lexsort((offsets, sequence))
+    gaps = np.diff(offsets[order])[np.diff(sequence[order]) == 0]
+    gaps = gaps[gaps > 0]
+    least = float(offsets.max()) / most
+    usual = max(float(np.median(gaps)) if len(gaps) else least, least)
+    if kind == "number":
+        tens = 10.0 ** np.floor(np.log10(usual))
+        rounds = [tens * digit for digit in (1, 2, 5, 10)]
+    else:
+        rounds = [*ROUND_HOURS, usual]
+    below = [step for step in rounds if least <= step <= usual]
+    return max(below) if below else min(step for step in rounds if step >= usual)
 
 
 def known_grid(times: Times, sequence: Int[ndarray, " rows"], schema: Schema, step: float | None) -> Grid:
@@ -180,6 +202,17 @@ def event_grid(
     index[order] = place - np.maximum.accumulate(np.where(new, place, 0))
     gaps[order] = np.where(new, elapsed[order], np.diff(elapsed[order], prepend=0.0))
     return Grid(index, begin, 1.0), np.round(gaps, 9)
+
+
+def event_times(gaps: Float[ndarray, "n length"], column: Column) -> Float[ndarray, "n length"]:
+    """Undo `event_grid`: times since the start, each later than the one before, as a row per time demands.
+
+    A synthetic gap may be 0, which no two rows of a table have between them; it becomes the least time that is written.
+    """
+    gaps = np.nan_to_num(gaps)
+    behind = gaps[:, 1:]  # the first is the time since the start, which may be 0
+    behind[behind < EXACT] = column.resolution or LEAST
+    return np.cumsum(gaps, axis=1)
 
 
 def write_times(elapsed: Shaped[ndarray, " rows"], schema: Schema) -> ndarray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
+import logging
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,10 +13,14 @@ import pandas as pd
 from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
-from ..sequences import Column, Schema, Sequences, nearest
+from ..sequences import Column, Schema, Sequences, nearest, rules
 from . import columns
 from .columns import column_error
-from .grid import Grid, as_schema, event_grid, infer_grid, known_grid, read_times, write_times
+from .doubts import doubts
+from .grid import Grid, Times, as_schema, event_grid, event_times, infer_grid, known_grid, read_times, write_times
+from .unreadable import Gathering, Unreadable, with_lines
+
+log = logging.getLogger(__name__)
 
 SUBJECT = "subject"
 GAP = "gap"
@@ -23,12 +28,13 @@ MOST_STEPS = 1 << 30  # of all sequences together: 8 GB a channel
 
 
 @contextmanager
-def prefixed(origin: str) -> Iterator[None]:
-    """Put the name of the file or table before the message of a ValueError."""
+def prefixed(origin: str, frame: pd.DataFrame | None = None) -> Iterator[None]:
+    """Put the name of the file or table before the message of a ValueError, and beside its rows their lines in it."""
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{origin}: {error}") from error
+        message = str(error) if frame is None else with_lines(str(error), frame.index)
+        raise ValueError(f"{origin}: {message}") from error
 
 
 def from_frame(
@@ -55,17 +61,20 @@ def from_frame(
         id: Column that says to which sequence a row belongs.
         time: Time column: numbers, timedeltas or datetimes (the last two counted in hours).
         subject: Column that says whose sequence it is, where one subject has several; the id itself by default.
-        step: Duration of a step. Times are then binned; numbers averaged in a bin, of the others the last is taken. By
-            default the greatest duration of which all times are multiples.
+        step: Duration of a step. Times are then binned; numbers averaged in a bin, and rounded to the steps in which
+            the column was recorded; of the others the last is taken. By default the greatest duration of which all
+            times are multiples.
         events: Keep times as they are: each row of an id is a step, and a channel `gap` has the time since the one
             before, in hours or the unit of the numbers.
         categorical: Columns whose numbers are names of categories.
         origin: Begins every error message.
 
+    What only looks wrong in a table without a schema is logged as a warning, and left as it is, see `doubts`.
+
     Raises:
         ValueError: naming row (counted from 1) and column, if anything is wrong with the table.
     """
-    with prefixed(origin):
+    with prefixed(origin, frame):
         frame = frame.rename(columns=str)
         if schema is not None:
             id, time = schema.id, schema.time
@@ -76,7 +85,12 @@ def from_frame(
         if events and step is not None:
             raise ValueError("events are kept at their own times, or binned by step; give one of the two")
         gap = (schema.gap if schema else _free(GAP, frame)) if events else None
-        return _Table.read(frame, id, time, subject, step, gap, schema).sequences(schema, list(categorical))
+        table = _Table.read(frame, id, time, subject, step, gap, schema, list(categorical))
+        sequences = table.sequences(schema)
+    if schema is None:
+        for doubt in table.doubts(sequences.schema, frame[id]):
+            log.warning("%s: %s", origin, with_lines(doubt, frame.index))
+    return sequences
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +99,11 @@ class _Table:
 
     Args:
         cells: The columns that hold values.
+        columns: What each of these is, and its numbers or codes.
         sequence: To which sequence each row belongs.
         first: First row of each sequence.
-        grid: At which step each row lies.
+        times: Of each row.
+        grid: At which step it lies.
         binned: Whether several rows may lie at one step.
         gap: The column that holds the time since the row before, if rows are events.
         subject: Whose sequence each is.
@@ -95,9 +111,11 @@ class _Table:
         order: Rows from early to late.
     """
 
-    cells: dict[str, Any]
+    cells: dict[str, pd.Series]
+    columns: dict[str, tuple[Column, ndarray]]
     sequence: Int[ndarray, " rows"]
     first: Int[ndarray, " n"]
+    times: Times
     grid: Grid
     binned: bool
     gap: str | None
@@ -115,42 +133,55 @@ class _Table:
         step: float | None,
         gap: str | None,
         schema: Schema | None,
+        categorical: list[str],
     ) -> _Table:
         own = [name for name in (id, time, subject) if name is not None]
         _check_columns(frame, own)
-        cells: dict[str, Any] = {str(name): column for name, column in frame.items()}
-        sequence, first, ids = _groups(cells[id], id)
-        times = read_times(cells[time], time)
+        others = {str(name): cells for name, cells in frame.items() if name not in own}
+        _check_names(others, categorical, schema)
+        gathering = Gathering()
+        groups = gathering(_groups, frame[id], id)
+        times = gathering(read_times, frame[time], time)
+        if groups is not None and times is not None:
+            gathering(_refuse_duplicates, frame, id, time, groups[0], times.values)
+        known = {} if schema is None else {column.name: column for column in schema.columns}
+        found = {
+            name: gathering(_one_column, cells, name, known.get(name), name in categorical)
+            for name, cells in others.items()
+        }
+        gathering.settle()
+        assert groups is not None and times is not None
+        sequence, first, ids = groups
+        read = {name: column for name, column in found.items() if column is not None}
         if gap is not None:
             grid, gaps = event_grid(times, sequence, schema)
-            cells[gap] = pd.Series(gaps)
+            others[gap] = pd.Series(gaps)
+            read[gap] = _one_column(others[gap], gap, known.get(gap))
         else:
             grid = infer_grid(times, sequence, step) if schema is None else known_grid(times, sequence, schema, step)
         binned = step is not None
-        _refuse_duplicates(frame, id, time, sequence, grid.index if not binned and gap is None else times.values)
-        who = ids if subject is None else _subjects(cells[subject], subject, sequence, first)
+        if gap is None and not binned:
+            _refuse_duplicates(frame, id, time, sequence, grid.index)
+        who = ids if subject is None else _subjects(frame[subject], subject, sequence, first)
         time_of = lambda schema: as_schema(  # noqa: E731
             replace(schema, id=id, time=time, subject=subject, gap=gap), times, grid
         )
         order = np.argsort(times.values, kind="stable")
-        others = {name: column for name, column in cells.items() if name not in own}
-        return cls(others, sequence, first, grid, binned, gap, who, time_of, order)
+        return cls(others, read, sequence, first, times, grid, binned, gap, who, time_of, order)
 
-    def sequences(self, schema: Schema | None, categorical: list[str]) -> Sequences:
-        """Read all columns."""
+    def sequences(self, schema: Schema | None) -> Sequences:
+        """Place what was read."""
         if schema is not None:
-            self._check_against(schema)
-            read = [(column, columns.read(self.cells[column.name], column)) for column in schema.columns]
+            read = [self.columns[column.name] for column in schema.columns]
             channels, statics = read[: len(schema.channels)], read[len(schema.channels) :]
             self._check_constant([column.name for column in schema.statics])
         else:
-            channels, statics = self._infer(categorical)
+            channels, statics = self._infer()
         values = self._values(channels)
         if schema is None:
-            found = [column for column, _ in channels]
-            if self.binned:  # means of a bin need not be multiples of what single values are multiples of
-                found = [columns.with_resolution(column, values[:, :, j]) for j, column in enumerate(found)]
-            schema = self.time_of(Schema(tuple(found), tuple(column for column, _ in statics)))
+            schema = self.time_of(
+                Schema(tuple(column for column, _ in channels), tuple(column for column, _ in statics))
+            )
         lengths = np.zeros(len(self.first), dtype=np.int64)
         np.maximum.at(lengths, self.sequence, self.grid.index + 1)
         static = np.zeros((len(self.first), len(statics)))
@@ -158,15 +189,17 @@ class _Table:
             static[:, j] = numbers[self.first]
         return Sequences(values, schema, lengths, static, self.subject)
 
-    def _infer(self, categorical: list[str]) -> tuple[list[tuple[Column, ndarray]], list[tuple[Column, ndarray]]]:
-        names = list(self.cells)
-        if unknown := [name for name in categorical if name not in names]:
-            raise ValueError(f"no column {unknown[0]!r} to take as categorical; {nearest(unknown[0], names)}")
+    def doubts(self, schema: Schema, ids: pd.Series) -> Iterator[str]:
+        """Say what looks wrong, see `doubts`."""
+        read = {name: column for name, column in self.columns.items() if name != self.gap}
+        statics = [column.name for column in schema.statics]
+        return doubts(self.cells, read, statics, self.sequence, self.first, ids, self.times)
+
+    def _infer(self) -> tuple[list[tuple[Column, ndarray]], list[tuple[Column, ndarray]]]:
         several = len(self.first) < len(self.sequence)
         channels: list[tuple[Column, ndarray]] = []
         statics: list[tuple[Column, ndarray]] = []
-        for name in names:
-            column, numbers = columns.infer(self.cells[name], name, name in categorical)
+        for name, (column, numbers) in self.columns.items():
             if name != self.gap and several and columns.same_within(self.cells[name], self.sequence, self.first).all():
                 if column.kind == "continuous":  # one value a sequence, however many rows repeat it
                     column = columns.measurement(numbers[self.first], name)
@@ -174,7 +207,9 @@ class _Table:
             else:
                 channels.append((column, numbers))
         if not channels:
-            raise ValueError(f"no column changes with time; the columns are {', '.join(names) or 'only id and time'}")
+            raise ValueError(
+                f"no column changes with time; the columns are {', '.join(self.columns) or 'only id and time'}"
+            )
         return channels, statics
 
     def _values(self, channels: list[tuple[Column, ndarray]]) -> Float[ndarray, "n length channels"]:
@@ -190,18 +225,12 @@ class _Table:
             if self.binned and column.kind == "continuous":
                 count = np.bincount(cell[measured], minlength=n * length)
                 total = np.bincount(cell[measured], numbers[measured], minlength=n * length)
-                values[:, j] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+                mean = total / np.maximum(count, 1)
+                values[:, j] = np.where(count > 1, rules.on_grid(mean, column), np.where(count, mean, np.nan))
             else:
                 rows = self.order[measured[self.order]]
                 values[cell[rows], j] = numbers[rows]  # of several, numpy keeps the last
         return values.reshape(n, length, len(channels))
-
-    def _check_against(self, schema: Schema) -> None:
-        names, known = list(self.cells), [column.name for column in schema.columns]
-        if missing := [name for name in known if name not in names]:
-            raise ValueError(f"no column {missing[0]!r}, which the schema has; {nearest(missing[0], names)}")
-        if more := [name for name in names if name not in known]:
-            raise ValueError(f"column {more[0]!r} is not in the schema; drop it; the schema has {', '.join(known)}")
 
     def _check_constant(self, names: list[str]) -> None:
         for name in names:
@@ -223,13 +252,32 @@ def _check_columns(frame: pd.DataFrame, own: list[str]) -> None:
         raise ValueError("the table is empty; at least one row is needed")
 
 
+def _check_names(cells: Mapping[str, Any], categorical: list[str], schema: Schema | None) -> None:
+    names = list(cells)
+    if unknown := [name for name in categorical if name not in names]:
+        raise ValueError(f"no column {unknown[0]!r} to take as categorical; {nearest(unknown[0], names)}")
+    if schema is None:
+        return
+    known = [column.name for column in schema.columns]
+    if missing := [name for name in known if name not in names and name != schema.gap]:
+        raise ValueError(f"no column {missing[0]!r}, which the schema has; {nearest(missing[0], names)}")
+    if more := [name for name in names if name not in known]:
+        raise ValueError(f"column {more[0]!r} is not in the schema; drop it; the schema has {', '.join(known)}")
+
+
+def _one_column(
+    cells: pd.Series, name: str, known: Column | None, categorical: bool = False
+) -> tuple[Column, Float[ndarray, " rows"]]:
+    return columns.infer(cells, name, categorical) if known is None else (known, columns.read(cells, known))
+
+
 def _groups(cells: pd.Series, name: str) -> tuple[Int[ndarray, " rows"], Int[ndarray, " n"], Shaped[ndarray, " n"]]:
     """Return the group of each row, the first row of each group, and the groups' labels."""
     blank = cells.isna().to_numpy()
     if cells.dtype.kind not in "biuf":
         blank = blank | (cells.astype(str).str.strip() == "").fillna(True).to_numpy(dtype=bool)
     if blank.any():
-        raise column_error(name, "is missing; every row needs one", int(blank.argmax()) + 1)
+        raise Unreadable(np.flatnonzero(blank), lambda row: f"column {name!r} is missing", "every row needs one")
     group, labels = pd.factorize(cells)
     first = np.full(len(labels), len(cells), dtype=np.int64)
     np.minimum.at(first, group, np.arange(len(cells)))
@@ -256,14 +304,16 @@ def _subjects(cells: pd.Series, name: str, sequence: ndarray, first: Int[ndarray
 
 
 def _refuse_duplicates(frame: pd.DataFrame, id: str, time: str, sequence: ndarray, when: ndarray) -> None:
-    twice = pd.DataFrame({"sequence": sequence, "when": when}).duplicated().to_numpy()
-    if twice.any():
-        row = int(twice.argmax())
+    placed = pd.DataFrame({"sequence": sequence, "when": when})
+    twice = np.flatnonzero(placed.duplicated().to_numpy())
+
+    def say(row: int) -> str:
         earlier = int(np.flatnonzero((sequence == sequence[row]) & (when == when[row]))[0]) + 1
         at = f"{id} {frame[id].iloc[row]}, {time} {frame[time].iloc[row]}"
-        raise ValueError(
-            f"row {row + 1}, column {time!r} repeats row {earlier} ({at}); one row per ({id}, {time}) is allowed"
-        )
+        return f"column {time!r} repeats row {earlier} ({at})"
+
+    if len(twice):
+        raise Unreadable(twice, say, f"one row per ({id}, {time}) is allowed")
 
 
 def to_frame(sequences: Sequences, first_id: int | None = None) -> pd.DataFrame:
@@ -290,7 +340,7 @@ def to_frame(sequences: Sequences, first_id: int | None = None) -> pd.DataFrame:
     ids = sequences.subject if own else (first_id or 0) + np.arange(len(sequences))
     elapsed = schema.step * np.arange(sequences.length)[None].repeat(len(sequences), axis=0)
     if schema.gap is not None:
-        elapsed = np.nancumsum(sequences.channel(schema.gap), axis=1)
+        elapsed = event_times(sequences.channel(schema.gap), schema.channels[schema.channel_index(schema.gap)])
     data: dict[str, Any] = {schema.id: _ids(ids)[sequence], schema.time: write_times(elapsed[sequence, index], schema)}
     if (name := subject_column(sequences)) is not None:
         data[name] = _ids(sequences.subject)[sequence]

@@ -74,7 +74,8 @@ class Preparation:
         schema = sequences.schema
         for name in condition:
             if name in [column.name for column in schema.channels]:
-                raise ValueError(f"{name!r} changes with time; a condition must be a static column")
+                where = _where_it_changes(sequences.channel(name))
+                raise ValueError(f"{name!r} changes with time{where}; a condition must be a static column")
             schema.static_index(name)
         if twice := [name for name in condition if list(condition).count(name) > 1]:
             raise ValueError(f"condition {twice[0]!r} is named twice")
@@ -346,3 +347,16 @@ class Preparation:
             np.array(record["counts"], dtype=np.int64),
             Whitening.from_json(record["whitening"]) if record.get("whitening") else None,
         )
+
+
+def _where_it_changes(values: Float[ndarray, "n length"]) -> str:
+    """Say within how few sequences a channel changes, if they are so few that it was probably meant to be static."""
+    known = ~np.isnan(values)
+    asked = known.sum(axis=1) > 1
+    changes = np.where(known, values, -np.inf).max(axis=1) > np.where(known, values, np.inf).min(axis=1)
+    count = int((changes & asked).sum())
+    if count > 0.05 * asked.sum():
+        return ""
+    return (
+        f", though within only {count:,} of the {asked.sum():,} sequences to learn from ('vitalsynth data' says where)"
+    )

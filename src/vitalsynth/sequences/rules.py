@@ -51,7 +51,7 @@ def enforce(sequences: Sequences) -> Sequences:
             values[:, :, positions] = _ordered(values[:, :, positions])
         for j, column in enumerate(schema.channels):
             changed = values[:, :, j] != before[:, :, j]
-            values[:, :, j] = np.where(changed, _on_grid(values[:, :, j], column), values[:, :, j])
+            values[:, :, j] = np.where(changed, on_grid(values[:, :, j], column), values[:, :, j])
             if column.low is not None or column.high is not None:
                 values[:, :, j] = np.clip(values[:, :, j], column.low, column.high)
         if np.array_equal(before, values, equal_nan=True):
@@ -82,8 +82,10 @@ def _largest_before(values: Float[ndarray, "n length k"]) -> Float[ndarray, "n l
     return np.maximum.accumulate(np.where(np.isnan(values), -np.inf, values), axis=2)
 
 
-def _on_grid(values: Float[ndarray, "n length"], column: Column) -> Float[ndarray, "n length"]:
-    """Return values in the steps in which the column is recorded."""
+def on_grid(values: Float[ndarray, "*shape"], column: Column) -> Float[ndarray, "*shape"]:
+    """Round values to the steps in which the column is recorded."""
     if column.resolution is None:
         return values
-    return np.round((values - column.origin) / column.resolution) / (1 / column.resolution) + column.origin
+    return (
+        np.round((values - column.origin) / column.resolution) / (1 / column.resolution) + column.origin + 0.0
+    )  # no -0

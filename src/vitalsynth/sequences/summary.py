@@ -9,9 +9,12 @@ from .. import markup
 from .cohort import Sequences
 from .schema import Column
 
-HEAD = ("column", "kind", "unit", "measured", "5 %", "median", "95 %", "mean over time")
+HEAD = ("column", "kind", "measured", "min", "5 %", "median", "95 %", "max", "over time")
+NUMBERS = range(2, 8)
 MOST = 40
 """Channels that are described."""
+MOST_CATEGORIES = 10
+"""Categories that are named, the most frequent first."""
 
 
 def sentence(sequences: Sequences) -> str:
@@ -26,19 +29,30 @@ def sentence(sequences: Sequences) -> str:
 
 
 def row(column: Column, values: ndarray) -> tuple[str, ...]:
-    """Return name, kind, unit, how much is known, and quantiles; of classes, the three most frequent."""
+    """Return name with unit, kind, how much is known, and extremes and quantiles of numbers."""
     known = values[~np.isnan(values)]
     share = f"{len(known) / max(len(values), 1):.0%}"
+    numbers = [""] * 5
     if column.kind == "continuous" and len(known):
-        numbers = tuple(f"{number:.4g}" for number in np.quantile(known, [0.05, 0.5, 0.95]))
-    elif len(known):
-        labels = column.categories or (0, 1)
-        counts = np.bincount(known.astype(int), minlength=len(labels)) / len(known)
-        common = sorted(zip(counts, labels, strict=True), key=lambda pair: -pair[0])[:3]
-        numbers = ("", ", ".join(f"{label} {share_:.0%}" for share_, label in common), "")
-    else:
-        numbers = ("", "", "")
-    return column.name, column.kind, column.unit, share, *numbers
+        numbers = [f"{number:.4g}" for number in np.quantile(known, [0, 0.05, 0.5, 0.95, 1])]
+    return column.title, column.kind, share, *numbers
+
+
+def categories(column: Column, values: ndarray) -> str:
+    """Return the shares of categories, or of 0 and 1; nothing for numbers."""
+    known = values[~np.isnan(values)]
+    if column.kind == "continuous" or not len(known):
+        return ""
+    labels = column.categories or (0, 1)
+    counts = np.bincount(known.astype(int), minlength=len(labels)) / len(known)
+    common = sorted(zip(counts, labels, strict=True), key=lambda pair: -pair[0])
+    named = [f"{label} {_percent(part)}" for part, label in common[:MOST_CATEGORIES]]
+    left = len(common) - MOST_CATEGORIES
+    return ", ".join([*named, *([f"and {left} more"] if left > 0 else [])])
+
+
+def _percent(part: float) -> str:
+    return "<1%" if 0 < part < 0.005 else f"{part:.0%}"
 
 
 def means(values: ndarray, width: int = 24) -> list[float | None]:
@@ -53,8 +67,10 @@ def html(sequences: Sequences) -> str:
     rows: list[tuple[str, ...]] = []
     for column in schema.channels[:MOST]:
         values = sequences.channel(column.name)
-        rows.append((*row(column, values[alive]), markup.line(means(values))))
-    rows += [(*row(column, sequences.static_column(column.name)), "static") for column in schema.statics]
+        rows.append((*row(column, values[alive]), categories(column, values) or markup.line(means(values))))
+    for column in schema.statics:
+        values = sequences.static_column(column.name)
+        rows.append((*row(column, values), " ".join(["static", categories(column, values)]).strip()))
     left = len(schema.channels) - MOST
     note = f"and {left} more channels" if left > 0 else ""
-    return markup.block(sentence(sequences), note, markup.table(HEAD, rows, (3, 4, 5, 6)))
+    return markup.block(sentence(sequences), note, markup.table(HEAD, rows, NUMBERS, len(HEAD) - 1))

@@ -7,6 +7,7 @@ import gzip
 import json
 import zipfile
 import zlib
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,8 +49,9 @@ def table(
         id: Column that says to which sequence a row belongs.
         time: Time column: numbers, durations or dates.
         subject: Column (or array) that says whose sequence it is, where one subject has several.
-        step: Duration of a step, in hours where times are durations or dates; times are then binned. By default the
-            greatest duration of which all times are multiples.
+        step: Duration of a step, in hours where times are durations or dates; times are then binned: a step has the
+            mean of its rows, rounded as the column is, and the last of its categories. By default the greatest duration
+            of which all times are multiples.
         events: Keep times as they are: each row is a step, and a channel `gap` has the hours since the one before.
         categorical: Columns whose numbers are names of categories, comma separated.
         drop: Columns (or arrays) to leave out, comma separated.
@@ -125,28 +127,40 @@ def read_csv(path: Path, needed: Iterable[str] = (), **options: Any) -> Any:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
+    """Read a CSV of any separator; the index says in which line of the file each row begins."""
     try:
         opened = gzip.open if path.suffix == ".gz" else open
-        with opened(path, "rt", encoding="utf-8-sig") as file:
+        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
             header = file.readline()
             separator = max(",;\t|", key=header.count)
-            _check_rows(
-                path, csv.reader(file, delimiter=separator), next(csv.reader([header], delimiter=separator), [])
-            )
-        return pd.read_csv(path, sep=separator, low_memory=False, encoding="utf-8-sig")
+            width = len(next(csv.reader([header], delimiter=separator), []))
+            lines = _check_rows(path, csv.reader(file, delimiter=separator), width)
+        frame = pd.read_csv(path, sep=separator, low_memory=False, encoding="utf-8-sig")
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path}: the file is empty; a header and at least one row are needed") from None
     except (pd.errors.ParserError, UnicodeDecodeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path}: cannot be read as CSV ({one_line(error)})") from None
+    return frame.set_axis(pd.Index(lines, name=frames.LINE)) if len(lines) == len(frame) else frame
 
 
-def _check_rows(path: Path, rows: Iterable[list[str]], header: list[str]) -> None:
-    """Refuse a row that is longer or shorter than the header; pandas would shift or fill it without a word."""
-    for number, row in enumerate(rows, start=1):
-        if row and len(row) != len(header):
-            raise ValueError(
-                f"{path}: row {number} has {len(row)} cells, the header {len(header)}; each must have as many"
-            )
+def _check_rows(path: Path, rows: Any, width: int) -> ndarray:
+    """Refuse a row that is longer or shorter than the header; pandas would shift or fill it without a word.
+
+    Returns:
+        The line in which each row begins, the header's being 1.
+    """
+    lines = array("q")
+    line = 2
+    for row in rows:
+        if row:
+            lines.append(line)
+            if len(row) != width:
+                raise ValueError(
+                    f"{path}: row {len(lines)} (line {line}) has {len(row)} cells, the header {width}; "
+                    "each must have as many"
+                )
+        line = rows.line_num + 2
+    return np.array(lines)
 
 
 @dataclass(frozen=True, eq=False)
