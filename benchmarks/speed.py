@@ -50,7 +50,7 @@ from vitalsynth.learner import Learner
 from vitalsynth.objectives import Batch
 from vitalsynth.sources.folders import default_folder
 
-SECONDS, MOST = 10, 25  # CPU-seconds of a case, turns at most
+SECONDS, MOST = 5, 25  # CPU-seconds of a case, turns at most
 STEPS = 16  # of a turn of training at most
 LENGTH, CHANNELS, COUNT = 24, 6, 2000
 SCALES = {"length": (96, 384), "channels": (1, 36), "hidden": (16, 256), "batch": (256,)}
@@ -121,7 +121,7 @@ def read(case):
 
 
 def begun(case, folder, threads=1):
-    """Train a case for its first steps; return the run, its data as networks see them, and another learner at its state."""
+    """Train a case for its first steps; return the run, and its data as networks see them."""
     settings = LEARNERS[case["learner"]] | {"steps": 20, "checkpoint_every": 20, "quiet": True}
     if "hidden" in case:
         whole = describe(settings["generator"])
@@ -174,7 +174,7 @@ def learning(asked):
             return profiled(lambda: training.train(run, ours, data, ours.step + 10 * steps), asked.profile)
         taken = turns(once, SECONDS, MOST)
         generator, _ = sampling.load_generator(run, device="cpu")
-        drawn = sampling_speed.measure(run, generator, sampling.CHUNK, SECONDS / 2)
+        drawn = sampling_speed.measure(run, generator, sampling.CHUNK, SECONDS / 2.5)
         networks = {name: sum(p.numel() for p in network.parameters()) for name, network in ours.networks.items()}
         yield {
             "case": asked.name,
@@ -238,7 +238,7 @@ def judging(asked):
     """Yield what each metric, `evaluate` and `report` take for a run on the ICU vitals."""
     with tempfile.TemporaryDirectory() as folder:
         run, _ = begun({"learner": "rcgan", "data": "icu-demo"}, folder)
-        parts = run.data()
+        parts = run.data("icu-demo")
         generator, _ = sampling.load_generator(run, device="cpu")
         synthetic = sampling.collect(sampling.sample(run, generator, len(parts[0])))
         if asked.profile:
@@ -248,8 +248,8 @@ def judging(asked):
             work = partial(scorecard.evaluate, *parts, synthetic, "died", metrics=[metric])
             cost[metric] = min(turns(partial(sampling_speed.timed, work), 3, 3, least=1))
         whole = {
-            "evaluate": lambda: evaluate([str(run.path)], label="died", quiet=True),
-            "report": lambda: report(str(run.path)),
+            "evaluate": lambda: evaluate([str(run.path)], data="icu-demo", label="died", quiet=True),
+            "report": lambda: report(str(run.path), data="icu-demo"),
         }
         for name, work in whole.items():
             taken = turns(partial(sampling_speed.timed, work), 6, 3, least=1)
