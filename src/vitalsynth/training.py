@@ -32,7 +32,7 @@ from .objectives import Batch, Objective
 from .processes import StopFlag
 from .runs import Run, append, log_state
 from .schedules import Schedule
-from .seeds import balanced_index, batch_index, derive
+from .seeds import balanced_index, batch_index, derive, seed_torch
 from .sequences import Encoded, Shape, one_line
 from .stabilisers import Stabiliser
 from .storage import naming
@@ -163,7 +163,7 @@ def take_step(
 
     def look(turn: int, differentiable: bool = False) -> None:
         player = players[turn]
-        torch.manual_seed(derive(plan.seed, step, turn, 0))
+        seed_torch(derive(plan.seed, step, turn, 0))
         for name, trained in learner.trains.items():
             for parameter in trained.values():
                 parameter.requires_grad_(differentiable or name == player)
@@ -255,7 +255,7 @@ def _in_parts(
 
     def worked_out(part: int) -> Tensor:
         nonlocal after, names, unused
-        torch.manual_seed(seed(part))
+        seed_torch(seed(part))
         _put(buffers, before)
         terms = losses(batch.take(slice(part * size, (part + 1) * size)))
         found = torch.autograd.grad(_total(terms), parameters, allow_unused=True)

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from .. import storage
 from ..preparation import Preparation
-from ..seeds import derive
+from ..seeds import derive, seed_torch
 from ..sequences import Encoded
 from ..team import ALONE, Team
 from .privacy import Privacy
@@ -159,7 +159,7 @@ class Mechanism:
             own = self.members[patient] if patient < len(self.members) else ()
             if len(own):
                 seed = self.seed("patient", patient, step, turn)  # of its own: who else was drawn must not matter
-                torch.manual_seed(seed)
+                seed_torch(seed)
                 index = np.random.default_rng(seed).permutation(own)[: self.privacy.sequences]
                 found = torch.autograd.grad(loss(torch.from_numpy(index)), parameters, materialize_grads=True)
                 total += clipped(_flat(found), self.privacy.clip)

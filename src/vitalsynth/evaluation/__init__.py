@@ -3,6 +3,9 @@
 Every metric is `metric(train, test, synthetic, **settings) -> dict[str, float]`, always the three sets in this order:
 what the generator learned from, real sequences of subjects it never saw, and what it made. A figure stands beside its
 **floor**, the same figure for real data in the place of the synthetic (`metric` says how).
+
+Every command imports this, and few judge: scikit-learn is imported where it is used, and parts of SciPy are named in
+full (`scipy.stats.t`), which imports them when they are first used. That is 0.6 of 3 CPU-seconds.
 """
 
 from .battery import battery, two_sample

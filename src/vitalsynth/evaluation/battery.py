@@ -15,8 +15,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.model_selection import StratifiedGroupKFold
 
 from ..sequences import Sequences
 from . import networks
@@ -163,6 +161,8 @@ def _logistic(x: ndarray, labels: ndarray, subject: ndarray, seed: int) -> netwo
 
 
 def _boosted(x: ndarray, labels: ndarray, subject: ndarray, seed: int) -> networks.Scorer:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     trees = HistGradientBoostingClassifier(max_leaf_nodes=8, early_stopping=False, random_state=seed)  # type: ignore[arg-type]  # its stub says str
     return trees.fit(x, labels).decision_function
 
@@ -210,6 +210,8 @@ def _out_of_fold(
     folds: int,
     seed: int,
 ) -> Float[ndarray, " n"]:
+    from sklearn.model_selection import StratifiedGroupKFold
+
     scores = np.empty(len(x))
     for kept, left_out in StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(x, labels, subject):
         scores[left_out] = learner(x[kept], labels[kept], subject[kept], seed)(x[left_out])

@@ -7,9 +7,9 @@ measured together. `heartbeats` finds R peaks in an electrocardiogram and judges
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from scipy.signal import butter, find_peaks, sosfiltfilt
 
 from ..sequences import Sequences
 from .distances import between_means, channel_sums, correlations_apart, figures_beside_floor, of_values
@@ -182,10 +182,10 @@ def peaks(signal: Float[ndarray, " length"], rate: float) -> Int[ndarray, " peak
     are beats. Of wfdb's detectors, xqrs finds as many but also T waves (85 % are beats in 106), and gqrs finds 71 to
     93 %.
     """
-    band = butter(2, BAND, "bandpass", fs=rate, output="sos")
+    band = scipy.signal.butter(2, BAND, "bandpass", fs=rate, output="sos")
     width = round(0.12 * rate)
-    energy = np.convolve(sosfiltfilt(band, signal) ** 2, np.ones(width) / width, "same")
-    found, _ = find_peaks(energy, distance=round(0.25 * rate), height=0.15 * np.quantile(energy, 0.98))
+    energy = np.convolve(scipy.signal.sosfiltfilt(band, signal) ** 2, np.ones(width) / width, "same")
+    found, _ = scipy.signal.find_peaks(energy, distance=round(0.25 * rate), height=0.15 * np.quantile(energy, 0.98))
     return found
 
 

@@ -13,10 +13,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
-from scipy.spatial.distance import pdist
-from sklearn.decomposition import PCA
 
 from ..sequences import Sequences
 from .features import View
@@ -62,7 +61,7 @@ def both_subjects(parts: Sequence[Sequences], other: int) -> Int[ndarray, " both
 
 def median_distance(points: Float[ndarray, "n features"]) -> float:
     """Return the median distance between two different points; 1 if that is 0."""
-    return float(np.median(pdist(points))) or 1.0
+    return float(np.median(scipy.spatial.distance.pdist(points))) or 1.0
 
 
 def rbf_mixture(
@@ -212,6 +211,8 @@ def principal(x: Float[ndarray, "n width"], most: int) -> Float[ndarray, "width 
     """Return the directions, at most so many, in which rows vary most; all as they are, if there are no more."""
     if x.shape[1] <= most:
         return np.eye(x.shape[1])
+    from sklearn.decomposition import PCA
+
     return np.asarray(PCA(most, svd_solver="randomized", random_state=0).fit(x).components_).T
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from numpy import ndarray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
 """Inverse strengths tried. With 1,000 standardised features and as many sequences, 1 and above overfit."""
@@ -19,11 +18,14 @@ LIMIT = 10.0
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """A fitted classifier over the classes 0, 1, ..., of which some may never have been seen."""
+    """A fitted classifier over the classes 0, 1, ..., of which some may never have been seen.
+
+    The model is a LogisticRegression, or None where there was but one class.
+    """
 
     mean: Float[ndarray, " features"]
     scale: Float[ndarray, " features"]
-    model: LogisticRegression | None
+    model: Any
     seen: Int[ndarray, " seen"]
     classes: int
 
@@ -64,7 +66,10 @@ def held_aside(subject: Shaped[ndarray, " n"], share: float, seed: int) -> Bool[
     return np.isin(subject, held)
 
 
-def _logistic(x: ndarray, labels: ndarray, strength: float) -> LogisticRegression:
+def _logistic(x: ndarray, labels: ndarray, strength: float) -> Any:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # 300 iterations rank well; last digits are not needed
         return LogisticRegression(C=strength, max_iter=300, tol=1e-3).fit(x, labels)

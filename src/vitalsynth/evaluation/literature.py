@@ -29,10 +29,10 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
+import scipy
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from scipy import stats
 from torch import Tensor, nn
 
 from ..sequences import Sequences
@@ -148,7 +148,7 @@ def over_judges(score: Callable[[], float], repeats: int, seed: int) -> Interval
     mean = float(np.mean(scores))
     if repeats < 2:
         return mean, math.nan, math.nan
-    half = float(stats.sem(scores) * stats.t.ppf(0.975, repeats - 1))
+    half = float(scipy.stats.sem(scores) * scipy.stats.t.ppf(0.975, repeats - 1))
     return mean, max(0.0, mean - half), mean + half
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int
 from numpy import ndarray
-from scipy.spatial.distance import cdist
 
 from ..sequences import Sequences
 from .features import View
@@ -68,7 +68,7 @@ def find_nearest(
     held, made = equal_parts([test, synthetic], cap, seed)
     some = train.take(np.sort(np.random.default_rng(seed).permutation(len(train))[:among]))
     at_train, at_test, at_made = (view.flat(part) for part in (some, held, made))
-    root = np.sqrt(at_train.shape[1])
+    cdist, root = scipy.spatial.distance.cdist, np.sqrt(at_train.shape[1])
     to_train, to_test = cdist(at_made, at_train) / root, cdist(at_made, at_test) / root
     return Nearest(
         train=some,

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from scipy.spatial.distance import cdist
 
 from ..sequences import Sequences
 from .features import View
@@ -186,6 +186,7 @@ def _compared(
     if len(parts[1]) <= neighbours:
         raise Unanswerable(f"{len(parts[1])} sequences have no {neighbours} neighbours each")
     flat = [view.flat(part) for part in parts]
+    cdist = scipy.spatial.distance.cdist
     radius = [np.partition(cdist(x, x), neighbours, axis=1)[:, neighbours] for x in flat]  # the nearest is itself
 
     def figure(judged: int) -> tuple[float, float, float]:
@@ -246,6 +247,7 @@ def copying(
     rng = np.random.default_rng(seed)
     train, test, made = (_some(part, count, rng) for part, count in ((train, most), (test, most), (synthetic, cap)))
     known, other, judged = (view.flat(part) for part in (train, test, made))
+    cdist = scipy.spatial.distance.cdist
     apart = cdist(judged, np.concatenate([known, other]))
     to_known, to_other = apart[:, : len(known)].min(axis=1), apart[:, len(known) :].min(axis=1)
     share = lambda hit, w: (w @ hit) / w.sum(axis=1)  # noqa: E731

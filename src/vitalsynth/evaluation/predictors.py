@@ -21,9 +21,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped
 from numpy import ndarray
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.impute import SimpleImputer
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -100,6 +97,9 @@ def fit_linear(
     seed: int,
 ) -> Predict:
     """Fit a logistic regression (`judge`), or a ridge regression; what is missing becomes the median, and is marked."""
+    from sklearn.impute import SimpleImputer
+    from sklearn.preprocessing import StandardScaler
+
     imputer = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True).fit(x)
     whole = lambda rows: cast(ndarray, imputer.transform(rows))  # noqa: E731
     if classes:
@@ -141,6 +141,8 @@ def fit_boosting(
     seed: int,
 ) -> Predict:
     """Fit gradient boosting: 200 trees of 15 leaves, which needs no tuning."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
     settings = {"learning_rate": 0.05, "max_iter": 200, "max_leaf_nodes": 15, "l2_regularization": 1.0}
     settings |= {"early_stopping": False, "random_state": seed}
     x = np.where(np.isnan(x).all(axis=0), 0.0, x)  # scikit-learn has no bins for what was never measured

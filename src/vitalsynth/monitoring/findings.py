@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
+import scipy
 from jaxtyping import Float
 from numpy import ndarray
-from scipy.spatial.distance import pdist, squareform
 
 from ..evaluation.dynamics import numeric
 from ..evaluation.features import View
@@ -181,6 +181,6 @@ def _deviations(view: View, sequences: Sequences) -> Float[ndarray, " channels"]
 
 def _to_nearest(view: View, sequences: Sequences) -> Float[ndarray, " 1"]:
     """Return the distance to the nearest other sequence, of the median sequence."""
-    apart = squareform(pdist(view.flat(sequences)))
+    apart = scipy.spatial.distance.squareform(scipy.spatial.distance.pdist(view.flat(sequences)))
     np.fill_diagonal(apart, np.inf)
     return np.array([np.median(apart.min(axis=1))])

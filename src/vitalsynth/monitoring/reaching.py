@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Float
 from numpy import ndarray
-from scipy import stats
 
 from ..sequences import nearest
 
@@ -61,8 +61,8 @@ def reached(log: pd.DataFrame, name: str, value: float) -> Reached:
     return Reached(int(there[0]), True) if len(there) else Reached(int(steps[-1]), False)
 
 
-def _censored(found: Sequence[Reached]) -> stats.CensoredData:
-    return stats.CensoredData([r.step for r in found if r.ever], right=[r.step for r in found if not r.ever])
+def _censored(found: Sequence[Reached]) -> scipy.stats.CensoredData:
+    return scipy.stats.CensoredData([r.step for r in found if r.ever], right=[r.step for r in found if not r.ever])
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ class Survival:
     @classmethod
     def of(cls, found: Sequence[Reached]) -> Survival:
         """Estimate it from some runs."""
-        above = stats.ecdf(_censored(found)).sf
+        above = scipy.stats.ecdf(_censored(found)).sf
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # NaN where it is undefined
             band = above.confidence_interval(method="log-log")
         parts = (above.quantiles, above.probabilities, band.low.probabilities, band.high.probabilities)
@@ -173,5 +173,5 @@ def _compare(names: tuple[str, ...], words: str, ours: Sequence[Reached], others
 
     draw = lambda part: [part[j] for j in rng.integers(0, len(part), len(part))]  # noqa: E731
     low, high = np.quantile([ratio(draw(ours), draw(others)) for _ in range(DRAWS)], [0.025, 0.975])
-    p = stats.logrank(_censored(ours), _censored(others)).pvalue
+    p = scipy.stats.logrank(_censored(ours), _censored(others)).pvalue
     return Comparison(names, words, counts, ratio(ours, others), float(low), float(high), float(p))

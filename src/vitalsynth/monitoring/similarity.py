@@ -22,7 +22,6 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
-from sklearn.linear_model import RidgeClassifierCV
 
 from .. import sampling
 from ..evaluation.distances import correlations_apart, lag_sums
@@ -145,6 +144,8 @@ class Comparison:
 
     def _two_sample(self, told: _Told, own: Bool[ndarray, " n"]) -> float:
         """Return the mean of both AUROCs; the i-th synthetic sequence goes with the i-th real one's subject."""
+        from sklearn.linear_model import RidgeClassifierCV
+
         scores = []
         for tested in (own & self.fold, own & ~self.fold):
             fitted = own & ~tested

@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int
 from numpy import ndarray
-from scipy import stats
-from scipy.special import expit
 
 PRIOR = 3.0
 """Standard deviation of the normal prior of strengths, in logits: weak, and whoever always wins stays finite."""
@@ -55,14 +54,14 @@ def bradley_terry(
     design[np.arange(len(choices)), loser] -= 1.0
     value, prior = np.zeros(count), np.eye(count) / PRIOR**2
     for _ in range(50):  # Newton's method; what is maximised is concave, and five steps are enough
-        chance = expit(design @ value)
+        chance = scipy.special.expit(design @ value)
         hessian = (design * (chance * (1 - chance))[:, None]).T @ design + prior
         step = np.linalg.solve(hessian, design.T @ (1 - chance) - prior @ value)
         value = value + step
     who = np.unique(people)
     if len(who) < 2:
         return _anchored(value, np.full((count, count), np.nan), anchor, 1)
-    chance = expit(design @ value)
+    chance = scipy.special.expit(design @ value)
     inverse = np.linalg.inv((design * (chance * (1 - chance))[:, None]).T @ design + prior)
     scores = np.stack([design[people == k].T @ (1 - chance[people == k]) for k in who])
     meat = scores.T @ scores * len(who) / (len(who) - 1)
@@ -73,7 +72,7 @@ def _anchored(value: ndarray, covariance: ndarray, anchor: int, freedom: int) ->
     """Return strengths as differences from one of them."""
     spread = np.diag(covariance)
     variance = spread + spread[anchor] - 2 * covariance[:, anchor]
-    half = stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(np.maximum(variance, 0))
+    half = scipy.stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(np.maximum(variance, 0))
     half[anchor] = 0.0
     found = value - value[anchor]
     return Strengths(found, found - half, found + half)
@@ -90,7 +89,7 @@ def wilson(count: int, of: int) -> tuple[float, float, float]:
     """Return a share and the ends of its 95 % interval (Wilson 1927); NaN of nothing."""
     if not of:
         return math.nan, math.nan, math.nan
-    ends = stats.binomtest(count, of).proportion_ci(LEVEL, method="wilson")
+    ends = scipy.stats.binomtest(count, of).proportion_ci(LEVEL, method="wilson")
     return count / of, float(ends.low), float(ends.high)
 
 
@@ -101,7 +100,7 @@ def mean(values: Float[ndarray, " votes"], people: Int[ndarray, " votes"]) -> tu
         return math.nan, math.nan, math.nan
     if len(each) < 2:
         return float(each[0]), math.nan, math.nan
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(each) - 1) * stats.sem(each))
+    half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, len(each) - 1) * scipy.stats.sem(each))
     return float(each.mean()), float(each.mean()) - half, float(each.mean()) + half
 
 
@@ -136,9 +135,9 @@ def spearman(one: Float[ndarray, " n"], other: Float[ndarray, " n"]) -> tuple[fl
     """
     if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return math.nan, math.nan, math.nan
-    rho = float(np.corrcoef(stats.rankdata(one), stats.rankdata(other))[0, 1])
+    rho = float(np.corrcoef(scipy.stats.rankdata(one), scipy.stats.rankdata(other))[0, 1])
     if len(one) < 4:
         return rho, math.nan, math.nan
-    half = stats.norm.ppf((1 + LEVEL) / 2) * math.sqrt((1 + rho**2 / 2) / (len(one) - 3))
+    half = scipy.stats.norm.ppf((1 + LEVEL) / 2) * math.sqrt((1 + rho**2 / 2) / (len(one) - 3))
     inside = math.atanh(min(max(rho, -1 + 1e-9), 1 - 1e-9))
     return rho, math.tanh(inside - half), math.tanh(inside + half)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Bool, Float
 from numpy import ndarray
-from scipy import stats
 
 from .plan import SEED
 from .sweep import Sweep
@@ -95,7 +95,7 @@ def interval(values: Float[ndarray, " n"]) -> tuple[float, float, float]:
     """Return the mean and the ends of its 95 % interval; NaN for what cannot be said."""
     if len(values) < 2:
         return (float(values[0]) if len(values) else np.nan), np.nan, np.nan
-    mean, half = float(values.mean()), float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    mean, half = float(values.mean()), float(scipy.stats.t.ppf(0.975, len(values) - 1) * scipy.stats.sem(values))
     return mean, mean - half, mean + half
 
 
