@@ -1,3 +1,4 @@
+# pyright: strict, reportMissingTypeStubs=false
 """The two-line way in: `Synthesizer(condition="died").fit(frame).sample(100)`."""
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Synthesizer:
         known = [name for name in inspect.signature(train).parameters if name not in ("data", "out", "steps")]
         if unknown := [name for name in settings if name not in known]:
             raise ValueError(f"no setting {unknown[0]!r}; {nearest(unknown[0], known)}")
-        self.steps, self.settings = steps, settings
+        self.steps: int = steps
+        self.settings: dict[str, Any] = settings
         self._run: Run | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
