@@ -1,10 +1,10 @@
-# The whole of daily work: make demo, make test, make check, make format, make docs, make site.
+# The whole of daily work: make demo, make test, make check, make format, make docs, make site, make dist.
 # Everything lives in .venv, which is made on the first call. One thread per process: see README, "Speed".
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check format docs site clean
+.PHONY: demo test check format docs site dist clean
 
 demo: .venv/installed                     # train on the embedded ICU vitals, sample, evaluate, report
 	rm -rf demo
@@ -34,6 +34,10 @@ docs: .venv/installed                     # redraw the pictures of the docs from
 site: .venv/tested                        # the documentation as a site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Open $(CURDIR)/site/index.html"
+
+dist: .venv/tested                        # the wheel and the sdist, into dist/; what an earlier build left would get in
+	rm -rf dist build src/*.egg-info
+	$(BIN)/python -c "from setuptools import build_meta as build; build.build_sdist('dist'); build.build_wheel('dist')"
 
 clean:
 	rm -rf demo site build dist .pytest_cache .ruff_cache .hypothesis

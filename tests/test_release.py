@@ -48,7 +48,7 @@ def test_a_cohort_is_released_with_all_that_must_be_known_of_it(attacked, tmp_pa
         vitalsynth.release(str(attacked.path), out=str(place), quiet=True)
 
 
-def test_a_generator_needs_an_attack_of_somebody_who_holds_it(attacked, tmp_path):
+def test_a_generator_needs_an_attack_of_somebody_who_holds_it(attacked, tmp_path, monkeypatch):
     out = str(tmp_path / "pack")
     with pytest.raises(ValueError, match=r"nobody tried .* by the generator of step 3 \('vitalsynth attack"):
         vitalsynth.release(str(attacked.path), out=out, what="generator")
@@ -58,7 +58,14 @@ def test_a_generator_needs_an_attack_of_somebody_who_holds_it(attacked, tmp_path
     (unpacked,) = vitalsynth.unpack([str(place / "generator.zip")], out=str(tmp_path / "there"))
     assert not any("discriminator" in name for name in unpacked.newest()[0]["networks"])
     assert json.loads((place / "release.json").read_text())["despite"] == "a trial, by the board"
-    assert "Because: a trial, by the board" in (place / "card.md").read_text()
+    card = (place / "card.md").read_text()
+    assert "Because: a trial, by the board" in card and "To be filled in by whoever hands it out" in card
+    assert "can be asked for: died" in card and attacked.preparation.schema.licence in card
+    lines = [line.split() for line in card.splitlines() if line.startswith("vitalsynth ")]
+    monkeypatch.chdir(place)  # what it says works where it lies
+    assert [main(words[1:]) for words in lines] == [0, 0]
+    (listed,) = vitalsynth.list_("generator")
+    assert list(listed["networks"]) == ["generator"]
 
 
 @pytest.mark.parametrize("what", ["discriminator", "run", "data"])

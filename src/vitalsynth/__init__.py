@@ -1,3 +1,4 @@
+# pyright: strict
 """vitalsynth: synthetic cohorts from biomedical time series, with proof of how faithful, useful and private they are.
 
 Two lines are enough, `Synthesizer(condition="died").fit(frame).sample(100)`; the functions behind the commands

@@ -65,7 +65,8 @@ class Generator(nn.Module, ABC):
             raise ValueError(
                 f"pasts must lie in [0, 1), and be 0 for sequences of one step; got {share} for {shape.length} steps"
             )
-        self.pasts, self.shape = share, shape
+        self.pasts = share
+        self.shape: Shape = shape
 
 
 class StepByStep(Generator):

@@ -1,3 +1,4 @@
+# pyright: strict, reportMissingTypeStubs=false
 """The two-line way in: `Synthesizer(condition="died").fit(frame).sample(100)`."""
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Synthesizer:
         known = [name for name in inspect.signature(train).parameters if name not in ("data", "out")]
         if unknown := [name for name in settings if name not in known]:
             raise ValueError(f"no setting {unknown[0]!r}; {nearest(unknown[0], [*known, 'preset'])}")
-        self.settings = {**(presets.preset(preset) if preset else {}), **settings}
+        self.settings: dict[str, Any] = {**(presets.preset(preset) if preset else {}), **settings}
         self._run: Run | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 

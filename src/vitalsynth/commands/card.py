@@ -1,4 +1,4 @@
-"""The data card of a synthetic cohort: what it is, what it was learned from and how, and what it is not."""
+"""The data card of a cohort and the model card of a generator: what it is, how it was made, and what it is not for."""
 
 from __future__ import annotations
 
@@ -15,6 +15,21 @@ from .report import asked_of, latest_scores, promise
 OPENING = """\
 These sequences are synthetic: a generator drew them, nobody was measured. They serve to develop and to test methods;
 what is found in them about patients has to be found again in real ones.
+"""
+MODEL = """\
+A generator of synthetic sequences. It holds numbers, no code and no record of a patient, and needs vitalsynth:
+"""
+USES = """\
+It is meant for developing and testing methods, for teaching, and for planning studies. It is not meant for decisions
+about a patient, for findings that nobody checks on real patients, or for groups that the training data hardly hold: it
+knows the hospital and the years that it learned from. It draws what was usual; what was rare may be missing.
+"""
+ANSWERS = """\
+To be filled in by whoever hands it out:
+
+- responsible, with address:
+- approved by, on, under which number:
+- for which purpose, and until when:
 """
 PRIVACY = """\
 No attack was run on this cohort. That it is synthetic does not by itself mean that nobody in the training data can be
@@ -36,16 +51,47 @@ def text(run: Run, step: int, cohort: Path, drawn: Mapping[str, Any]) -> str:
         cohort: The file or folder.
         drawn: How it is drawn: how many, conditions, what is imposed, the seed.
     """
-    licence = run.preparation.schema.licence
+    made = {"drawn with": _pairs(drawn)} | asked_of(run, step)
+    return _joined({f"# {cohort.name}": OPENING, **_parts(run, step, made)})
+
+
+def model(run: Run, step: int, file: Path) -> str:
+    """Return the card of a generator, as Markdown.
+
+    Args:
+        run: That it is of.
+        step: Of which checkpoint.
+        file: The packed generator.
+    """
+    schema = run.preparation.schema
+    use = f"vitalsynth unpack {file.name} --out generator\nvitalsynth sample generator --count 1000 --out cohort.csv"
+    draws = {
+        "channels": ", ".join(column.name for column in schema.channels),
+        "once a sequence": ", ".join(column.name for column in schema.statics) or "nothing",
+        "can be asked for": ", ".join(run.record["condition"]) or "nothing",
+    }
     parts = {
-        f"# {cohort.name}": OPENING,
-        "## How it was made": _list({"drawn with": _pairs(drawn)} | asked_of(run, step)),
+        f"# {file.name}": f"{MODEL}\n```sh\n{use}\n```",
+        "## What it is for, and what not": USES,
+        "## What it draws": _list(draws),
+    }
+    return _joined(parts | _parts(run, step, asked_of(run, step)) | {"## Who answers for it": ANSWERS})
+
+
+def _parts(run: Run, step: int, made: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a cohort's card and a generator's have in common."""
+    licence = run.preparation.schema.licence
+    return {
+        "## How it was made": _list(made),
         "## How good it is": _scores(latest_scores(run, step)),
         "## How private it is": (PROMISED if promise(run, step) else "") + _privacy(run, step),
         "## Whose it is": f"Learned from data under {licence}. Such a licence may bind what is made of them, too."
         if licence
         else OWN,
     }
+
+
+def _joined(parts: Mapping[str, str]) -> str:
     return "\n\n".join(f"{heading}\n\n{body.strip()}" for heading, body in parts.items()) + "\n"
 
 

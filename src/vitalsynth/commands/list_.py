@@ -36,7 +36,7 @@ def list_(folder: Sequence[str] = (".",), *, json: bool = False) -> list[dict[st
     Raises:
         ValueError: if a folder is not there.
     """
-    rows = []
+    rows, folder = [], [folder] if isinstance(folder, str) else folder
     for path in runs.below(folder):
         try:
             rows.append(_row(Run(path)))

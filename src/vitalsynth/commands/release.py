@@ -48,7 +48,7 @@ def release(
     data: str | Sequences = "",
     quiet: bool = False,
 ) -> list[Path]:
-    """Make the folder that may be handed out: a cohort or a generator, its data card, its privacy report, a manifest.
+    """Make the folder that may be handed out: a cohort or generator, its card, its privacy report, a manifest.
 
     It is refused, with every reason, if the run was not attacked by 'vitalsynth attack' as somebody could who has what
     is released, if an attack found anything, if the attacks would not have found copies that were planted, if they
@@ -162,7 +162,10 @@ def _counting(chunks: Iterator[Sequences], train: Sequences, copies: list[int]) 
 def _describe(run: Run, step: int, folder: Path, asked: dict[str, Any], against: list[str], despite: str) -> None:
     """Write the card, the privacy report and the manifest of all files."""
     main = folder / (asked.get("file") or GENERATOR)
-    about = card.text(run, step, main, {name: value for name, value in asked.items() if name != "file"})
+    if asked["what"] == "generator":
+        about = card.model(run, step, main)
+    else:
+        about = card.text(run, step, main, {name: value for name, value in asked.items() if name != "file"})
     if against:
         about += f"\n## Released despite\n\n{'; '.join(against)}.\n\nBecause: {despite}\n"
     (folder / "card.md").write_text(about, encoding="utf-8")

@@ -21,7 +21,8 @@ class Pictures:
     """
 
     def __init__(self, pictures: Iterable[Picture], title: str = "") -> None:
-        self.pictures, self.title = list(pictures), title
+        self.pictures: list[Picture] = list(pictures)
+        self.title: str = title
 
     def __repr__(self) -> str:
         return f"{self.title or 'Pictures'}: {', '.join(each.alt for each in self.pictures)}"

@@ -39,7 +39,7 @@ class Run:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         try:
             for name in os.listdir(self.path):
                 refuse_special(self.path / name)
@@ -47,7 +47,7 @@ class Run:
             content = (self.path / "preparation.json").read_bytes()
             if self.record.get("format") == FORMAT:
                 verify(self.record, content)
-                self.preparation = Preparation.from_json(json.loads(content))
+                self.preparation: Preparation = Preparation.from_json(json.loads(content))
         except (FileNotFoundError, NotADirectoryError):
             raise ValueError(f"{self.path} is not a run (it has no run.json and preparation.json)") from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
