@@ -22,8 +22,8 @@ RULE = (
     "A part is as good as its worst figure, which is named. Good: no difference from real data was found, by the "
     "figures and sequences there are; more might find one. Fair: at least half of what real data gain over a trivial "
     "answer, and certainly some of it; or a difference that one of so many figures may show by chance. Bad: less, or "
-    "it differs beyond that. Unclear: there are too few sequences to tell real data from bad ones. The order is that of "
-    "the first figure's distance from its floor; what was found to be copies comes last."
+    "it differs beyond that. Unclear: there are too few sequences to tell real data from bad ones. The order is that "
+    "of the first figure's distance from its floor; what was found to be copies comes last."
 )
 
 
