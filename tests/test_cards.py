@@ -1,14 +1,16 @@
 """Scorecards of several cohorts: who comes first, in what forms, and who is nearest to whom."""
 
+import io
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from vitalsynth import sources
 from vitalsynth.cli import main
-from vitalsynth.evaluation import comparison, metric
+from vitalsynth.evaluation import comparison, metric, scorecard
 from vitalsynth.evaluation.nearest import find_nearest
 from vitalsynth.reporting import cards
 
@@ -50,6 +52,32 @@ def test_what_is_said_of_one_cohort_is_not_said_of_all(tmp_path):
 
 def test_copies_come_last_however_good_they_look():
     assert comparison.ranked({"poor": [POOR], "copy": [GOOD, COPIED], "good": [GOOD]}) == ["good", "poor", "copy"]
+
+
+def test_the_baseline_that_copies_is_last_whatever_was_asked(tmp_path):
+    """Nobody asked for copying, so no figure says what the baseline is by its making; of others it is not known."""
+    given = {"copy": [{**GOOD, "copy": True}], "poor": [POOR]}
+    assert comparison.ranked(given) == ["poor", "copy"]
+    assert comparison.indicators(given["copy"])["copying"].tone == "bad"
+    cards.write(tmp_path / "card.md", given, title="", about="", nearest={})
+    text = (tmp_path / "card.md").read_text()
+    assert "| copy | good: no difference from real data found (" in text
+    assert "| bad: copies of the training data, put here to be flagged |" in text
+    assert "was not asked of all (--metrics copying does)" in text
+    assert "not asked of all" not in comparison.unasked({"poor": [POOR, COPIED], "copy": given["copy"]})
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+@pytest.mark.parametrize("count", [2, 4, 9])
+def test_no_number_is_cut_in_a_terminal(width, count):
+    names = [f"a cohort of a long name {k}" for k in range(count)]
+    some = {name: [row(f"figure {j} of a name", -0.985, -0.984, -0.983) for j in range(3)] for name in names}
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(comparison.table(some, width))
+    console.print(scorecard.table(some[names[0]], "one"))
+    text = console.export_text()
+    assert "…" not in text and max(map(len, text.splitlines())) <= width
+    assert text.count("-0.985") == text.count("[-0.984, -0.983]") == 3 * count + 3
 
 
 def test_every_form_says_the_same(tmp_path):
@@ -104,6 +132,7 @@ def test_evaluate_compares_and_writes_a_card(tmp_path, capsys):
     cohorts = {each["name"]: each["figures"][0] for each in json.loads((tmp_path / "card.json").read_text())["cohorts"]}
     assert set(cohorts) == {"a at step 2", "copy", "block-bootstrap", "gaussian"}
     assert cohorts["copy"]["value"] < cohorts["gaussian"]["value"]
+    assert list(cohorts)[-1] == "copy" and cohorts["copy"]["copy"]
     assert "c.csv" in page and "b at step 2" in page and "TSTR" not in page
     assert main([*asked, "--metrics", "mmdd"]) == 2
     assert "did you mean 'mmd'" in capsys.readouterr().err

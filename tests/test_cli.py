@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -390,6 +391,21 @@ def test_evaluate_and_report(trained, tmp_path, capsys):
     assert main(["report", str(trained)]) == 0
     page = (trained / "report.html").read_text()
     assert "two-sample AUROC" in page and "died, sex" in page and "generators.LSTM(hidden 8" in page
+
+
+def test_few_patients_are_warned_of(tmp_path, caplog):
+    """Five patients train, but are told what that is worth; one who is held out is not attacked."""
+    hours = pd.DataFrame({"id": np.repeat(range(5), 4), "time": np.tile(range(4), 5), "hr": 60.0 + np.arange(20)})
+    hours.to_csv(tmp_path / "five.csv", index=False)
+    run = str(tmp_path / "run")
+    assert main(["train", str(tmp_path / "five.csv"), "--steps", "1", "--out", run, "--quiet"]) == 0
+    (told,) = [record.getMessage() for record in caplog.records if "held out" in record.getMessage()]
+    assert re.fullmatch(
+        r"5 subjects, [12] held out: scores will say little, and attacks cannot be run \(docs/questions.md\)", told
+    )
+    caplog.clear()
+    assert main(["train", "icu-demo", "--steps", "1", "--out", str(tmp_path / "many"), "--quiet"]) == 0
+    assert "held out" not in caplog.text
 
 
 def test_evaluate_a_file_of_somebody_else(trained, tmp_path, capsys):

@@ -24,6 +24,7 @@ from vitalsynth.flows import Flow
 from vitalsynth.learner import Learner
 from vitalsynth.objectives import FlowMatching, Likelihood, NonSaturating
 from vitalsynth.preparation import Preparation
+from vitalsynth.reporting import attacks as pages
 from vitalsynth.runs import Run
 from vitalsynth.sequences import Column, Encoded, Schema, Sequences
 
@@ -182,7 +183,7 @@ def test_held_out_people_who_differ_are_an_alarm_not_a_leak():
 def test_too_few_subjects_are_told():
     make = partial(vitals, seed=1)
     with pytest.raises(Unanswerable, match="at least 2 members"):
-        points.deal(vitals(20, 1), vitals(3, 2), vitals(5, 3))
+        points.deal(vitals(1, 1), vitals(8, 2), vitals(5, 3))
     with pytest.raises(ValueError, match="reference must lie between 0 and 1"):
         points.deal(make(20), vitals(20, 2), vitals(5, 3), reference=1.0)
     assert len(points.deal(vitals(200, 1), vitals(20, 2), vitals(5, 3), most=7).members) == 7
@@ -225,6 +226,61 @@ def test_copies_are_inferred_linked_and_singled_out_and_honest_data_are_not():
         risks.linkability(Parts(one, one, one, one))
     with pytest.raises(ValueError, match="no static column 'sexx'"):
         report.attack(honest, secret="sexx")
+
+
+def test_a_column_of_one_value_is_left_out_and_what_shows_nothing_is_a_dash():
+    """In one hospital there is nothing to infer, though all guesses are right."""
+    parts = parts_of(labs, 60, 60, 40, 60)
+    schema = parts.members.schema
+    where = schema.static_index("sex")
+
+    def of_one(part):
+        static = part.static.copy()
+        static[:, where] = 0
+        return replace(part, static=static)
+
+    one = Parts(*map(of_one, (parts.members, parts.others, parts.reference, parts.synthetic)))
+    name = schema.statics[where].categories
+    with pytest.raises(Inapplicable, match=f"^always {name[0] if name else 0}, nothing to infer$"):
+        risks.attribute_inference(one, "sex")
+    rows = report._risks(one, ["sex"], 0)
+    assert rows[0]["value"] is None and "nothing to infer" in rows[0]["about"]
+    assert report.grids(rows)[1][1][0][:3] == ["attribute inference: sex", "–", "–"]
+    nothing = {**rows[1], "value": 0.856, "low": 0.653, "high": 1.0, "p": 0.0, "about": f"Members 1. {risks.NOTHING}"}
+    assert report.grids([nothing])[1][1][0][1] == "–" and not report.found([nothing])
+    assert report.found([{**nothing, "about": "Members 1."}])
+
+
+def test_a_page_is_red_only_where_it_should_not_be_and_explains_what_it_has():
+    def row(control, figure, value, p):
+        return {
+            **{"attack": "closest", "released": "samples", "among": "all", "control": control, "figure": figure},
+            **{"value": value, "low": 0.5, "high": 1.0, "chance": 0.5, "p": p, "least": None, "about": ""},
+            **{"members": 30, "others": 30},
+        }
+
+    rows = [
+        row("", "AUROC", 0.9, 0.04),
+        row("", "TPR at 10 % FPR", 0.2, 0.2),
+        row("positive", "AUROC", 0.99, 1e-9),
+        row("positive", "TPR at 10 % FPR", 0.2, 0.2),
+        row("negative", "TPR at 10 % FPR", 0.2, 0.2),
+        row("negative", "AUROC", 0.5, 0.5),
+    ]
+    said = report.verdict(rows)
+    assert "nothing beyond chance (after correction for 2 figures of 1 attacks" in said
+    page = pages._html({"one": [*rows, {"about": said}]})
+    assert page.count("verdict bad") == 0 and "*0.990" in page
+    assert "TPR at 10 % FPR: the share" in page and "TPR at 1 % FPR: the share" not in page
+    alarm = pages._html({"one": [*rows[:-1], row("negative", "AUROC", 0.99, 1e-9), {"about": said}]})
+    assert alarm.count("verdict bad") == 1
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_too_few_held_out_are_refused_in_words_that_help(count):
+    some = labs(40, 0)
+    with pytest.raises(Unanswerable, match=f"^{count} subjects? held out: an attack needs at least 4"):
+        points.deal(some.take(slice(0, 30)), some.take(slice(30, 30 + count)), some, 0.5, 100, 0)
 
 
 # Diagnostics, against the table of perfect and useless generators of normal laws

@@ -1,5 +1,6 @@
 """Runs are carried on, branched, merged, pruned and packed, and what comes out is one run."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
+from rich.console import Console
 from safetensors.torch import load_file
 
 from families import SMALL, cohort
 from vitalsynth import checkpoints
 from vitalsynth.cli import main
+from vitalsynth.commands import list_
 from vitalsynth.commands.branch import branch
 from vitalsynth.commands.continue_ import continue_
 from vitalsynth.commands.evaluate import evaluate
@@ -493,6 +496,9 @@ def test_list_shows_every_state(tmp_path, capsys, monkeypatch):
     begin(tmp_path / "dead", 5)
     with (tmp_path / "dead" / "clock.jsonl").open("a") as clock:
         clock.write('{"event": "begin", "step": 5, "target": 90}\n')
+    begin(tmp_path / "stopped", 5)
+    with (tmp_path / "stopped" / "clock.jsonl").open("a") as clock:
+        clock.write('{"event": "begin", "step": 5, "target": 90}\n{"event": "end", "step": 5}\n')
     begin(tmp_path / "running", 5)
     (tmp_path / ".hidden").mkdir()
     shutil.copytree(tmp_path / "dead", tmp_path / ".hidden" / "copy")
@@ -507,13 +513,38 @@ def test_list_shows_every_state(tmp_path, capsys, monkeypatch):
         holder.wait()
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert {name: row["state"] for name, row in rows.items()} == {
-        name: name for name in ("done", "waiting", "dead", "running")
+        name: name for name in ("done", "waiting", "dead", "stopped", "running")
     }
     assert rows["waiting"]["parent"]["name"] == "done" and rows["done"]["parent"] is None
     assert rows["dead"]["step"] == 5 and rows["dead"]["bytes"] > 1000
     assert main(["list", str(tmp_path / "deep")]) == 0
     assert "done at 5" in " ".join(capsys.readouterr().out.split())
     assert main(["list", str(tmp_path / "nowhere")]) == 2
+
+
+@pytest.mark.parametrize("width", [30, 50, 80, 200])
+def test_a_narrow_terminal_keeps_run_step_and_state(width):
+    shown = {
+        **{"path": "sweeps/a/trials/0001", "data": "a_long_name_of_a_table.csv", "step": 12000, "state": "running"},
+        **{"networks": {"generator": "a.Autoregressive"}, "scores": {"two-sample AUROC": 0.7}, "scored_at": 12000},
+        **{"bytes": 3_000_000, "parent": None},
+    }
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(list_._table([shown], width))
+    text = console.export_text()
+    assert "…" not in text and max(map(len, text.splitlines())) <= width
+    assert text.count("12,000") == text.count("running") == 1
+    assert ("sweeps/a/trials/0001" in text) == (width >= 50)
+    assert ("two-sample AUROC 0.700" in text) == (width == 200)
+    assert ("last scores" in text.splitlines()[1]) == (width == 200)
+
+
+def test_what_is_piped_is_not_made_to_fit(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    begin(tmp_path / ("long" * 30), 2)
+    assert main(["list", str(tmp_path)]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "long" in line]
+    assert "long" * 30 in line and "done" in line
 
 
 ACTIONS = st.sampled_from(["continue", "branch", "merge", "prune"])

@@ -26,8 +26,10 @@ from vitalsynth.cli import main
 from vitalsynth.cluster.jobs import Task
 from vitalsynth.commands import handing, submit
 from vitalsynth.processes import STOPPED, StopFlag, hold
+from vitalsynth.reporting.figures import sweep as sweep_figure
 from vitalsynth.runs import Run, jsonl
-from vitalsynth.sweeping import notation, results, working
+from vitalsynth.sweeping import naming, notation, results, working
+from vitalsynth.sweeping.naming import called
 from vitalsynth.sweeping.notation import Range, Values
 from vitalsynth.sweeping.plan import Line
 from vitalsynth.sweeping.scores import Score
@@ -160,7 +162,7 @@ def test_ctrl_c_saves_and_the_same_trial_goes_on(bench, worker, capsys):
     os.killpg(stopped.pid, signal.SIGINT)  # as a terminal does
     Path("stopped-gate").touch()
     assert stopped.wait(60) == STOPPED
-    assert Run(run).state() == "waiting" and 0 < Run(run).step == len(Run(run).log()) < 12
+    assert Run(run).state() == "stopped" and 0 < Run(run).step == len(Run(run).log()) < 12
     step = Run(run).step
     assert main(["sweep", "work", "stopped"]) == 0
     assert "2 done" in capsys.readouterr().err
@@ -174,7 +176,7 @@ def test_bad_trials_are_pruned_and_can_be_continued(bench, capsys):
     runs = results.each(Sweep("pruned"))
     assert list(runs["state"]) == ["done", "pruned"]
     bad = Run("pruned/trials/0001")
-    assert bad.state() == "waiting" and bad.step < 60
+    assert bad.state() == "stopped" and bad.step < 60
     assert main(["continue", str(bad.path), "--steps", str(bad.step + 1), "--quiet"]) == 0
 
 
@@ -366,6 +368,50 @@ def test_any_values_can_be_written_in_braces(values):
 @given(st.integers(-50, 50), st.integers(1, 60))
 def test_whole_numbers_are_listed_with_both_ends(low, more):
     assert notation.listed(f"{low}..{low + more}") == tuple(map(str, range(low, low + more + 1)))
+
+
+def test_trials_are_called_by_what_differs(bench, capsys):
+    """In a comparison and in legends; where the study is gone, by their number."""
+    swept = ["--generator", "GRU,LSTM", "--seed", "0..1", "--generator.hidden", "3"]
+    assert main(["sweep", *["train", "sines", *TINY, "--steps", "4"], *swept, "--out", "named"]) == 0
+    paths = [Path(f"named/trials/000{k}") for k in range(4)]
+    assert list(called(paths).values()) == ["GRU, seed 0", "GRU, seed 1", "LSTM, seed 0", "LSTM, seed 1"]
+    assert list(called(paths[:2]).values()) == ["seed 0", "seed 1"]
+    assert called([paths[3], Path("elsewhere")]) == {paths[3]: "LSTM, seed 1", Path("elsewhere"): "elsewhere"}
+    capsys.readouterr()
+    assert main(["evaluate", "named/trials/*", "--metrics", "marginals", "--report", "named.md"]) == 0
+    assert "GRU, seed 1 at step 4" in Path("named.md").read_text() and "0001" not in Path("named.md").read_text()
+    assert main(["convergence", "named/trials/*"]) == 0
+    assert "LSTM, seed 1" in capsys.readouterr().out
+    for path in Path("named").glob("study.journal*"):
+        path.unlink()
+    assert set(called(paths).values()) == {"0000", "0001", "0002", "0003"}
+
+
+def test_words_need_no_name_and_numbers_do():
+    values = {
+        "preset": "strong",
+        "generator.hidden": "32",
+        "discriminator.hidden": "8",
+        "data": "a/b.csv",
+        "average": "0.9",
+    }
+    assert naming._said(values, values) == "strong, generator.hidden 32, discriminator.hidden 8, b.csv, average 0.9"
+    assert (
+        naming._said({"generator.hidden": "32", "quiet": "true"}, ["generator.hidden", "quiet"])
+        == "hidden 32, quiet true"
+    )
+
+
+def test_categories_are_joined_by_no_line():
+    runs = pd.DataFrame({"kind": ["a", "a", "b", "b"], "hidden": [1, 2, 1, 2], "score": [1.0, 1.2, 2.0, 2.4]})
+    table = pd.DataFrame({"kind": ["a", "b"], "hidden": [1, 2], "runs": [2, 2], "score": [1.1, 2.2]})
+    by_kind, by_hidden = sweep_figure(runs, table, {"score": False}, {}).axes
+    joined = [line for line in by_kind.lines if line.get_linestyle() not in ("None", "")]
+    assert not joined and len(by_kind.containers) == 1
+    low, high = by_kind.get_ylim()
+    assert 0 < low < 1 and 2.4 < high < 3.5  # though two runs leave an interval of any width
+    assert any(line.get_linestyle() == "-" and len(line.get_xdata()) == 2 for line in by_hidden.lines)
 
 
 def test_who_is_on_the_front():

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from vitalsynth.evaluation import metric
-from vitalsynth.evaluation.verdicts import beyond, excess, judged, tone, verdict
+from vitalsynth.evaluation.verdicts import beyond, excess, judged, told, tone, verdict
 
 NAMES = ("value", "low", "high", "floor", "floor_low", "floor_high", "baseline")
 
@@ -127,3 +127,42 @@ def test_copies_of_the_held_out_data_are_not_praised():
     close = row("near floor", 0.24, 0.18, 0.31, 0.54, 0.47, 0.61, name="two-sample AUROC")
     assert "copies" in verdict(close)
     assert "copies" not in verdict({**close, "value": 0.45, "high": 0.52})
+
+
+def told_of(*rows):
+    return [(one.tone, one.words) for one in told(rows)]
+
+
+def test_a_figure_that_is_bad_for_its_interval_names_its_end():
+    """51 % and bad: because by its interval it may be no better than the trivial answer."""
+    wide = row("higher", 0.653, 0.45, 0.7, 0.8, 0.75, 0.85, 0.5)
+    assert tone(wide) == "bad"
+    assert verdict(wide) == (
+        "reaches 51% of what real data gain over the trivial answer, but perhaps nothing: its interval reaches 0.450, "
+        "and trivial is 0.500"
+    )
+    assert "perhaps nothing" not in verdict({**wide, "low": 0.55})
+    assert "0.610, and trivial is 0.600" in verdict(row("lower", 0.4, 0.3, 0.61, 0.2, 0.1, 0.3, 0.6))
+
+
+def test_the_best_of_four_judges_is_no_better_than_what_one_of_them_says():
+    best = row("near floor", 0.705, 0.6, 0.8, 0.62, 0.5, 0.74, name="AUROC of the best of four judges")
+    trees = row("near floor", 0.705, 0.68, 0.73, 0.5, 0.48, 0.52, name="AUROC: boosted trees on summaries")
+    plain = row("near floor", 0.52, 0.47, 0.57, 0.5, 0.45, 0.55, name="AUROC: GRU of 64 units")
+    assert told_of(best, trees, plain) == [
+        ("bad", "differs from real data, by boosted trees on summaries"),
+        ("bad", "differs from real data"),
+        ("good", "no difference from real data found"),
+    ]
+    assert told_of({**best, "high": 0.73, "floor_low": 0.6}, plain)[0][0] == "good"  # nobody sees anything
+
+
+def test_what_is_too_wide_to_tell_good_from_bad_is_unclear():
+    auroc = row("near floor", 0.6, 0.4, 0.75, 0.5, 0.35, 0.65, name="two-sample AUROC")
+    ((said, words),) = told_of({**auroc, "held_out": 65})
+    assert said == "unclear" and words.startswith("cannot say (65 held out): ")
+    assert told_of({**auroc, "high": 0.65, "floor_low": 0.45}) == [("good", "no difference from real data found")]
+    assert told_of(row("higher", 0.7, 0.55, 0.9, 0.8, 0.65, 0.9, 0.5))[0][0] == "unclear"  # half of the gain is 0.65
+    assert told_of(row("lower", 0.3, 0.2, 0.5, 0.2, 0.1, 0.35, 0.6))[0][0] == "unclear"
+    assert told_of(row("higher", 0.78, 0.7, 0.9, 0.8, 0.65, 0.9, 0.5))[0][0] == "good"
+    assert told_of(POOR, COPIED) == [(tone(each, 2), verdict(each, 2)) for each in (POOR, COPIED)]

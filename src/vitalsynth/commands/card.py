@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluation.scorecard import with_interval
-from ..evaluation.verdicts import judged, verdict
+from ..evaluation.verdicts import told
 from ..runs import Run
 from ..storage import atomic_path
 from .report import asked_of, latest_scores, promise
@@ -120,8 +120,8 @@ def _scores(scores: list[dict[str, Any]]) -> str:
     if not scores:
         return "It has not been judged: `vitalsynth evaluate` does that."
     rows = ["| figure | value [95 %] | floor [95 %] | verdict |", "|---|---|---|---|"]
-    for row in scores:
+    for row, one in zip(scores, told(scores), strict=True):
         value = with_interval(row["value"], row["low"], row["high"])
         floor = with_interval(row["floor"], row["floor_low"], row["floor_high"])
-        rows.append(f"| {row['metric']} | {value} | {floor} | {verdict(row, judged(scores))} |")
+        rows.append(f"| {row['metric']} | {value} | {floor} | {one.words} |")
     return "\n".join(rows)

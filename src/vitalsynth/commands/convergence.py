@@ -15,6 +15,7 @@ from ..monitoring.convergence import Verdict, classify
 from ..monitoring.reaching import FEWEST, Comparison, Reached, Survival, parse, reached, sooner
 from ..reporting import figures
 from ..runs import Run
+from ..sweeping.naming import called
 from .entrants import unlike
 
 STYLES = {"converged": "green", "converging": "green", "collapsed": "red", "diverging": "red", "oscillating": "yellow"}
@@ -42,8 +43,10 @@ def convergence(run: str | list[str], *, score: str = "", out: str = "", quiet: 
     """
     asked = parse(score) if score else None
     named: dict[str, Run] = {}
-    for each in runs.find(run):
-        named[unlike(each.name, named)] = each
+    found_runs = runs.find(run)
+    names = called(each.path for each in found_runs)
+    for each in found_runs:
+        named[unlike(names[each.path], named)] = each
     logs = {name: each.log() for name, each in named.items()}
     if empty := [name for name, log in logs.items() if not len(log)]:
         raise ValueError(f"{named[empty[0]].path} has no log yet; nothing can be said of its convergence")

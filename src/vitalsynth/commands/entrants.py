@@ -13,6 +13,7 @@ from .. import checkpoints, runs, sampling, sources
 from ..runs import Run, pruning
 from ..sequences import Sequences, listed
 from ..sources.tables import table_like
+from ..sweeping.naming import called
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ def enter(
         ValueError: if there is no such cohort, or nothing to compare it with.
     """
     whose = Run(data) if isinstance(data, str) and data and (Path(data) / "run.json").exists() else None
+    found = {pattern: runs.find(pattern) for pattern in what if not Path(pattern).is_file()}
+    names = called(run.path for several in found.values() for run in several)
     for pattern in what:
         if Path(pattern).is_file():
             train, test = _real(pattern, data, drop, settings, held_out, seed)
@@ -68,7 +71,7 @@ def enter(
             label = "" if whose is None else default_label(whose)
             yield Entrant(Path(pattern).name, {"of": pattern}, train, test, made, label)
             continue
-        for run in runs.find(pattern):
+        for run in found[pattern]:
             train, test = run.data(data if whose is None else "")
             if run.record["data"]["cut"] is None:
                 raise ValueError(f"{run.path} held nobody out (--held_out 0), so there is nothing to judge it against")
@@ -76,7 +79,7 @@ def enter(
                 generator, step = sampling.load_generator(run, step, device)
                 drawn = sampling.collect(sampling.sample(run, generator, count or min(len(train), MOST), seed=seed))
                 about = {"of": run.name, "step": step}
-                name = f"{run.name} at step {step:,}"
+                name = f"{names[run.path]} at step {step:,}"
                 yield Entrant(name, about, train, test, drawn, default_label(run), run)
 
 

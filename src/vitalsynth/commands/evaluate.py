@@ -12,7 +12,7 @@ from rich.console import Console
 
 from .. import sampling
 from ..evaluation import comparison, scorecard, tasks
-from ..evaluation.baselines import BASELINES
+from ..evaluation.baselines import BASELINES, copy
 from ..evaluation.nearest import find_nearest
 from ..notebooks.display import Live
 from ..reporting import cards
@@ -95,7 +95,8 @@ def evaluate(
             entrant.run.add_evaluations(rows)
         judged[unlike(entrant.name, judged)] = _Judged(entrant, rows)
     if len(judged) > 1:
-        Console(quiet=quiet).print(comparison.table({name: each.rows for name, each in judged.items()}))
+        console = Console(quiet=quiet)
+        console.print(comparison.table({name: each.rows for name, each in judged.items()}, console.width))
     if report:
         _report(report, judged, seed)
     return scorecard.Scorecard(row for each in judged.values() for row in each.rows)
@@ -114,7 +115,15 @@ def _with_baselines(entrants: Iterator[Entrant], count: int, seed: int) -> Itera
     yield from entrants
     for name, draw in BASELINES.items():
         drawn = draw(first.train, count or min(len(first.train), MOST), seed)
-        yield Entrant(name, {"of": name}, first.train, first.test, drawn, first.label, baseline=True)
+        yield Entrant(
+            name,
+            {"of": name, **({"copy": True} if draw is copy else {})},
+            first.train,
+            first.test,
+            drawn,
+            first.label,
+            baseline=True,
+        )
 
 
 def _continuation(entrant: Entrant, label: str, steps: int, seed: int, device: str) -> list[dict[str, Any]]:
@@ -145,11 +154,12 @@ def _judge(
     with Status(f"judging {entrant.name}", quiet) as status:
         say = lambda stage: status.update(f"judging {entrant.name}: {stage}")  # noqa: E731
         scores = [*scorecard.evaluate(train, test, synthetic, label or None, seed, say, metrics), *more]
-    if not Live.possible():  # a notebook shows what is returned
-        Console(quiet=quiet).print(scorecard.table(scores, entrant.name))
     common = {**entrant.about, "label": label or None, "seed": seed, "time": round(time.time())}
     sizes = {"trained_on": len(train), "held_out": len(test), "synthetic": len(synthetic)}
-    return [{**common, **sizes, **score} for score in scores]
+    out = [{**common, **sizes, **score} for score in scores]
+    if not Live.possible():  # a notebook shows what is returned
+        Console(quiet=quiet).print(scorecard.table(out, entrant.name))
+    return out
 
 
 def _report(path: str, judged: dict[str, _Judged], seed: int) -> None:

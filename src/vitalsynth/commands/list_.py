@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -23,8 +24,9 @@ log = logging.getLogger(__name__)
 def list_(folder: Sequence[str] = (".",), *, json: bool = False) -> list[dict[str, Any]]:
     """Show the runs found at and below folders: data, networks, step, state, last scores, size and parent.
 
-    A run is waiting (to be trained, or carried on), running, dead (it failed or was killed before its last step;
-    'vitalsynth continue' carries it on) or done.
+    A run is waiting (to be trained), running, stopped (by Ctrl-C or a signal; all is saved), dead (it failed or was
+    killed before its last step) or done; 'vitalsynth continue' carries on what was stopped, and what is dead. Where a
+    terminal is narrow, columns are left out from the right, but never run, step and state; what is piped has all.
 
     Args:
         folder: Where to look, the runs themselves or folders above them; globs are expanded. By default here.
@@ -45,7 +47,11 @@ def list_(folder: Sequence[str] = (".",), *, json: bool = False) -> list[dict[st
     if json:
         print(_json(rows))
     elif rows:
-        Console().print(_table(rows))
+        console = Console()
+        if console.is_terminal:
+            console.print(_table(rows, console.width))
+        else:
+            Console(width=WIDEST).print(_table(rows, WIDEST))
     else:
         print(f"no runs below {', '.join(folder)}")
     return rows
@@ -73,27 +79,49 @@ def _row(run: Run) -> dict[str, Any]:
     }
 
 
-STYLES = {"running": "green", "dead": "red", "waiting": "yellow", "done": ""}
+STYLES = {"running": "green", "dead": "red", "waiting": "yellow", "stopped": "yellow", "done": ""}
+HEADS = ("run", "step", "state", "data, networks", "last scores", "size")
+KEPT = 3
+"""Columns that are always shown."""
+WIDEST = 10_000
+"""Characters in a line that is piped, which nobody has to see at once."""
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("run", overflow="fold")
-    table.add_column("data, networks", no_wrap=True)
-    table.add_column("step", justify="right")
-    table.add_column("state")
-    table.add_column("last scores", no_wrap=True)
-    table.add_column("size", justify="right", no_wrap=True)
-    for row in rows:
-        parent = f"\nfrom {row['parent']['name']} at {row['parent']['step']:,}" if row["parent"] else ""
-        networks = [path.rpartition(".")[2] for path in row["networks"].values()]
-        made_of = "\n".join([Path(row["data"] or "in memory").name, *networks])
-        scores = [f"{name} {number(value)}" for name, value in list(row["scores"].items())[:3]]
-        if scores and row["scored_at"] != row["step"]:
-            scores.append(f"(at step {row['scored_at']:,})")
-        state = Text(row["state"], style=STYLES[row["state"]])
-        size = storage.in_words(row["bytes"])
-        table.add_row(
-            Text(row["path"] + parent), Text(made_of), f"{row['step']:,}", state, Text("\n".join(scores)), size
+def _table(rows: list[dict[str, Any]], width: int) -> Table:
+    """Lay rows out in as many columns as fit, and the first three, of which none is ever cut."""
+    cells = [_cells(row) for row in rows]
+    wide = [
+        max(cell_len(line) for text in (head, *of) for line in str(text).splitlines() or [""])
+        for head, of in zip(HEADS, zip(*cells, strict=True), strict=True)
+    ]
+    shown = next((k for k in range(len(HEADS), KEPT, -1) if sum(wide[:k]) + 2 * k + 1 <= width), KEPT)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for k, head in enumerate(HEADS[:shown]):
+        fixed = None if k == 0 else wide[k]
+        table.add_column(
+            head, justify="right" if head in ("step", "size") else "left", overflow="fold", min_width=fixed
         )
+    if left_out := HEADS[shown:]:
+        table.caption = f"too narrow for: {'; '.join(left_out)} (--json has them)"
+    for row in cells:
+        table.add_row(*row[:shown])
     return table
+
+
+def _cells(row: dict[str, Any]) -> list[Text]:
+    parent = f"\nfrom {row['parent']['name']} at {row['parent']['step']:,}" if row["parent"] else ""
+    networks = [path.rpartition(".")[2] for path in row["networks"].values()]
+    made_of = "\n".join([Path(row["data"] or "in memory").name, *networks])
+    scores = [f"{name} {number(value)}" for name, value in list(row["scores"].items())[:3]]
+    if scores and row["scored_at"] != row["step"]:
+        scores.append(f"(at step {row['scored_at']:,})")
+    state = Text(row["state"], style=STYLES[row["state"]])
+    size = storage.in_words(row["bytes"])
+    return [
+        Text(row["path"] + parent),
+        Text(f"{row['step']:,}"),
+        state,
+        Text(made_of),
+        Text("\n".join(scores)),
+        Text(size),
+    ]

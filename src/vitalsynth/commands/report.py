@@ -12,6 +12,7 @@ from ..reporting import page
 from ..runs import Run
 from ..sequences import Sequences
 from ..storage import in_words
+from ..sweeping.naming import called
 from .describe import cost
 
 
@@ -57,7 +58,7 @@ def _write(run: Run, path: Path, count: int, seed: int, device: str, data: str |
     path.parent.mkdir(parents=True, exist_ok=True)
     page.write(
         path,
-        title=f"{run.name}: synthetic {Path(run.record['data']['source'] or 'sequences').name}",
+        title=f"{called([run.path])[run.path]}: synthetic {Path(run.record['data']['source'] or 'sequences').name}",
         asked=asked_of(run, step) | {"trained on": f"{len(train):,} sequences; {len(test):,} held out by subject"},
         log=run.log(),
         real=test,

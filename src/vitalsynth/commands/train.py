@@ -21,12 +21,13 @@ from ..differential import Budget, Mechanism, Privacy
 from ..discriminators import Discriminator, Projected
 from ..distillation import Distillation  # noqa: F401
 from ..embedding import Embedding, Matching  # noqa: F401
+from ..evaluation.privacy import points
 from ..flows import Flow  # noqa: F401
 from ..generators import LSTM, Generator
 from ..learner import Learner
 from ..methods import Method
 from ..monitoring import convergence, tracing
-from ..monitoring.similarity import Similarity
+from ..monitoring.similarity import FEWEST, Similarity
 from ..monitoring.watchers import watchers
 from ..objectives import Objective, Relativistic
 from ..optimizers import OptimisticAdam  # noqa: F401
@@ -185,6 +186,8 @@ def train(
             print("similarity is not measured: under --privacy nobody looks at held-out patients", file=sys.stderr)
     cut = runs.cut(sequences, held_out, seed)
     training_part, held_out_part = runs.part(sequences, cut, seed)
+    if cut is not None:
+        warn_if_few(training_part, held_out_part)
     pasts = chosen["networks"]["generator"]["init_args"].get("pasts", 0)
     if normalise == "auto":
         normalise, reasons = choose(training_part, components.class_of(objective).scale_free, whole=not pasts)
@@ -338,6 +341,16 @@ def _read(data: str | Sequences | pd.DataFrame, source: Mapping[str, Any]) -> tu
         return data, {"source": None, "settings": {}}
     named, pinned = sources.pinned(data, source)
     return sources.read(named, **pinned), {"source": named, "settings": pinned}
+
+
+def warn_if_few(part: Sequences, held_out: Sequences) -> None:
+    """Warn if so few subjects are held out that scores and attacks will say little."""
+    kept, out = (len(np.unique(each.subject)) for each in (part, held_out))
+    if out < FEWEST:
+        attacked = "attacks cannot be run" if out < points.FEWEST else "attacks can find next to nothing"
+        log.warning(
+            "%d subjects, %d held out: scores will say little, and %s (docs/questions.md)", kept + out, out, attacked
+        )
 
 
 def say_what_is_trained(

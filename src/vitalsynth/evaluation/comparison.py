@@ -8,16 +8,18 @@ however good it looks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
+from rich.text import Text
 
 from .metric import Row
-from .scorecard import number, with_interval
-from .verdicts import COPYING, Tone, judged, tone, verdict
+from .scorecard import number, stacked, with_interval
+from .verdicts import COPIES, COPYING, Told, Tone, judged, told, tone
 
-WORST_FIRST: tuple[Tone, ...] = ("bad", "fair", "good", "unknown")
+WORST_FIRST: tuple[Tone, ...] = ("bad", "fair", "unclear", "good", "unknown")
+Cards = Mapping[str, list[Row]]
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Indicator:
     """What a part of a scorecard comes to.
 
     Args:
-        tone: Of its worst figure: bad, fair or good; unknown if none could be computed.
+        tone: Of its worst figure: bad, fair, unclear or good; unknown if none could be computed.
         words: Which figure that is, and what it says.
         figures: How many figures were computed.
         asked: How many were asked for.
@@ -40,27 +42,49 @@ class Indicator:
 def indicators(rows: Iterable[Row]) -> dict[str, Indicator]:
     """Return what every part of one scorecard comes to."""
     everything = list(rows)
-    parts: dict[str, list[Row]] = {}
-    for row in everything:
-        parts.setdefault(row["part"], []).append(row)
-    return {part: _indicator(own, judged(everything)) for part, own in parts.items()}
+    parts: dict[str, list[tuple[Row, Told]]] = {}
+    for row, one in zip(everything, told(everything), strict=True):
+        parts.setdefault(row["part"], []).append((row, one))
+    out = {part: _indicator(own) for part, own in parts.items()}
+    if is_copy(everything):
+        own = out.get(COPYING, Indicator("unknown", "", 0, 0))
+        out[COPYING] = Indicator("bad", f"{COPIES}, put here to be flagged", own.figures, own.asked)
+    return out
 
 
-def _indicator(rows: Sequence[Row], among: int) -> Indicator:
-    computed = [row for row in rows if tone(row) != "unknown"]
+def _indicator(rows: Sequence[tuple[Row, Told]]) -> Indicator:
+    computed = [(row, one) for row, one in rows if one.tone != "unknown"]
     if not computed:
-        return Indicator("unknown", rows[0]["about"].removesuffix("."), 0, len(rows))
-    worst = min(computed, key=lambda row: WORST_FIRST.index(tone(row, among)))
+        return Indicator("unknown", rows[0][0]["about"].removesuffix("."), 0, len(rows))
+    worst, one = min(computed, key=lambda each: WORST_FIRST.index(each[1].tone))
     figure = f"{worst['metric']} {number(worst['value'])}, real data {number(worst['floor'])}"
-    return Indicator(tone(worst, among), f"{verdict(worst, among)} ({figure})", len(computed), len(rows))
+    return Indicator(one.tone, f"{one.words} ({figure})", len(computed), len(rows))
 
 
-def ranked(cards: dict[str, list[Row]]) -> list[str]:
+def is_copy(rows: Iterable[Row]) -> bool:
+    """Return whether a scorecard is of the training data themselves, as the baseline `copy` is by its making."""
+    return any(row.get("copy", False) for row in rows)
+
+
+def parts(cards: Cards) -> list[str]:
+    """Return the parts of all scorecards, in their order; copying where one is of copies, whatever was asked."""
+    return list(dict.fromkeys(part for rows in cards.values() for part in indicators(rows)))
+
+
+def unasked(cards: Cards) -> str:
+    """Return a sentence if of some it was not asked whether they are copies, so that they may come first; or none."""
+    if len(cards) == 1 or all(is_copy(rows) or any(row["part"] == COPYING for row in rows) for rows in cards.values()):
+        return ""
+    return "Whether cohorts are copies of the training data was not asked of all (--metrics copying does)."
+
+
+def ranked(cards: Cards) -> list[str]:
     """Return the names of cohorts, best first; those without the first figure, and copies, last."""
 
     def place(name: str) -> tuple[bool, bool, float]:
         first = cards[name][0]
-        copies = any(row["part"] == COPYING and tone(row, judged(cards[name])) == "bad" for row in cards[name])
+        found = any(row["part"] == COPYING and tone(row, judged(cards[name])) == "bad" for row in cards[name])
+        copies = found or is_copy(cards[name])
         if first["value"] is None or first["floor"] is None:
             return copies, True, 0.0
         return copies, False, abs(first["value"] - first["floor"])
@@ -68,22 +92,41 @@ def ranked(cards: dict[str, list[Row]]) -> list[str]:
     return sorted(cards, key=place)
 
 
-def figures(cards: dict[str, list[Row]]) -> list[str]:
+def figures(cards: Cards) -> list[str]:
     """Return the titles of all figures, in the order of the scorecards."""
     return list(dict.fromkeys(row["metric"] for rows in cards.values() for row in rows))
 
 
-def table(cards: dict[str, list[Row]]) -> Table:
-    """Lay several scorecards out side by side for a terminal, best first."""
-    out = Table(title=f"{len(cards)} cohorts, best first", title_justify="left")
-    out.add_column("figure")
-    out.add_column("floor [95 %]", justify="right")
+NAMES, EACH, WIDEST = 44, 18, "-0.123 [-0.123, -0.123]"
+"""Characters of a terminal's width for the names of figures with the floor, for each cohort beside them, and a figure
+that takes the most."""
+
+
+def table(cards: Cards, width: int = 80) -> Table:
+    """Lay several scorecards out for a terminal, best first: those few that fit side by side, else below each other.
+
+    Args:
+        cards: Rows by the name of each cohort.
+        width: Of the terminal, in characters.
+    """
     names = ranked(cards)
-    for name in names:
-        out.add_column(name, justify="right")
+    title = f"{len(cards)} cohorts, best first. {unasked(cards)}".strip()
+    heads = [f"{name} ({COPIES})" if is_copy(cards[name]) else name for name in names]
+    side_by_side = len(names) <= (width - NAMES) // EACH
+    out = Table(title=title, title_justify="left")
+    out.add_column("figure", overflow="fold")
+    if not side_by_side:
+        out.add_column("cohort", overflow="fold")
+    for head in ("floor [95 %]", *heads) if side_by_side else ("value [95 %]",):
+        out.add_column(Text(head), justify="right", overflow="fold", min_width=len(stacked(WIDEST).splitlines()[-1]))
     for figure in figures(cards):
         found = [next((row for row in cards[name] if row["metric"] == figure), None) for name in names]
         first = next(row for row in found if row is not None)
-        cells = ["–" if row is None else with_interval(row["value"], row["low"], row["high"]) for row in found]
-        out.add_row(figure, with_interval(first["floor"], first["floor_low"], first["floor_high"]), *cells)
+        floor = stacked(with_interval(first["floor"], first["floor_low"], first["floor_high"]))
+        values = ["–" if r is None else stacked(with_interval(r["value"], r["low"], r["high"])) for r in found]
+        if side_by_side:
+            out.add_row(figure, floor, *values)
+        else:
+            for k, (head, value) in enumerate(zip(("floor", *heads), (floor, *values), strict=True)):
+                out.add_row("" if k else figure, Text(head), value, end_section=k == len(heads))
     return out

@@ -14,7 +14,7 @@ from .calibration import calibration
 from .measures import Inapplicable, Unanswerable
 from .metric import Metric, Row
 from .tasks import missing_classes, target
-from .verdicts import judged, tone, verdict
+from .verdicts import Told, told
 
 METRICS = (
     *("battery", "two_sample", "mmd", "marginals", "autocorrelations", "cross_correlations", "gaps", "heartbeats"),
@@ -44,12 +44,14 @@ _FLOOR = markup.Markup(
 
 def _markup(rows: list[Row]) -> markup.Markup:
     head = ("figure", "value [95 %]", "floor [95 %]", "trivial", "verdict")
-    among = judged(rows)
-    shown = []
-    for row in rows:
-        told = verdict(row, among) if row["value"] is not None else row["about"]
-        shown.append((*_figures(row), markup.toned(tone(row, among), told)))
+    shown = [(*_figures(row), markup.toned(one.tone, words)) for row, one, words in _told(rows)]
     return markup.table(head, shown, (1, 2, 3), 4)
+
+
+def _told(rows: list[Row]) -> list[tuple[Row, Told, str]]:
+    """Return each figure with how it is to be taken; in the place of one that was not computed is why not."""
+    found = zip(rows, told(rows), strict=True)
+    return [(row, one, one.words if row["value"] is not None else row["about"]) for row, one in found]
 
 
 def _figures(row: Row) -> tuple[str, str, str, str]:
@@ -154,11 +156,16 @@ def table(rows: list[Row], title: str = "") -> Table:
         title_justify="left",
         caption="Floor: the same figure for real data, for TSTR a classifier trained on as many real sequences.",
     )
-    out.add_column("figure")
+    out.add_column("figure", overflow="fold")
     for title in ("value [95 %]", "floor [95 %]", "trivial"):
-        out.add_column(title, justify="right")
-    out.add_column("verdict")
-    for row in rows:
-        told = verdict(row, judged(rows)) if row["value"] is not None else row["about"]
-        out.add_row(*_figures(row), told)
+        out.add_column(title, justify="right", no_wrap=True)
+    out.add_column("verdict", overflow="fold")
+    for row, _, words in _told(rows):
+        name, *numbers = _figures(row)
+        out.add_row(name, *map(stacked, numbers), words)
     return out
+
+
+def stacked(figure: str) -> str:
+    """Put an interval below its value, so that it takes half the width, and a column need not be cut."""
+    return figure.replace(" [", "\n[")

@@ -9,20 +9,25 @@ at, the intervals are widened (Bonferroni), and what differs alone but not among
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
 
 from .metric import Interval, Row, interval
 
-Tone = Literal["bad", "fair", "good", "unknown"]
+Tone = Literal["bad", "fair", "unclear", "good", "unknown"]
 AUROC = "two-sample AUROC"
+BEST, JUDGE = "AUROC of the best of four judges", "AUROC: "
 COPYING = "copying"
 COPIES = "copies of the training data"
 NO_COPIES = "no more copies of the training data than among real sequences"
 NEARER = "nearer to the training data than to those held out"
 NO_NEARER = "no nearer to the training data than chance"
+NO_GAIN = "real data themselves do no better than the trivial answer, within chance"
 LEVEL = 0.05
+LARGE = 0.2
+"""Of an AUROC: so far above real data, nobody would call it near; what this cannot be told from is not good."""
 TINY = 1e-9
 """Differences up to here are rounding."""
 
@@ -65,7 +70,7 @@ def tone(row: Row, among: int = 1) -> Tone:
 
     Good: no difference from real data was found. Fair: it differs alone, but not among so many; or at least half of
     what real data gain over a trivial answer; or nearer to what was learned from, as anything that learns is where the
-    held-out data are of other times or wards. Bad: it differs, beyond chance.
+    held-out data are of other times or wards. Bad: it differs, beyond chance. By itself no figure is unclear: `told`.
     """
     alone, together, trivial = excess(row), excess(row, among), row["baseline"]
     if alone is None or together is None:
@@ -78,6 +83,51 @@ def tone(row: Row, among: int = 1) -> Tone:
         return "fair" if least > trivial and most >= (floor + trivial) / 2 else "bad"
     nearer = row.get("part") == COPYING and row["better"] == "near floor"
     return "fair" if nearer or together <= 1 else "bad"
+
+
+@dataclass(frozen=True)
+class Told:
+    """How a figure is to be taken, and in which words."""
+
+    tone: Tone
+    words: str
+
+
+def told(rows: Sequence[Row]) -> list[Told]:
+    """Return how the figures of one scorecard are to be taken, each in the light of the others.
+
+    The best of four judges is no better than what one of the four says, which is one of so many figures already. What
+    does not differ from real data, but would not from bad ones either, is unclear.
+    """
+    among = judged(rows)
+    alone = [Told(tone(row, among), verdict(row, among)) for row in rows]
+    judges = {row["metric"].removeprefix(JUDGE): one for row, one in zip(rows, alone, strict=True) if _is_judge(row)}
+    return [_in_context(row, one, judges) for row, one in zip(rows, alone, strict=True)]
+
+
+def _is_judge(row: Row) -> bool:
+    return row["metric"].startswith(JUDGE)
+
+
+def _in_context(row: Row, alone: Told, judges: Mapping[str, Told]) -> Told:
+    if row["metric"] == BEST and alone.tone in ("good", "fair"):
+        for worse in ("bad", "fair")[: 1 if alone.tone == "fair" else 2]:
+            if names := [name for name, own in judges.items() if own.tone == worse]:
+                return Told(worse, f"{judges[names[0]].words}, by {' and '.join(names)}")
+    if alone.tone != "good" or not _too_wide(row):
+        return alone
+    held_out = f" ({row['held_out']:,} held out)" if row.get("held_out") else ""
+    why = alone.words if alone.words == NO_GAIN else "so few tell neither real data nor bad ones from it"
+    return Told("unclear", f"cannot say{held_out}: {why}")
+
+
+def _too_wide(row: Row) -> bool:
+    """Return whether a figure that does not differ from real data would not differ from bad ones either."""
+    value, floor = interval(row), interval(row, "floor")
+    if row["baseline"] is not None:
+        half = (floor[0] + row["baseline"]) / 2
+        return value[1] < half if row["better"] == "higher" else value[2] > half
+    return "AUROC" in row["metric"] and row["better"] == "near floor" and minus(value, floor)[2] >= LARGE
 
 
 def verdict(row: Row, among: int = 1) -> str:
@@ -108,5 +158,10 @@ def _gain(row: Row) -> str:
     worst = row["floor_low" if higher else "floor_high"]
     least_gain = ((floor if worst is None else worst) - trivial) * (1 if higher else -1)
     if least_gain <= 0:
-        return "real data themselves do no better than the trivial answer, within chance"
-    return f"reaches {(value - trivial) / (floor - trivial):.0%} of what real data gain over the trivial answer"
+        return NO_GAIN
+    reached = f"reaches {(value - trivial) / (floor - trivial):.0%} of what real data gain over the trivial answer"
+    least = row["low" if higher else "high"]
+    beaten = least is None or (least > trivial if higher else least < trivial)
+    if beaten or (value - trivial) * (1 if higher else -1) <= 0:
+        return reached
+    return f"{reached}, but perhaps nothing: its interval reaches {least:.3f}, and trivial is {trivial:.3f}"

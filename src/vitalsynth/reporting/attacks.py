@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluation.privacy import report as reports
+from ..evaluation.privacy.figures import title
 from ..storage import atomic_path
 from . import figures
 from .page import environment
@@ -15,8 +16,7 @@ from .page import environment
 Reports = Mapping[str, list[dict[str, Any]]]
 
 READING = (
-    "Each figure stands with its 95 % interval; an asterisk is at what is beyond chance as one of so many. TPR at 1 % "
-    "FPR: the share of training subjects that an attack recognises while it mistakes one in a hundred others. "
+    "Each figure stands with its 95 % interval; an asterisk is at what is beyond chance as one of so many. {} "
     "Planted copies are a leak that was made to be found; of others: data that know no training subject. An attack "
     "that fails proves nothing about other attacks."
 )
@@ -52,6 +52,18 @@ def _parts(rows: list[dict[str, Any]]) -> tuple[str, tuple[reports.Grid, reports
     return rows[-1]["about"], reports.grids(rows[:-1])
 
 
+TPR = "TPR at {} % FPR: the share of training subjects that an attack recognises while it mistakes one in {} others."
+TOO_FEW = "To show a TPR at 1 % FPR, which is the figure that matters, 100 others have to be held out."
+
+
+def _reading(found: Reports) -> str:
+    """Return how the figures are read that are there: with few held out there is no TPR at 1 % FPR."""
+    shown = {each["figure"] for rows in found.values() for each in rows[:-1] if each["value"] is not None}
+    if title(0.01) in shown:
+        return READING.format(TPR.format(1, "a hundred"))
+    return READING.format(f"{TPR.format(10, 'ten')} {TOO_FEW}" if title(0.1) in shown else TOO_FEW)
+
+
 def _html(found: Reports) -> str:
     return (
         environment()
@@ -60,7 +72,8 @@ def _html(found: Reports) -> str:
             title="Can anybody be recognised?",
             counts=", ".join(found),
             notes=[],
-            reading=READING,
+            reading=_reading(found),
+            alarming=reports.alarming,
             cohorts=[(name, *_parts(rows)) for name, rows in found.items()],
             sections=[],
             real_colour=figures.REAL,
@@ -70,7 +83,7 @@ def _html(found: Reports) -> str:
 
 
 def _markdown(found: Reports) -> str:
-    lines = ["# Can anybody be recognised?", "", READING]
+    lines = ["# Can anybody be recognised?", "", _reading(found)]
     for name, rows in found.items():
         said, grids = _parts(rows)
         lines += ["", f"## {name}", "", said]
@@ -80,7 +93,7 @@ def _markdown(found: Reports) -> str:
 
 
 def _json(found: Reports) -> str:
-    return json.dumps({"reading": READING, "cohorts": found}, indent=2, allow_nan=False) + "\n"
+    return json.dumps({"reading": _reading(found), "cohorts": found}, indent=2, allow_nan=False) + "\n"
 
 
 FORMS: dict[str, Callable[[Reports], str]] = {".html": _html, ".md": _markdown, ".json": _json}

@@ -11,7 +11,7 @@ from ..evaluation import comparison
 from ..evaluation.metric import Row
 from ..evaluation.nearest import Nearest
 from ..evaluation.scorecard import number, with_interval
-from ..evaluation.verdicts import judged, tone
+from ..evaluation.verdicts import told
 from ..storage import atomic_path
 from . import figures
 from .page import CHANNELS, Section, embed, environment
@@ -21,8 +21,9 @@ Cards = Mapping[str, list[Row]]
 RULE = (
     "A part is as good as its worst figure, which is named. Good: no difference from real data was found, by the "
     "figures and sequences there are; more might find one. Fair: at least half of what real data gain over a trivial "
-    "answer, or a difference that one of so many figures may show by chance. Bad: less, or it differs beyond that. The "
-    "order is that of the first figure's distance from its floor; copies come last."
+    "answer, and certainly some of it; or a difference that one of so many figures may show by chance. Bad: less, or "
+    "it differs beyond that. Unclear: there are too few sequences to tell real data from bad ones. The order is that "
+    "of the first figure's distance from its floor; what was found to be copies comes last."
 )
 
 
@@ -49,6 +50,7 @@ def write(
         ValueError: if the name ends otherwise.
     """
     check(path)
+    notes = [*notes, *filter(None, [comparison.unasked(cards)])]
     ordered = {name: cards[name] for name in comparison.ranked(dict(cards))}
     text = FORMS[Path(path).suffix.lower()](ordered, title, about, list(notes), nearest)
     with atomic_path(path) as temporary:
@@ -66,7 +68,7 @@ def check(path: str | Path) -> None:
 
 
 def _html(cards: Cards, title: str, about: str, notes: list[str], nearest: Mapping[str, Nearest]) -> str:
-    parts = list(dict.fromkeys(row["part"] for rows in cards.values() for row in rows))
+    parts = comparison.parts(cards)
     nothing = comparison.Indicator("unknown", "not asked", 0, 0)
     summary = [(name, comparison.indicators(rows)) for name, rows in cards.items()]
     return (
@@ -89,7 +91,10 @@ def _html(cards: Cards, title: str, about: str, notes: list[str], nearest: Mappi
 
 def _table(cards: Cards) -> list[dict[str, Any]]:
     """Return a row for each figure, with a cell for each cohort."""
-    out = []
+    out, tones = (
+        [],
+        {of: {id(r): one.tone for r, one in zip(rows, told(rows), strict=True)} for of, rows in cards.items()},
+    )
     for name in comparison.figures(dict(cards)):
         found = {of: next((row for row in rows if row["metric"] == name), None) for of, rows in cards.items()}
         first = next(row for row in found.values() if row is not None)
@@ -100,7 +105,7 @@ def _table(cards: Cards) -> list[dict[str, Any]]:
                 "of": of,
                 "value": number(row["value"]),
                 "interval": with_interval(row["value"], row["low"], row["high"]).partition(" ")[2],
-                "tone": tone(row, judged(cards[of])),
+                "tone": tones[of][id(row)],
             }
             for of, row in found.items()
         ]
@@ -133,7 +138,7 @@ def _nearest(name: str, found: Nearest) -> Section:
 
 
 def _markdown(cards: Cards, title: str, about: str, notes: list[str], nearest: Mapping[str, Nearest]) -> str:
-    parts = list(dict.fromkeys(row["part"] for rows in cards.values() for row in rows))
+    parts = comparison.parts(cards)
     lines = [f"# {title}", "", about, "", *(f"- {note}" for note in notes), "", RULE, ""]
     lines += [_pipes(["", *parts]), _pipes(["---"] * (len(parts) + 1))]
     for name, rows in cards.items():

@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from ..evaluation.scorecard import number
-from ..evaluation.verdicts import judged, tone, verdict
+from ..evaluation.verdicts import Told, told
 from ..monitoring.anatomy import Anatomy
 from ..sequences import Schema, Sequences
 from ..sequences.pictures import reading
@@ -113,7 +113,7 @@ def write(
             counts=counts,
             notes=list(notes),
             asked=list(flat(asked)),
-            scores=[_score(row, judged(scores)) for row in scores],
+            scores=[_score(row, one) for row, one in zip(scores, told(scores), strict=True)],
             sections=[
                 *_sections(figures.some(real, SEQUENCES), figures.some(synthetic, SEQUENCES), log),
                 *([_networks(networks, cost)] if networks else []),
@@ -161,8 +161,7 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _score(row: dict[str, Any], among: int) -> dict[str, str]:
-    said = verdict(row, among)
+def _score(row: dict[str, Any], one: Told) -> dict[str, str]:
     interval = lambda low, high: "" if low is None or high is None else f"[{number(low)}, {number(high)}]"  # noqa: E731
     return {
         "metric": str(row["metric"]),
@@ -171,8 +170,8 @@ def _score(row: dict[str, Any], among: int) -> dict[str, str]:
         "floor": number(row["floor"]),
         "floor_interval": interval(row["floor_low"], row["floor_high"]),
         "baseline": number(row["baseline"]),
-        "verdict": said[:1].upper() + said[1:],
-        "tone": tone(row, among),
+        "verdict": one.words[:1].upper() + one.words[1:],
+        "tone": one.tone,
         "about": str(row["about"]),
     }
 

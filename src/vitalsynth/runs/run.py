@@ -25,7 +25,7 @@ from ..storage import atomic_folder, expand, refuse_special, sha256, write
 from . import jsonl
 
 FORMAT = 1
-State = Literal["waiting", "running", "dead", "done"]
+State = Literal["waiting", "running", "stopped", "dead", "done"]
 
 
 class Run:
@@ -148,7 +148,7 @@ class Run:
         return handle is not None and held_elsewhere(handle)
 
     def state(self) -> State:
-        """Say whether it waits to be trained (on), is being trained, died on the way, or got to where it should."""
+        """Say whether it waits to be trained, is being trained, was stopped or died on the way, or got to its end."""
         if self.in_use():
             return "running"
         target = self.target()
@@ -156,7 +156,7 @@ class Run:
             return "waiting"
         if (checkpoints.steps(self.checkpoints) or [0])[-1] >= target:
             return "done"
-        return "waiting" if jsonl.rows(self.path / "clock.jsonl")[-1]["event"] == "end" else "dead"
+        return "stopped" if jsonl.rows(self.path / "clock.jsonl")[-1]["event"] == "end" else "dead"
 
     def target(self) -> int | None:
         """Return the step to which it was last to be trained; None if it never was."""

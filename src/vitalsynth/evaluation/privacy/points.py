@@ -69,6 +69,11 @@ def deal(
     if not 0 < reference < 1:
         raise ValueError(f"reference must lie between 0 and 1, got {reference}")
     rng = np.random.default_rng(seed)
+    if (count := len(np.unique(test.subject))) < FEWEST:
+        raise Unanswerable(
+            f"{count} subject{'s' * (count != 1)} held out: an attack needs at least {FEWEST}, 2 it knows and 2 to "
+            "recognise; train on more subjects, or hold out more of them ('vitalsynth train --held_out')"
+        )
     members, *held = (_some(part, most, rng) for part in (train, *test.split(reference, seed)))
     if min(len(np.unique(part.subject)) for part in (members, *held)) < 2 or not len(synthetic):
         raise Unanswerable("an attack needs at least 2 members, 2 others, a reference of 2, and 1 synthetic sequence")
@@ -79,6 +84,10 @@ def _some(sequences: Sequences, most: int, rng: np.random.Generator) -> Sequence
     """Return the sequences of at most so many subjects."""
     subjects = np.unique(sequences.subject)
     return sequences.take(np.isin(sequences.subject, rng.permutation(subjects)[:most]))
+
+
+FEWEST = 4
+"""Subjects held out, below which nobody can be attacked."""
 
 
 @dataclass(frozen=True, eq=False)

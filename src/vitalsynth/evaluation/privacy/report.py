@@ -24,7 +24,7 @@ from .diagnostics import diagnostics
 from .figures import LEVEL, Row, figures, row
 from .membership import ATTACKS, Attack
 from .points import Parts, isolation, look
-from .risks import attribute_inference, linkability, singling_out
+from .risks import NOTHING, attribute_inference, linkability, singling_out
 
 WhiteBox = Mapping[str, tuple[str, Float[ndarray, " subjects"]]]
 ALL, ISOLATED = "all", "most isolated"
@@ -107,7 +107,7 @@ def _risks(parts: Parts, secrets: Iterable[str], seed: int) -> list[Row]:
         try:
             figure = risk(parts, seed=seed)
         except Inapplicable as reason:
-            figure = row("risk", chance=0.0, about=f"Not computed: {reason}.")
+            figure = row("risk", about=f"Not computed: {reason}.")
         out.append(_labelled(figure, name, SAMPLES))
     return out
 
@@ -132,12 +132,18 @@ def found(rows: Iterable[Row], control: str = "") -> list[Row]:
     """
     looked_at = [each for each in rows if each["control"] == control and each["p"] is not None]
     level = ALARM if control == NEGATIVE else LEVEL
-    return [each for each in looked_at if each["p"] * len(looked_at) <= level]
+    return [each for each in looked_at if each["p"] * len(looked_at) <= level and not _shows_nothing(each)]
+
+
+def _shows_nothing(row: Row) -> bool:
+    """Return whether a risk is no better than a guess, so that its value is none."""
+    return row["about"].endswith(NOTHING)
 
 
 def verdict(rows: list[Row]) -> str:
     """Say what was tried, what it found, and what it could have found."""
-    tried = [each for each in rows if not each["control"] and each["attack"] != DIAGNOSTIC]
+    computed = [each for each in rows if each["value"] is not None]
+    tried = [each for each in computed if not each["control"] and each["attack"] != DIAGNOSTIC]
     first = next(each for each in tried if each["members"])
     held = ", ".join(dict.fromkeys(each["released"] for each in tried))
     said = [
@@ -148,7 +154,11 @@ def verdict(rows: list[Row]) -> str:
         best = {each["attack"]: each for each in sorted(hits, key=lambda each: -each["p"])}
         said.append(f"They found: {'; '.join(map(_hit, best.values()))}.")
     else:
-        said.append("They found nothing beyond chance.")
+        looked_at = sum(each["p"] is not None for each in tried)
+        said.append(
+            f"They found nothing beyond chance (after correction for {looked_at} figures of {len(names(tried))} "
+            "attacks: one that looks high by itself may be so by chance)."
+        )
     could = [
         f"{each['figure']} of {number(each['least'])}"
         for each in tried
@@ -192,6 +202,8 @@ def grids(rows: list[Row]) -> tuple[Grid, Grid]:
     hits = {id(each) for control in ("", *WHOM) for each in found(rows, control)}
 
     def told(each: Row) -> str:
+        if _shows_nothing(each):
+            return number(None)
         return "*" * (id(each) in hits) + with_interval(each["value"], each["low"], each["high"])
 
     lines: dict[tuple[str, str], dict[str, str]] = {}
@@ -212,6 +224,11 @@ def grids(rows: list[Row]) -> tuple[Grid, Grid]:
     )
 
 
+def alarming(cells: list[str], cell: str) -> bool:
+    """Return whether a cell of a line is beyond chance where it should not be; planted copies should."""
+    return cell.startswith("*") and WHOM[POSITIVE] not in cells
+
+
 def table(grid: Grid, title: str = "") -> Table:
     """Lay a grid out for a terminal: intervals below their values, an attack named once, what was found bold."""
     heads, lines = grid
@@ -220,7 +237,7 @@ def table(grid: Grid, title: str = "") -> Table:
         out.add_column(head, no_wrap=head.startswith(("AUROC", "TPR", "value")))
     before = ""
     for name, *cells in lines:
-        texts = [Text(cell.replace(" [", "\n["), "bold" if cell.startswith("*") else "") for cell in cells]
+        texts = [Text(cell.replace(" [", "\n["), "bold" if alarming(cells, cell) else "") for cell in cells]
         out.add_row(Text(name if name != before else ""), *texts)
         before = name
     return out

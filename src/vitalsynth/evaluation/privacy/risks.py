@@ -40,6 +40,7 @@ NEIGHBOURS = 5
 PREDICATES = 1000
 CONDITIONS = 3
 PERMUTATIONS = 2000
+NOTHING = "No better than guessing: it shows nothing."
 
 
 @dataclass(frozen=True)
@@ -75,16 +76,19 @@ def attribute_inference(parts: Parts, secret: str, seed: int = 0) -> Row:
 
     Raises:
         ValueError: if there is no such static column.
-        Inapplicable: if it is known of nobody.
+        Inapplicable: if it is known of nobody, or the same for all.
     """
     rng = np.random.default_rng(seed)
     column = parts.members.schema.static_index(secret)
     groups = [_known(_one_each(part, rng), column) for part in (parts.members, parts.others, parts.synthetic)]
     if not all(map(len, groups)):
         raise Inapplicable(f"{secret} is not known of members, non-members and synthetic sequences alike")
+    truths = [group.static[:, column] for group in groups]
+    if len(values := np.unique(np.concatenate(truths[:2]))) == 1:
+        names = parts.members.schema.statics[column].categories
+        raise Inapplicable(f"always {names[int(values[0])] if names else f'{values[0]:g}'}, nothing to infer")
     view = view_of(parts)
     members, others, made = _scaled([_told(view, group, [secret]) for group in groups])
-    truths = [group.static[:, column] for group in groups]
     close = 0.0 if parts.members.schema.statics[column].kind != "continuous" else TOLERANCE
 
     def rate(guessed: ndarray, truth: ndarray) -> Rate:
@@ -178,7 +182,7 @@ def _row(train: Rate, control: Rate, naive: Rate) -> Row:
     shares = [rate.successes / rate.trials for rate in (train, control, naive)]
     about = "Members {:.1%}, others {:.1%}, guessing {:.1%}.".format(*shares)
     if shares[0] <= shares[2]:
-        about += " No better than guessing: it shows nothing."
+        about += f" {NOTHING}"
     table = [[rate.successes, rate.trials - rate.successes] for rate in (train, control)]
     p = float(fisher_exact(table, alternative="greater")[1])  # type: ignore[index]
     spread = math.sqrt(control.value * (1 - control.value) * (1 / train.trials + 1 / control.trials))

@@ -7,16 +7,21 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
+from numpy import ndarray
+from scipy import stats
 
 from .style import CATEGORIES, MISSING, PLAYERS, REAL, WIDTH, blank, clean, styled
 
 ACROSS = 2
 """Panels side by side."""
+ASIDE = 0.15
+"""A mean of a category, with its 95 % interval, stands so far right of the runs."""
 FEW = 7
-"""So many values at most are written below an axis as they are, and have a line through their means."""
+"""Of so many values at most, each is written below an axis, and means are shown: a line, or of categories intervals."""
 
 
 @styled
@@ -26,7 +31,7 @@ def sweep(
     scores: Mapping[str, bool],
     importance: Mapping[str, Mapping[str, float]],
 ) -> Figure:
-    """Draw each score by each setting, a dot a run and a line through the means, and what each setting explains.
+    """Draw each score by each setting, a dot a run, with the means, and what each setting explains.
 
     An arrow says which way a score is better. With several scores, the first two are set against each other first.
 
@@ -56,7 +61,8 @@ def sweep(
 
 def _by(ax: Axes, runs: pd.DataFrame, setting: str, score: str, up: bool) -> None:
     known = runs.dropna(subset=[score])
-    if pd.api.types.is_numeric_dtype(runs[setting]):
+    ordered = pd.api.types.is_numeric_dtype(runs[setting])
+    if ordered:
         x = known[setting].to_numpy(np.float64)
         _scale(ax, np.unique(runs[setting].to_numpy(np.float64)))
     else:
@@ -67,10 +73,25 @@ def _by(ax: Axes, runs: pd.DataFrame, setting: str, score: str, up: bool) -> Non
     ax.plot(x, known[score], "o", color=REAL, alpha=0.5, markersize=4.5, markeredgewidth=0)
     values = np.unique(x)
     if len(values) < len(known) and len(values) <= FEW:
-        means = [known[score][x == value].mean() for value in values]
-        ax.plot(values, means, color=PLAYERS[3], linewidth=1.2)
+        means, lows, highs = zip(
+            *(_interval(known[score][x == value].to_numpy(np.float64)) for value in values), strict=True
+        )
+        if ordered:
+            ax.plot(values, means, color=PLAYERS[3], linewidth=1.2)
+        else:  # categories have no order that a line could follow
+            ends = np.array([np.subtract(means, lows), np.subtract(highs, means)])
+            room = 0.3 * float(np.ptp(known[score])) or 0.5
+            ax.set_ylim(known[score].min() - room, known[score].max() + room)  # of two runs an interval has no end
+            ax.errorbar(values + ASIDE, means, ends, fmt="D", color=PLAYERS[3], markersize=4, linewidth=1.2, capsize=3)
     ax.set_xlabel(clean(setting, 36))
     ax.set_ylabel(f"{clean(score, 24)} {'↑' if up else '↓'}")
+
+
+def _interval(values: Float[ndarray, " n"]) -> tuple[float, float, float]:
+    """Return a mean with the ends of its 95 % interval (Student's t); itself where there is but one."""
+    mean = float(values.mean())
+    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)) if len(values) > 1 else 0.0
+    return mean, mean - half, mean + half
 
 
 def _scale(ax: Axes, values: np.ndarray) -> None:
