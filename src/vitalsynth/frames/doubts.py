@@ -4,8 +4,8 @@
 
 The logarithms spare laboratory values, whose upper tails are long (glucose of 1,500, troponin of 100); they are asked
 only where the lower quartile is positive. Numbers below 0 that are fewer than 1 in 100, such as -1 for a missing one,
-are told too. Of a static column one value per id counts. In the 4,000 stays of PhysioNet 2012, as a table, 55 values of four
-columns are far out, such as a pH of 95 and temperatures of -17.8 °C.
+are told too. Of a static column one value per id counts. In the 4,000 stays of PhysioNet 2012, as a table, 55 values of
+four columns are far out, such as a pH of 95 and temperatures of -17.8 °C.
 """
 
 from __future__ import annotations
