@@ -88,7 +88,7 @@ def from_frame(
         table = _Table.read(frame, id, time, subject, step, gap, schema, list(categorical))
         sequences = table.sequences(schema)
     if schema is None:
-        for doubt in table.doubts(sequences.schema, frame[id]):
+        for doubt in table.doubts(sequences.schema, pd.Series(frame[id])):
             log.warning("%s: %s", origin, with_lines(doubt, frame.index))
     return sequences
 
@@ -137,17 +137,18 @@ class _Table:
     ) -> _Table:
         own = [name for name in (id, time, subject) if name is not None]
         _check_columns(frame, own)
-        others = {str(name): cells for name, cells in frame.items() if name not in own}
+        cells: dict[str, Any] = {str(name): column for name, column in frame.items()}
+        others = {name: column for name, column in cells.items() if name not in own}
         _check_names(others, categorical, schema)
         gathering = Gathering()
-        groups = gathering(_groups, frame[id], id)
-        times = gathering(read_times, frame[time], time)
+        groups = gathering(_groups, cells[id], id)
+        times = gathering(read_times, cells[time], time)
         if groups is not None and times is not None:
             gathering(_refuse_duplicates, frame, id, time, groups[0], times.values)
         known = {} if schema is None else {column.name: column for column in schema.columns}
         found = {
-            name: gathering(_one_column, cells, name, known.get(name), name in categorical)
-            for name, cells in others.items()
+            name: gathering(_one_column, column, name, known.get(name), name in categorical)
+            for name, column in others.items()
         }
         gathering.settle()
         assert groups is not None and times is not None
@@ -162,7 +163,7 @@ class _Table:
         binned = step is not None
         if gap is None and not binned:
             _refuse_duplicates(frame, id, time, sequence, grid.index)
-        who = ids if subject is None else _subjects(frame[subject], subject, sequence, first)
+        who = ids if subject is None else _subjects(cells[subject], subject, sequence, first)
         time_of = lambda schema: as_schema(  # noqa: E731
             replace(schema, id=id, time=time, subject=subject, gap=gap), times, grid
         )
