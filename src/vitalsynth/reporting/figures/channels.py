@@ -155,7 +155,9 @@ def _bars(ax: Axes, known: list[ndarray], names: tuple[str, ...]) -> None:
     positions = np.arange(len(names))
     for values, (label, colour, aside) in zip(known, PAIR[-len(known) :], strict=True):
         counts = np.bincount(values.astype(np.int64).clip(0, len(names) - 1), minlength=len(names))
-        ax.bar(positions + aside, 100 * counts / max(len(values), 1), 0.38, color=colour, label=label)
+        ax.bar(
+            positions + aside * (len(known) > 1), 100 * counts / max(len(values), 1), 0.38, color=colour, label=label
+        )
     shown = positions[:: -(-len(names) // 12)]
     long = sum(len(names[j]) for j in shown) > 40
     ax.set_xticks(shown, [names[j] for j in shown], rotation=30 if long else 0, ha="right" if long else "center")
