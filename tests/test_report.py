@@ -17,6 +17,7 @@ from PIL import Image
 from conftest import chromium
 from vitalsynth.reporting import figures, page, write
 from vitalsynth.reporting.figures import limits
+from vitalsynth.reporting.figures.channels import time_axis
 from vitalsynth.sequences import Column, Schema, Sequences
 
 SECTIONS = ["asked", "scores", "sequences", "heat-maps", "marginals", "autocorrelation", "gaps", "learning"]
@@ -270,6 +271,55 @@ def test_heat_maps_have_one_scale_set_by_the_real(vitals):
         assert to_hex(picture.cmap.get_bad()).upper() == figures.MISSING
     means = np.ma.mean(pictures[0].get_array(), axis=1).compressed()
     assert (np.diff(means) >= 0).all()
+
+
+def test_both_sides_of_a_heat_map_have_as_many_rows_and_say_of_how_many(vitals):
+    real, synthetic = vitals
+    sides = figures.heat_map(real.take(slice(65)), synthetic, "hr").axes[:2]
+    assert [ax.images[0].get_array().shape[0] for ax in sides] == [65, 65]
+    assert [ax.get_ylabel() for ax in sides] == ["65 of 65 sequences", "65 of 100 sequences"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "time", "expected"),
+    [("", "time", "time (steps)"), ("", "hour", "hour"), ("h", "time", "time (h)"), ("h", "hour", "hour (h)")],
+)
+def test_what_is_below_a_time_axis(vitals, unit, time, expected):
+    schema = replace(vitals[0].schema, step_unit=unit, time=time)
+    assert time_axis(replace(vitals[0], schema=schema))[1] == expected
+
+
+def test_a_static_of_one_value_has_no_bar_plot(tmp_path, vitals):
+    def of_one(s):
+        static = s.static.copy()
+        static[:, 2] = 0
+        return replace(s, static=static)
+
+    shown = write_page(tmp_path, *map(of_one, vitals))
+    assert "sex is always Female." in Page(shown).text and "sex: distribution" not in shown.read_text()
+    assert "sex: distribution" in write_page(tmp_path, of_one(vitals[0]), vitals[1]).read_text()
+
+
+def test_a_page_without_real_sequences_is_of_the_synthetic_alone(tmp_path, vitals):
+    synthetic = vitals[1].drop(["resp", "map", "sbp", "dbp"])
+    settings = {"title": "A run", "asked": {}, "log": log(), "scores": [ROW]}
+    write(tmp_path / "report.html", real=None, synthetic=synthetic, **settings)
+    seen = assert_self_contained(tmp_path / "report.html")
+    assert seen.ids == ["asked", "scores", "sequences", "marginals", "learning"]
+    assert "100 synthetic sequences of 25 steps" in seen.text and "Differs from real data" in seen.text
+    assert not any("real" in image["alt"] for image in seen.images)
+    drawn = figures.marginal(None, synthetic, "hr").axes[0]
+    assert [text.get_text() for text in drawn.get_legend().get_texts()] == ["synthetic"]
+    assert len(figures.marginal(None, synthetic, "died").axes[0].patches) == 2
+
+
+def test_figures_of_a_page_are_files(tmp_path, vitals):
+    real, synthetic = (s.drop(["resp", "map", "sbp", "dbp"]) for s in vitals)
+    shown = write_page(tmp_path, real, synthetic, log=log(), figures_in=tmp_path / "figures")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
+    assert len(files) == 2 * len(Page(shown).images)
+    for name in ("sequences-hr", "heat-maps-hr", "marginals-hr", "marginals-died", "learning-r1"):
+        assert files[f"{name}.pdf"].startswith(b"%PDF") and files[f"{name}.png"].startswith(b"\x89PNG")
 
 
 def test_marginals_are_shares(vitals):

@@ -193,7 +193,7 @@ def test_a_cohort_does_not_travel_without_its_card(run, tmp_path):
     out = tmp_path / "cohort.csv"
     sample(str(run.path), count=5, condition="died=1", never="temp", seed=3, out=str(out), quiet=True)
     card = (tmp_path / "cohort.csv.card.md").read_text()
-    assert "drawn with: count 5, seed 3, died 1, never temp" in card
+    assert "drawn: 5 sequences, seed 3, died 1, never temp" in card
     assert "hidden 8" in card and "ODbL 1.0" in card and "has not been judged" in card
     scores = {"value": 0.7, "low": 0.6, "high": 0.8, "floor": 0.5, "floor_low": 0.45, "floor_high": 0.55}
     row = {"metric": "two-sample AUROC", "label": None, "step": 3, "better": "near floor", "baseline": None}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ class Picture:
         width: In pixels, as drawn at its natural size.
         height: In pixels.
         caption: `real` or `synthetic` where the figure itself does not say so.
+        figure: From which it was made.
+        name: Of the column, the term or the set that it is of; that of its file.
     """
 
     uri: str
@@ -49,6 +52,8 @@ class Picture:
     width: int
     height: int
     caption: str = ""
+    figure: Figure | None = field(default=None, compare=False, repr=False)
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,12 +81,13 @@ def write(
     title: str,
     asked: Mapping[str, Any],
     log: pd.DataFrame | None,
-    real: Sequences,
+    real: Sequences | None,
     synthetic: Sequences,
     scores: Sequence[dict[str, Any]],
     notes: Sequence[str] = (),
     networks: Mapping[str, Anatomy] | None = None,
     cost: str = "",
+    figures_in: str | Path = "",
 ) -> None:
     """Write a report on synthetic sequences as one self-contained HTML file, whole or not at all.
 
@@ -90,21 +96,30 @@ def write(
         title: Its heading.
         asked: What was asked for, nested as you like.
         log: Rows of training: `step`, and numbers by player and term, `discriminator.r1`; None if there are none.
-        real: What the synthetic sequences are shown beside.
+        real: What the synthetic sequences are shown beside; None for a page that shows nothing of real people but
+            scores and what training wrote down, which are of all of them.
         synthetic: Of the same schema.
         scores: Rows of `evaluation.evaluate`.
         notes: Sentences for the top of the page.
         networks: What each player is made of.
         cost: What they cost, in words.
+        figures_in: Folder in which every figure is written, too, as .pdf and .png; none if empty.
 
     Raises:
         ValueError: if there is no real or no synthetic sequence, or their columns or lengths differ.
         OSError: if the file cannot be written.
     """
-    _check(real, synthetic)
-    counts = f"{len(real):,} real and {len(synthetic):,} synthetic sequences of {real.length} steps"
-    names = len(real.schema.channels), len(real.schema.statics)
+    _check(synthetic if real is None else real, synthetic)
+    beside = "" if real is None else f"{len(real):,} real and "
+    counts = f"{beside}{len(synthetic):,} synthetic sequences of {synthetic.length} steps"
+    names = len(synthetic.schema.channels), len(synthetic.schema.statics)
     counts += f", {names[0]} channel{'s' * (names[0] != 1)}, {names[1]} static column{'s' * (names[1] != 1)}"
+    made = figures.some(synthetic, SEQUENCES)
+    sections = [
+        *(_without_real(made) if real is None else _sections(figures.some(real, SEQUENCES), made)),
+        _learning(log),
+        *([_networks(networks, cost)] if networks else []),
+    ]
     page = (
         environment()
         .get_template("page.html")
@@ -114,16 +129,33 @@ def write(
             notes=list(notes),
             asked=list(flat(asked)),
             scores=[_score(row, one) for row, one in zip(scores, told(scores), strict=True)],
-            sections=[
-                *_sections(figures.some(real, SEQUENCES), figures.some(synthetic, SEQUENCES), log),
-                *([_networks(networks, cost)] if networks else []),
-            ],
+            sections=sections,
             real_colour=figures.REAL,
             synthetic_colour=figures.SYNTHETIC,
         )
     )
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="replace")
+    if str(figures_in):
+        _write_figures(Path(figures_in), sections)
+
+
+def _write_figures(folder: Path, sections: Sequence[Section]) -> None:
+    """Write every figure as vectors and as pixels, named by its section and what it shows: marginals-hr.pdf."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names: list[str] = []
+    for section in sections:
+        for place, picture in enumerate(section.pictures, 1):
+            shown = re.sub(r"[^a-z0-9]+", "-", picture.name.lower()).strip("-")[:60] or str(place)
+            name = f"{section.id}-{shown}"
+            name += f"-{place}" * (name in names)
+            names.append(name)
+            for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
+                with atomic_path(folder / f"{name}.{kind}") as temporary, mpl.rc_context(), warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+                    mpl.rcParams.update({**figures.STYLE, "pdf.fonttype": 42})
+                    assert picture.figure is not None
+                    temporary.write_bytes(_saved(picture.figure, kind, dpi=300, metadata=metadata))
 
 
 def environment() -> Environment:
@@ -176,7 +208,7 @@ def _score(row: dict[str, Any], one: Told) -> dict[str, str]:
     }
 
 
-def embed(figure: Figure, alt: str) -> Picture:
+def embed(figure: Figure, alt: str, name: str = "") -> Picture:
     """Return a figure as vectors or as pixels, whichever is smaller, in a `data:` address.
 
     It stays vectors where our font lacks a letter: the reader's browser will have one.
@@ -190,7 +222,9 @@ def embed(figure: Figure, alt: str) -> Picture:
             pixels = _saved(figure, "png", dpi=160, metadata={"Software": None})
             data, kind = (pixels, "png") if len(pixels) < len(data) else (data, kind)
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    return Picture(f"data:image/{kind};base64,{base64.b64encode(data).decode()}", alt, width, height)
+    return Picture(
+        f"data:image/{kind};base64,{base64.b64encode(data).decode()}", alt, width, height, figure=figure, name=name
+    )
 
 
 def _saved(figure: Figure, kind: str, **settings: Any) -> bytes:
@@ -199,13 +233,32 @@ def _saved(figure: Figure, kind: str, **settings: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _sections(real: Sequences, synthetic: Sequences, log: pd.DataFrame | None) -> Iterator[Section]:
+def _without_real(synthetic: Sequences) -> Iterator[Section]:
+    """Yield what can be shown of synthetic sequences to those who may not see real ones.
+
+    Distributions of real values are left out, too: a bar of one patient is that patient.
+    """
+    views = [
+        (v, embed(figures.snapshot(synthetic.take(slice(100)), v), f"Synthetic sequences, as {v}", v))
+        for v in figures.views(synthetic.schema)
+    ]
+    yield Section(
+        "sequences",
+        "Synthetic sequences",
+        "A few of each channel. Real sequences are not shown, nor distributions of their values; how far these are "
+        "from them is in the scores.",
+        tuple(replace(picture, caption="synthetic") for _, picture in views),
+    )
+    if synthetic.schema.image is None:
+        yield _marginals(None, synthetic, [column.name for column in synthetic.schema.channels])
+
+
+def _sections(real: Sequences, synthetic: Sequences) -> Iterator[Section]:
     if real.schema.image is None:
         yield from _sequence_sections(real, synthetic)
     else:
         yield from _image_sections(real, synthetic)
     yield _gaps(real, synthetic)
-    yield _learning(log)
 
 
 def _networks(networks: Mapping[str, Anatomy], cost: str) -> Section:
@@ -215,7 +268,10 @@ def _networks(networks: Mapping[str, Anatomy], cost: str) -> Section:
         "What flows from what a network is given to what it makes, with the class and the parameters of each part; "
         f"sizes are of one sequence. Dashed is what goes back for the next step. {cost}",
         tuple(
-            replace(embed(figures.anatomy(one), f"Parts of the {player} and what flows between them"), caption=player)
+            replace(
+                embed(figures.anatomy(one), f"Parts of the {player} and what flows between them", player),
+                caption=player,
+            )
             for player, one in networks.items()
         ),
     )
@@ -228,7 +284,7 @@ def _left_out(names: Sequence[str], what: str) -> str:
 
 def _each(names: Sequence[str], draw: Callable[[str], Figure], alt: str) -> tuple[Picture, ...]:
     """Draw a figure for each of the first names."""
-    return tuple(embed(draw(name), alt.format(name)) for name in names[:CHANNELS])
+    return tuple(embed(draw(name), alt.format(name), name) for name in names[:CHANNELS])
 
 
 def _sequence_sections(real: Sequences, synthetic: Sequences) -> Iterator[Section]:
@@ -264,18 +320,33 @@ def _sequence_sections(real: Sequences, synthetic: Sequences) -> Iterator[Sectio
         yield Section("autocorrelation", "Autocorrelation", "The sequences have but one step, so there is none.")
 
 
-def _marginals(real: Sequences, synthetic: Sequences, channels: Sequence[str]) -> Section:
-    statics = [column.name for column in real.schema.statics if _known(real, column.name)]
+def _marginals(real: Sequences | None, synthetic: Sequences, channels: Sequence[str]) -> Section:
+    shown = [s for s in (real, synthetic) if s is not None]
+    statics = [column.name for column in synthetic.schema.statics if _known(shown[0], column.name)]
+    always = {name: value for name in statics if (value := _always(shown, name))}
+    statics = [name for name in statics if name not in always]
     draw = lambda name: figures.marginal(real, synthetic, name)  # noqa: E731
-    left_out = f"{_left_out(channels, 'channels')} {_left_out(statics, 'static columns')}".strip()
+    constant = " ".join(f"{name} is always {value}." for name, value in always.items())
+    left_out = f"{_left_out(channels, 'channels')} {_left_out(statics, 'static columns')} {constant}".strip()
     return Section(
         "marginals",
         "Marginals",
-        "How often each value occurs, over all times; then the columns that belong to a whole sequence. What lies far "
-        "beyond the real values is counted in the outermost bar.",
+        "How often each value occurs, over all times; then the columns that belong to a whole sequence."
+        + (" What lies far beyond the real values is counted in the outermost bar." if real is not None else ""),
         _each(channels, draw, "{}: distribution of values") + _each(statics, draw, "{}: distribution over sequences"),
         left_out,
     )
+
+
+def _always(several: Sequence[Sequences], static: str) -> str:
+    """Return the one value that a static column has in all sequences; nothing if it has several."""
+    values = np.unique(np.concatenate([s.static_column(static) for s in several]))
+    values = values[~np.isnan(values)]
+    if len(values) != 1:
+        return ""
+    schema = several[0].schema
+    categories = schema.statics[schema.static_index(static)].categories
+    return str(categories[int(values[0])]) if categories else f"{values[0]:g}"
 
 
 def _known(sequences: Sequences, static: str) -> bool:
@@ -285,7 +356,7 @@ def _known(sequences: Sequences, static: str) -> bool:
 def _image_sections(real: Sequences, synthetic: Sequences) -> Iterator[Section]:
     span = figures.pixel_span(real)
     mosaics = [
-        replace(embed(figures.mosaic(s, span), f"{min(48, len(s))} {what} images"), caption=what)
+        replace(embed(figures.mosaic(s, span), f"{min(48, len(s))} {what} images", what), caption=what)
         for s, what in ((real, "real"), (synthetic, "synthetic"))
     ]
     yield Section(
@@ -339,10 +410,16 @@ def _learning(log: pd.DataFrame | None) -> Section:
     coloured = figures.losses(log)
     others = {term: columns for term, columns in groups.items() if columns not in [[column] for column in coloured]}
     pictures = tuple(
-        embed(figures.coloured(log, column), f"{column} over the steps of training, coloured by the gradient's norm")
+        embed(
+            figures.coloured(log, column),
+            f"{column} over the steps of training, coloured by the gradient's norm",
+            column,
+        )
         for column in coloured
     ) + tuple(
-        embed(figures.learning(log, columns, term), f"{term} over the steps of training, for {', '.join(columns)}")
+        embed(
+            figures.learning(log, columns, term), f"{term} over the steps of training, for {', '.join(columns)}", term
+        )
         for term, columns in list(others.items())[:CHANNELS]
     )
     return Section(

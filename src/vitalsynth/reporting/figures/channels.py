@@ -21,6 +21,7 @@ from .style import CATEGORIES, MISSING, REAL, SYNTHETIC, WIDTH, blank, clean, la
 
 MOST = 16
 """Channels that are drawn together."""
+PAIR = (("real", REAL, -0.2), ("synthetic", SYNTHETIC, 0.2))
 INK = "#30363c"
 """Of what is neither shown as real nor as synthetic."""
 
@@ -31,7 +32,8 @@ def time_axis(sequences: Sequences) -> tuple[Float[ndarray, " length"], str]:
     if schema.gap is not None:
         return np.arange(sequences.length, dtype=np.float64), "event"
     times = schema.start + schema.step * np.arange(sequences.length)
-    return times.astype(np.float64), f"{clean(schema.time, 24)} ({clean(schema.step_unit, 12) or 'steps'})"
+    unit = clean(schema.step_unit, 12) or ("steps" if schema.time == Schema.time else "")  # "hour" says it itself
+    return times.astype(np.float64), f"{clean(schema.time, 24)} ({unit})" if unit else clean(schema.time, 24)
 
 
 @styled
@@ -95,6 +97,7 @@ def heat_map(real: Sequences, synthetic: Sequences, name: str, count: int = 100,
     colours = colours.with_extremes(bad=MISSING)
     half = (times[1] - times[0]) / 2 if len(times) > 1 else 0.5
     picture = None
+    count = min(count, len(real), len(synthetic))  # rows are as high on both sides
     for ax, s in zip(axes, (real, synthetic), strict=True):
         rows = _ordered(s.channel(name), count, seed)
         extent = (times[0] - half, times[-1] + half, len(rows), 0)
@@ -104,7 +107,7 @@ def heat_map(real: Sequences, synthetic: Sequences, name: str, count: int = 100,
         ax.set_xlabel(below)
         ax.set_yticks([])
         ax.spines[:].set_visible(False)
-    axes[0].set_ylabel(f"{min(count, len(real))} sequences")
+        ax.set_ylabel(f"{count} of {len(s):,} sequences")
     bar = figure.colorbar(picture, ax=axes, label=title(column), pad=0.02, aspect=24)  # type: ignore[arg-type]
     bar.outline.set_visible(False)  # type: ignore[operator]
     if names:
@@ -123,12 +126,16 @@ def _ordered(rows: Float[ndarray, "n length"], count: int, seed: int) -> Float[n
 
 
 @styled
-def marginal(real: Sequences, synthetic: Sequences, name: str) -> Figure:
-    """Draw how the values of one channel or static column are distributed, real and synthetic in one plot."""
-    schema = real.schema
+def marginal(real: Sequences | None, synthetic: Sequences, name: str) -> Figure:
+    """Draw how the values of one channel or static column are distributed, real and synthetic in one plot.
+
+    Without real sequences nothing of these is used, not even for limits and bins.
+    """
+    schema = synthetic.schema
     is_channel = any(column.name == name for column in schema.channels)
     column = schema.channels[schema.channel_index(name)] if is_channel else schema.statics[schema.static_index(name)]
-    values = [s.channel(name) if is_channel else s.static_column(name) for s in (real, synthetic)]
+    shown = [s for s in (real, synthetic) if s is not None]
+    values = [s.channel(name) if is_channel else s.static_column(name) for s in shown]
     known = [v[~np.isnan(v)].astype(np.float64) for v in values]
     figure, (ax,) = blank(2.1)
     if names := labels(column):
@@ -146,18 +153,20 @@ def marginal(real: Sequences, synthetic: Sequences, name: str) -> Figure:
 
 def _bars(ax: Axes, known: list[ndarray], names: tuple[str, ...]) -> None:
     positions = np.arange(len(names))
-    for values, label, colour, aside in zip(known, ("real", "synthetic"), (REAL, SYNTHETIC), (-0.2, 0.2), strict=True):
+    for values, (label, colour, aside) in zip(known, PAIR[-len(known) :], strict=True):
         counts = np.bincount(values.astype(np.int64).clip(0, len(names) - 1), minlength=len(names))
-        ax.bar(positions + aside, 100 * counts / max(len(values), 1), 0.38, color=colour, label=label)
+        ax.bar(
+            positions + aside * (len(known) > 1), 100 * counts / max(len(values), 1), 0.38, color=colour, label=label
+        )
     shown = positions[:: -(-len(names) // 12)]
     long = sum(len(names[j]) for j in shown) > 40
     ax.set_xticks(shown, [names[j] for j in shown], rotation=30 if long else 0, ha="right" if long else "center")
 
 
 def _histograms(ax: Axes, known: list[ndarray], column: Column) -> None:
-    edges = bin_edges(column, *known)
+    edges = bin_edges(column, known[0], known[-1])
     inside = np.nextafter(edges[-1], -np.inf)
-    for values, label, colour in zip(known, ("real", "synthetic"), (REAL, SYNTHETIC), strict=True):
+    for values, (label, colour, _) in zip(known, PAIR[-len(known) :], strict=True):
         counts, _ = np.histogram(values.clip(edges[0], inside), edges)  # what lies beyond is counted in the outer bins
         shares = 100 * counts / max(len(values), 1)
         ax.stairs(shares, edges, fill=True, color=colour, alpha=0.18)

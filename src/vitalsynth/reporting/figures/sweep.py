@@ -73,15 +73,14 @@ def _by(ax: Axes, runs: pd.DataFrame, setting: str, score: str, up: bool) -> Non
     ax.plot(x, known[score], "o", color=REAL, alpha=0.5, markersize=4.5, markeredgewidth=0)
     values = np.unique(x)
     if len(values) < len(known) and len(values) <= FEW:
-        means, lows, highs = zip(
-            *(_interval(known[score][x == value].to_numpy(np.float64)) for value in values), strict=True
-        )
+        found = np.asarray(known[score], np.float64)
+        means, lows, highs = np.array([_interval(found[x == value]) for value in values]).T
         if ordered:
             ax.plot(values, means, color=PLAYERS[3], linewidth=1.2)
         else:  # categories have no order that a line could follow
-            ends = np.array([np.subtract(means, lows), np.subtract(highs, means)])
-            room = 0.3 * float(np.ptp(known[score])) or 0.5
-            ax.set_ylim(known[score].min() - room, known[score].max() + room)  # of two runs an interval has no end
+            ends = np.stack([means - lows, highs - means])
+            room = 0.3 * float(np.ptp(found)) or 0.5
+            ax.set_ylim(found.min() - room, found.max() + room)  # of two runs an interval has no end
             ax.errorbar(values + ASIDE, means, ends, fmt="D", color=PLAYERS[3], markersize=4, linewidth=1.2, capsize=3)
     ax.set_xlabel(clean(setting, 36))
     ax.set_ylabel(f"{clean(score, 24)} {'↑' if up else '↓'}")
