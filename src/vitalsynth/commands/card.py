@@ -51,7 +51,7 @@ def text(run: Run, step: int, cohort: Path, drawn: Mapping[str, Any]) -> str:
         cohort: The file or folder.
         drawn: How it is drawn: how many, conditions, what is imposed, the seed.
     """
-    made = {"drawn with": _pairs(drawn)} | asked_of(run, step)
+    made = _drawn(drawn) | asked_of(run, step)
     return _joined({f"# {cohort.name}": OPENING, **_parts(run, step, made)})
 
 
@@ -83,8 +83,6 @@ def _parts(run: Run, step: int, made: Mapping[str, Any]) -> dict[str, str]:
     licence = run.preparation.schema.licence
     return {
         "## How it was made": _list(made),
-        f"# {cohort.name}": OPENING,
-        "## How it was made": _list(_handed_out(drawn) | asked_of(run, step)),
         "## How good it is": _scores(latest_scores(run, step)),
         "## How private it is": (PROMISED if promise(run, step) else "") + _privacy(run, step),
         "## Whose it is": f"Learned from data under {licence}. Such a licence may bind what is made of them, too."
@@ -108,10 +106,8 @@ def write(cohort: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _handed_out(drawn: Mapping[str, Any]) -> dict[str, str]:
-    """Say in words what is handed out, and how it was drawn."""
-    if drawn.get("what") == "generator":
-        return {"handed out": "the generator, which draws as many sequences as are asked for"}
+def _drawn(drawn: Mapping[str, Any]) -> dict[str, str]:
+    """Say in words what was drawn, and how."""
     rest = {name: value for name, value in drawn.items() if name not in ("what", "count")}
     return {"drawn": f"{drawn['count']:,} sequences" + (f", {_pairs(rest)}" if rest else "")}
 
