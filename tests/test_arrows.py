@@ -171,7 +171,7 @@ ALLOWED = {
         "evaluation",
         "reporting",
     },
-    "synthesizer": {*DATA, "runs", "sampling", "commands"},
+    "synthesizer": {*DATA, "presets", "runs", "sampling", "commands"},
     "commands": {
         *DATA,
         *LEARNING,

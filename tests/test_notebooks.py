@@ -239,7 +239,7 @@ def test_training_in_a_stopped_notebook_saves_and_carries_on(tmp_path, capsys):
     assert run(tmp_path, path) == 75
     assert "the same command carries on" in capsys.readouterr().err and not kernels()
     step = Run(tmp_path / "a").step
-    assert 0 < step < 100000 and Run(tmp_path / "a").state() == "waiting"
+    assert 0 < step < 100000 and Run(tmp_path / "a").state() == "stopped"
     assert run(tmp_path, path, "-p", f"steps={step + 20}") == 0
     assert said(tmp_path / "executed" / "a.ipynb").endswith(f"{step + 20}\n")
     assert len(Run(tmp_path / "a").log()) == step + 20
@@ -368,4 +368,4 @@ DisplayHandle.update = update
         training.wait()
     curves, step = shown(tmp_path / "executed" / "n.ipynb"), Run(tmp_path / "a").step
     assert said(tmp_path / "executed" / "n.ipynb") == "ended\n"
-    assert len(curves) == 1 and f"a: step {step:,}, waiting" in curves[0] and "data:image" in curves[0]
+    assert len(curves) == 1 and f"a: step {step:,}, stopped" in curves[0] and "data:image" in curves[0]
