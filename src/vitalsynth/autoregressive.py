@@ -217,8 +217,8 @@ class Autoregressive(Generator):
         now = x[..., self.masks]
         counts = _transitions(torch.zeros_like(now[:, 0]), now).cumsum(dim=1)
         ends = slice(self.patch - 1, x.shape[1] - 1, self.patch)
-        none = torch.zeros_like(counts[:, :1])
-        return habits(torch.cat([none, counts[:, ends]], dim=1), pad(now[:, ends], (0, 0, 1, 0)))
+        late = (torch.cat([torch.zeros_like(part[:, :1]), part[:, ends]], dim=1) for part in (counts, now))
+        return habits(*late)  # with no masks they are empty, which torch 2.7 does not pad
 
     def _follow(self, values: Float[Tensor, "n width"], last: Float[Tensor, "n channels"]) -> tuple[Tensor, ...]:
         """Return the values last measured and their changes over a patch that was drawn, and the last of them."""

@@ -74,7 +74,7 @@ def centred(value: float, drawn: Float[ndarray, " resamples"]) -> Interval:
     return value, max(0.0, float(low)), float(high)
 
 
-def cells(values: Sequence[Float[ndarray, ...]]) -> Float[ndarray, " borders"]:
+def cells(values: Sequence[Float[ndarray, "*_"]]) -> Float[ndarray, " borders"]:
     """Return borders between cells that hold about as many values each; all distinct values if they are few."""
     pooled = np.concatenate([part[~np.isnan(part)] for part in values])
     borders = np.unique(pooled)
@@ -139,7 +139,7 @@ def channel_sums(values: Float[ndarray, "n length c"]) -> Float[ndarray, "n pair
     return np.concatenate([pair_sums(values[..., i + 1 :], values[..., i : i + 1]) for i in range(c - 1)], axis=1)
 
 
-def correlation(sums: Float[ndarray, "... 6"], fewest: int = FEWEST) -> Float[ndarray, ...]:
+def correlation(sums: Float[ndarray, "... 6"], fewest: int = FEWEST) -> Float[ndarray, "*_"]:
     """Return the Pearson correlation of pairs; NaN where they are too few, or one of the two does not vary."""
     n, a, b, aa, bb, ab = np.moveaxis(sums, -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -157,7 +157,7 @@ def _checkpoint(run: Run, learner: Learner, step: int, time: float | None) -> It
         yield Picture(step, f"samples.{view}", figures.pixels(figures.snapshot(drawn, view)), time)
 
 
-def _finite(values: Shaped[Tensor, ...]) -> Float[ndarray, " count"]:
+def _finite(values: Shaped[Tensor, "*_"]) -> Float[ndarray, " count"]:
     flat = values.float().flatten().numpy()
     return flat[np.isfinite(flat)]
 
