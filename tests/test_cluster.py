@@ -96,7 +96,7 @@ def test_cancelled_training_has_saved_and_what_waits_for_it_never_runs(jobs):
     assert states(*jobs["unwanted"]) == ["running", "waiting"]
     assert main(["jobs", jobs["unwanted"][0], "--cancel"]) == 0
     assert ended(*jobs["unwanted"]) == ["cancelled", "cancelled"]
-    until(lambda: Run("runs/unwanted").state() == "waiting", 20, "saving")
+    until(lambda: Run("runs/unwanted").state() == "stopped", 20, "saving")
     assert 600 > Run("runs/unwanted").step == len(Run("runs/unwanted").log()) >= 5
     assert not Path("runs/unwanted/report.html").exists()
 
@@ -206,7 +206,7 @@ def test_without_slurm_it_runs_in_the_background_with_the_same_states(bench, mon
     assert states(first, second) == ["running", "waiting"]
     assert main(["jobs", first, "--cancel"]) == 0
     assert ended(first, second) == ["cancelled"] * 2
-    assert Run("runs/here").state() == "waiting" and Run("runs/here").step < 60
+    assert Run("runs/here").state() == "stopped" and Run("runs/here").step < 60
     assert rows(second)[0]["why"] == f"{first} did not end well"
     (failed,) = submit("--local", "--folder", "jobs", "list", "nowhere")
     assert ended(failed) == ["failed"]

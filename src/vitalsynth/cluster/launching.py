@@ -69,7 +69,7 @@ def launch(
     Raises:
         ValueError: if SLURM refuses, or one of `after` has not ended well, or runs elsewhere than these.
     """
-    waiting = _still_to_wait_for(after, in_slurm)
+    waiting, new = _still_to_wait_for(after, in_slurm), not folder.exists()
     made: list[Job] = []
     try:
         for tasks in chain:
@@ -85,8 +85,9 @@ def launch(
         cancel([job for job in made if job.number or not in_slurm])
         for job in made:
             storage.remove(job.path)
-        with suppress(OSError):  # others are in it, or it was not made
-            folder.rmdir()
+        if new:
+            with suppress(OSError):  # another submission is in it
+                folder.rmdir()
         raise
     return made
 
