@@ -386,7 +386,7 @@ def test_edf_is_read_by_its_specification_and_by_a_reader(mitdb, tmp_path, take)
 
 
 def test_edf_takes_ecg_only(tmp_path):
-    with pytest.raises(ValueError, match="EDF holds voltages in steps; 'hr' is none"):
+    with pytest.raises(ValueError, match="EDF holds voltages in steps; 'hr' is not in mV"):
         write(sources.icu_demo(), tmp_path / "out.edf")
 
 

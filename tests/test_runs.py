@@ -502,6 +502,7 @@ def test_list_shows_every_state(tmp_path, capsys, monkeypatch):
     begin(tmp_path / "running", 5)
     (tmp_path / ".hidden").mkdir()
     shutil.copytree(tmp_path / "dead", tmp_path / ".hidden" / "copy")
+    (shutil.copytree(tmp_path / "dead", tmp_path / "odd") / "run.json").write_text('{"format": 1, "data": {}}')
     holder = subprocess.Popen(
         [sys.executable, "-c", hold, str(tmp_path / "running")], stdout=subprocess.PIPE, text=True
     )

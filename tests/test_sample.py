@@ -204,7 +204,7 @@ def test_a_cohort_does_not_travel_without_its_card(run, tmp_path):
 
 
 def test_what_came_is_set_against_how_it_might_have_gone_on(gan_with_pasts, gan, stays):
-    rows = evaluate([str(gan_with_pasts.path)], past_steps=12, metrics="coverage", data=stays, quiet=True)
+    rows = evaluate(str(gan_with_pasts.path), past_steps=12, metrics="coverage", data=stays, quiet=True)
     assert rows[-1]["metric"] == "outside the 80 % band" and 0 <= rows[-1]["value"] <= 1
     assert gan_with_pasts.evaluations()[-1]["metric"] == rows[-1]["metric"]
     with pytest.raises(ValueError, match="did not learn to go on"):

@@ -34,7 +34,7 @@ BEYOND = "{} beyond shadow models"
 
 
 def attack(
-    what: list[str],
+    what: str | list[str],
     *,
     released: Released = "discriminator",
     data: str | Sequences = "",

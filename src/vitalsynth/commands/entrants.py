@@ -35,7 +35,7 @@ class Entrant:
 
 
 def enter(
-    what: list[str],
+    what: str | list[str],
     data: str | Sequences,
     drop: list[str],
     settings: dict[str, Any],
@@ -61,6 +61,7 @@ def enter(
     Raises:
         ValueError: if there is no such cohort, or nothing to compare it with.
     """
+    what = [what] if isinstance(what, str) else what
     whose = Run(data) if isinstance(data, str) and data and (Path(data) / "run.json").exists() else None
     found = {pattern: runs.find(pattern) for pattern in what if not Path(pattern).is_file()}
     names = called(run.path for several in found.values() for run in several)

@@ -24,7 +24,7 @@ MOST_CONTINUED, DRAWS = 300, 50
 
 
 def evaluate(
-    what: list[str],
+    what: str | list[str],
     *,
     label: str = "",
     task: str = "",

@@ -44,6 +44,8 @@ def list_(folder: Sequence[str] = (".",), *, json: bool = False) -> list[dict[st
             rows.append(_row(Run(path)))
         except ValueError as error:
             log.warning("%s", error)
+        except (KeyError, TypeError) as error:
+            log.warning("%s: run.json lacks what a run has (%s)", path, error)
     if json:
         print(_json(rows))
     elif rows:

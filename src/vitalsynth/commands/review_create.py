@@ -34,7 +34,7 @@ KEPT = 2
 
 
 def review_create(
-    what: list[str],
+    what: str | list[str],
     *,
     to: str,
     out: str = "",
@@ -90,6 +90,7 @@ def review_create(
     if not 0 < days < 3650:
         raise ValueError(f"--days must be more than 0 and less than 3650, got {days:g}")
     addresses = read(to)
+    what = [what] if isinstance(what, str) else what
     contestants = _contestants(what, most)
     path = Path(out) if out else storage.numbered(FOLDER, Path(what[0]).name or "review")
     storage.refuse_existing(path)
