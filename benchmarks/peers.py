@@ -1,7 +1,7 @@
 """Other people's packages beside ours: training throughput at like size, and quality after as many CPU-minutes.
 
     python benchmarks/peers.py --install /tmp/peers                      # an environment each; needs a network
-    VITALSYNTH_DATA=../shared/data OMP_NUM_THREADS=1 python benchmarks/peers.py --from /tmp/peers --minutes 2
+    VITALSYNTH_DATA=../shared/data OMP_NUM_THREADS=1 python benchmarks/peers.py --from /tmp/peers --minutes 1
     python benchmarks/peers.py --table
 
 All learn windows of 24 hours of ETTh1's seven channels (`etth1-24` of quality.py), one thread, batches of 64.
@@ -9,9 +9,9 @@ All learn windows of 24 hours of ETTh1's seven channels (`etth1-24` of quality.p
 - `training`: CPU-seconds of many steps less those of few, so that what comes before the first step is not in it, of a
   peer and of the learner here that is nearest to it, in turns, each in a process of its own. Sizes are as near as
   settings allow: hidden units are the same, parameters are told.
-- `quality`: each package's own settings, trained for as many steps as fit into so many CPU-minutes, preparation
-  included; 1,000 sequences are drawn and judged as in quality.py, beside floors. PAR takes all it is given in every
-  step, and is given 512 windows.
+- `quality`: trained for as many steps as fit into so many CPU-minutes, preparation included, rounded to whole epochs
+  where a package counts in those; 1,000 sequences are drawn and judged as in quality.py, beside floors. Ours are presets,
+  untouched, theirs what the functions below set. PAR takes all it is given in every step, and is given 512 windows.
 
 A peer runs in an environment of its own, which knows nothing of ours: windows go there, and sequences come back, as npz
 files. Diffusion-TS is no package; its repository is cloned (see INSTALL), and it draws in 50 steps of 500.
@@ -273,7 +273,8 @@ def quality(peer, parts, asked, folder, seed):
         x = file["x"].astype(float)
     few = parts[0].take(np.arange(len(x)))
     synthetic = replace(few, values=x, subject=np.arange(len(x)))
-    return {"part": "quality", "peer": peer, "seed": seed, **told, "figures": judge(parts, synthetic, None, False)}
+    told |= {"seed": seed, "minutes": asked.minutes}
+    return {"part": "quality", "peer": peer, **told, "figures": judge(parts, synthetic, None, False)}
 
 
 def ours(learner, parts, asked, folder, seed):
@@ -285,7 +286,8 @@ def ours(learner, parts, asked, folder, seed):
     run, cost = train(parts[0], vitalsynth.preset(learner), None, seed, asked.minutes, f"{folder}/{learner}-{seed}")
     spent, synthetic = timed(drawn, run, COUNT, seed)
     told = {"version": "vitalsynth", **cost, "drawn_per_cpu_second": COUNT / spent}
-    return {"part": "quality", "peer": learner, "seed": seed, **told, "figures": judge(parts, synthetic, None, False)}
+    told |= {"seed": seed, "minutes": asked.minutes}
+    return {"part": "quality", "peer": learner, **told, "figures": judge(parts, synthetic, None, False)}
 
 
 def table(found):
@@ -298,7 +300,7 @@ def table(found):
         speeds = [cell(row[name]) for name in ("sequences_per_cpu_second", "ours_per_cpu_second", "ratio")]
         sizes = "{:,}, {:,}".format(*row["parameters"])
         print(f"| {row['version']} | {row['ours']} | {sizes} | {' | '.join(speeds)} |")
-    print("\n| learner | seed | steps | CPU-min | two-sample AUROC (floor) | coverage (floor) | drawn a CPU-second |")
+    print("\n| learner | seed | steps asked | CPU-min | two-sample AUROC (floor) | coverage (floor) | drawn a second |")
     print("|---" * 7 + "|")
     for row in (row for row in newest.values() if row["part"] == "quality"):
         figures = row["figures"]
@@ -316,7 +318,7 @@ def main():
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
     parser.add_argument("--ours", nargs="*", default=["small-data", "rcgan"], help="presets to judge beside peers")
     parser.add_argument("--parts", nargs="*", default=["training", "quality"], choices=["training", "quality"])
-    parser.add_argument("--minutes", type=float, default=2.0, help="CPU-minutes of training")
+    parser.add_argument("--minutes", type=float, default=1.0, help="CPU-minutes of training")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--table", action="store_true")
     for hidden in ("--one", "--windows", "--to"):
@@ -334,7 +336,7 @@ def main():
         return table(rows("peers"))
     torch.set_num_threads(1)
     parts = read("etth1-24")
-    about = {"data": "etth1-24", "minutes": asked.minutes, "batch": BATCH}
+    about = {"data": "etth1-24", "batch": BATCH}
     with tempfile.TemporaryDirectory() as folder:
         np.savez(f"{folder}/windows.npz", x=parts[0].values)
         for part in asked.parts:
