@@ -11,7 +11,7 @@ All learn windows of 24 hours of ETTh1's seven channels (`etth1-24` of quality.p
   settings allow: hidden units are the same, parameters are told.
 - `quality`: trained for as many steps as fit into so many CPU-minutes, preparation included, rounded to whole epochs
   where a package counts in those; 1,000 sequences are drawn and judged as in quality.py, beside floors. Ours are
-  presets, untouched, theirs what the functions below set. PAR takes all it is given in every step, and is given 512 windows.
+  presets, untouched, theirs what the functions below set. PAR takes all it is given in every step: 512 windows.
 
 A peer runs in an environment of its own, which knows nothing of ours: windows go there, and sequences come back, as npz
 files. Diffusion-TS is no package; its repository is cloned (see INSTALL), and it draws in 50 steps of 500.
