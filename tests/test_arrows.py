@@ -98,13 +98,12 @@ ALLOWED = {
         "schedules",
         "seeds",
         "learner",
-        "gpus",
         "processes",
         "machine",
         "team",
     },
     "memory": {"sequences", "preparation", "storage", "differential", "learner", "machine", "training"},
-    "sampling": {"sequences", "preparation", "components", "checkpoints", "runs", "generators", "seeds", "training"},
+    "sampling": {"sequences", "preparation", "components", "checkpoints", "runs", "generators", "seeds", "gpus"},
     "distillation": {"sequences", "runs", "objectives", "stabilisers", "seeds", "sampling"},
     "games": {
         "sequences",
@@ -175,6 +174,7 @@ ALLOWED = {
     "commands": {
         *DATA,
         *LEARNING,
+        "gpus",
         "processes",
         "presets",
         "checkpoints",

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from vitalsynth import gpus, training
+from vitalsynth import gpus
 
 CHOOSING = """
 import sys
@@ -66,8 +66,8 @@ def two_gpus(tmp_path, monkeypatch):
 
 
 def test_auto_is_the_gpu_with_most_memory_free_and_stays_it(two_gpus):
-    assert training.pick_device("auto") == torch.device("cuda", 1)  # nvidia-smi calls it 0
-    assert training.pick_device("auto") == torch.device("cuda", 1)
+    assert gpus.pick_device("auto") == torch.device("cuda", 1)  # nvidia-smi calls it 0
+    assert gpus.pick_device("auto") == torch.device("cuda", 1)
     other = Chooser(two_gpus)
     assert other.chosen == 1  # GPU-b; GPU-a is ours
     other.end()
@@ -75,4 +75,4 @@ def test_auto_is_the_gpu_with_most_memory_free_and_stays_it(two_gpus):
 
 def test_without_nvidia_smi_any_will_do(two_gpus):
     (two_gpus / "nvidia-smi").unlink()
-    assert training.pick_device("auto") == torch.device("cuda", 0)
+    assert gpus.pick_device("auto") == torch.device("cuda", 0)

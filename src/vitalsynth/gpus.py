@@ -1,4 +1,4 @@
-"""NVIDIA's GPUs: what nvidia-smi tells of their memory, and which of several is free.
+"""The device to compute on, and NVIDIA's GPUs: what nvidia-smi tells of their memory, and which of several is free.
 
 Whoever trains on a GPU that it chose itself holds a lock on it until it ends, in a folder of this user's. So runs that
 are started at the same moment, by hand, by `submit` or by a sweep, do not all choose the same one.
@@ -48,6 +48,28 @@ def gpus() -> list[GPU]:
         for index, uuid, used, total in _asked("gpu=index,uuid,memory.used,memory.total")
         if used.isdecimal() and total.isdecimal() and int(total)
     ]
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of a name, `auto` being a GPU where there is one; of several, one that is free.
+
+    Raises:
+        ValueError: if it is not on this machine.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product; without, sums vary
+    if name == "auto":
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", chosen() if torch.cuda.device_count() > 1 else 0)
+    try:
+        device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise NotImplementedError
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        there = [f"cuda:{j} ({torch.cuda.get_device_name(j)})" for j in range(torch.cuda.device_count())]
+        raise ValueError(f"device {name!r} is not on this machine; there are: {', '.join(['cpu', *there])}") from None
+    return device
 
 
 @cache

@@ -14,14 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from . import checkpoints, components
+from . import checkpoints, components, gpus
 from .generators import Generator
 from .preparation import fixing
 from .preparation.fixing import Pattern
 from .runs import Run
 from .seeds import derive
 from .sequences import Encoded, Fixed, Sequences, listed, nearest
-from .training import pick_device
 
 CHUNK = 1024
 
@@ -47,7 +46,7 @@ def load_generator(
         generator = components.construct(record, Generator, run.preparation.shape)
     weights = {k.removeprefix("average."): v for k, v in tensors["networks"].items() if k.startswith("average.")}
     components.fill(generator, weights, record)
-    return generator.to(pick_device(device)).eval().requires_grad_(False), state["step"]
+    return generator.to(gpus.pick_device(device)).eval().requires_grad_(False), state["step"]
 
 
 def _allowed(record: components.Record, using: Mapping[str, Any]) -> Mapping[str, Any]:

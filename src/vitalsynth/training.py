@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import components, differential, gpus
+from . import components, differential
 from .differential import Mechanism
 from .learner import Learner
 from .machine import most_held
@@ -329,28 +329,6 @@ def _average(learner: Learner, decay: float) -> None:
             kept.copy_(buffer)
 
 
-def pick_device(name: str) -> torch.device:
-    """Return the device of a name, `auto` being a GPU where there is one; of several, one that is free.
-
-    Raises:
-        ValueError: if it is not on this machine.
-    """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product; without, sums vary
-    if name == "auto":
-        if not torch.cuda.is_available():
-            return torch.device("cpu")
-        return torch.device("cuda", gpus.chosen() if torch.cuda.device_count() > 1 else 0)
-    try:
-        device = torch.device(name)
-        if device.type not in ("cpu", "cuda"):
-            raise NotImplementedError
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        there = [f"cuda:{j} ({torch.cuda.get_device_name(j)})" for j in range(torch.cuda.device_count())]
-        raise ValueError(f"device {name!r} is not on this machine; there are: {', '.join(['cpu', *there])}") from None
-    return device
-
-
 def train(
     run: Run,
     learner: Learner,
@@ -501,6 +479,10 @@ ADVICE = (
 )
 
 
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' * (count != 1)}"
+
+
 @contextlib.contextmanager
 def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     began = time.perf_counter()
@@ -558,7 +540,9 @@ class _Clock:
             "seconds": round(time.perf_counter() - self.since, 3),
             "memory_mib": most_held() // 2**20,
             "gpu_memory_mib": torch.cuda.max_memory_allocated(self.device) // 2**20 if on_gpu else None,
-            "device": torch.cuda.get_device_name(self.device) if on_gpu else f"CPU, {torch.get_num_threads()} threads",
+            "device": torch.cuda.get_device_name(self.device)
+            if on_gpu
+            else f"CPU, {_threads(torch.get_num_threads())}",
             "host": platform.node(),
             "process": os.getpid(),
         }

@@ -24,7 +24,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from .. import differential, training
+from .. import differential, gpus, training
 from ..differential import Mechanism
 from ..learner import Learner
 from ..preparation import Preparation
@@ -83,10 +83,10 @@ def leading_device(device: str, devices: int) -> torch.device:
         ValueError: if there are fewer GPUs than asked for, or one was named for several.
     """
     if devices == 1:
-        return training.pick_device(device)
+        return gpus.pick_device(device)
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"--device {device} is one, and --devices asks for {devices}: --device auto, cpu or cuda")
-    found = training.pick_device(device)
+    found = gpus.pick_device(device)
     here = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
     if found.type == "cuda" and torch.cuda.device_count() < here:
         raise ValueError(
@@ -128,7 +128,7 @@ def follow(device: str, trainings: int = 1, store: TCPStore | None = None) -> No
         store: Where they find each other, if the environment does not say.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the first as well, which says what is done
-    at = training.pick_device(device)
+    at = gpus.pick_device(device)
     if at.type == "cuda":
         at = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     try:

@@ -120,11 +120,13 @@ def _still_to_wait_for(after: Sequence[Job], in_slurm: bool) -> list[Job]:
 
 
 def _to_slurm(job: Job, resources: Resources, waiting: Sequence[Job], each_its_own: bool) -> None:
-    options, script = asked(job.path, len(job.tasks), resources, [each.number for each in waiting], each_its_own)
+    options, script = sbatch_arguments(
+        job.path, len(job.tasks), resources, [each.number for each in waiting], each_its_own
+    )
     job.add(number=slurm.submit(options, script))
 
 
-def asked(
+def sbatch_arguments(
     path: Path, tasks: int, resources: Resources, waiting: Sequence[str], each_its_own: bool
 ) -> tuple[list[str], str]:
     """Return what sbatch is asked for: its options, and the line of shell that every task runs.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy import ndarray
 from rich.console import Console
 
-from .. import checkpoints, components, sampling, training
+from .. import checkpoints, components, gpus, sampling
 from ..evaluation import leaks
 from ..evaluation.privacy import membership, points
 from ..evaluation.privacy import report as reports
@@ -128,7 +128,7 @@ def _attacks(
     step = entrant.about["step"]
     record = run.settings_at(step)
     objective = components.construct(record["objective"], Objective)
-    learner = Learner.build(record, training.pick_device(device))
+    learner = Learner.build(record, gpus.pick_device(device))
     learner.load(*checkpoints.load(run.checkpoint(step)), record)
 
     def told(learner: Learner) -> WhiteBox:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from .. import runs, storage, training
+from .. import gpus, runs, storage, training
 from ..differential import auditing
 from ..learner import Learner
 from ..runs import Run
@@ -78,7 +78,7 @@ def _with_canaries(
     run: Run, out: str, count: int, steps: int, seed: int, device: str, quiet: bool, data: str | Sequences
 ) -> tuple[Run, np.ndarray, np.ndarray]:
     """Train with canaries; return the run, how far each one's weight fell, and which were in."""
-    chosen = training.pick_device(device)
+    chosen = gpus.pick_device(device)
     runs.refuse_existing(out)
     parts = run.data(data)
     record = {key: value for key, value in run.record.items() if key not in ("format", "id", "pieces", "averaged")}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checkpoints, differential, runs, sources, training
+from .. import checkpoints, differential, gpus, runs, sources, training
 from ..differential import Mechanism
 from ..learner import Learner
 from ..runs import Run
@@ -62,7 +62,7 @@ def branch(
     if unknown := [name for name in changed if name not in settings.NAMES]:
         raise ValueError(f"no setting {unknown[0]!r} that a branch may change; {nearest(unknown[0], settings.NAMES)}")
     found = runs.find(run)
-    chosen = training.pick_device(device)
+    chosen = gpus.pick_device(device)
     made = []
     for parent, place in zip(found, runs.destinations(out, found), strict=True):
         runs.refuse_existing(place)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from rich.console import Console
 
-from .. import runs, sampling, training
+from .. import gpus, runs, sampling, training
 from ..evaluation.features import borrow_gaps
 from ..learner import Learner
 from ..monitoring import differences, gradients, similarity, tracing
@@ -62,7 +62,7 @@ def check(
     """
     if steps < 1:
         raise ValueError(f"--steps must be at least 1, got {steps}")
-    console, chosen = Console(quiet=quiet, soft_wrap=True, highlight=False, markup=False), training.pick_device(device)
+    console, chosen = Console(quiet=quiet, soft_wrap=True, highlight=False, markup=False), gpus.pick_device(device)
     found: list[Finding] = []
     for each in runs.find(run):
         examined = _Examined(each, data, chosen)

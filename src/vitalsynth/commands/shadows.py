@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
-from .. import training
+from .. import gpus, training
 from ..distillation import Distillation
 from ..evaluation.privacy.points import Parts, numbered
 from ..learner import Learner
@@ -66,7 +66,7 @@ def expected(
     """
     whose = numbered(*parts.real)
     subjects = whose.max() + 1
-    at = training.pick_device(device)
+    at = gpus.pick_device(device)
     encoded = Encoded.joined(*(encode(run.preparation, part) for part in parts.real)).to(at)
     learned = np.arange(subjects) < subjects // 2
     totals: dict[str, Scores] = {}

@@ -92,7 +92,7 @@ def _show(folder: Path, chain: Sequence[Sequence[Task]], waiting: Sequence[str],
     """Show what would be submitted: a block a job, with its tasks."""
     for place, tasks in enumerate(chain):
         path = numbered(folder, tasks[0].words[0])
-        options, script = launching.asked(path, len(tasks), resources, waiting, each_its_own=place > 0)
+        options, script = launching.sbatch_arguments(path, len(tasks), resources, waiting, each_its_own=place > 0)
         lines = [f"{path.name}:", f"  {shlex.join(['sbatch', *options, f'--wrap={script}'])}"]
         print("\n".join([*lines, *(f"  {number}: vitalsynth {shlex.join(t.words)}" for number, t in enumerate(tasks))]))
         waiting = [path.name.upper()]  # whose number is not known yet

@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from .. import checkpoints, runs, training
+from .. import checkpoints, gpus, runs, training
 from ..games import catalogue, closed, duality, figures, spectrum
 from ..games.spectrum import number
 from ..learner import Learner
@@ -122,7 +122,7 @@ def _of_run(
         raise ValueError(f"{run.path} held nobody out (--held_out 0), and gaps are measured on who was not trained on")
     if len(run.record["networks"]) < 2:
         raise ValueError(f"{run.path} has a single player, the generator, so there is no game; theory is of games")
-    chosen = training.pick_device(device)
+    chosen = gpus.pick_device(device)
     finding, judging = (whitebox.encode(run.preparation, part).to(chosen) for part in run.data())
     rows = []
     for step in steps_of(run, checkpoint):

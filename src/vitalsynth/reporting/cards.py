@@ -91,26 +91,25 @@ def _html(cards: Cards, title: str, about: str, notes: list[str], nearest: Mappi
 
 def _table(cards: Cards) -> list[dict[str, Any]]:
     """Return a row for each figure, with a cell for each cohort."""
-    out, tones = (
-        [],
-        {of: {id(r): one.tone for r, one in zip(rows, told(rows), strict=True)} for of, rows in cards.items()},
-    )
+    out = []
+    judged = {of: list(zip(rows, told(rows), strict=True)) for of, rows in cards.items()}
     for name in comparison.figures(dict(cards)):
-        found = {of: next((row for row in rows if row["metric"] == name), None) for of, rows in cards.items()}
-        first = next(row for row in found.values() if row is not None)
+        found = {of: next((pair for pair in own if pair[0]["metric"] == name), None) for of, own in judged.items()}
+        first = next(pair[0] for pair in found.values() if pair is not None)
         cells = [
             {"of": of, "value": "–", "interval": "", "tone": "unknown"}
-            if row is None
+            if pair is None
             else {
                 "of": of,
-                "value": number(row["value"]),
-                "interval": with_interval(row["value"], row["low"], row["high"]).partition(" ")[2],
-                "tone": tones[of][id(row)],
+                "value": number(pair[0]["value"]),
+                "interval": with_interval(pair[0]["value"], pair[0]["low"], pair[0]["high"]).partition(" ")[2],
+                "tone": pair[1].tone,
             }
-            for of, row in found.items()
+            for of, pair in found.items()
         ]
+        rows = {of: pair and pair[0] for of, pair in found.items()}
         floor = with_interval(first["floor"], first["floor_low"], first["floor_high"])
-        out.append({"figure": name, "floor": floor, "cells": cells, "about": _about(found)})
+        out.append({"figure": name, "floor": floor, "cells": cells, "about": _about(rows)})
     return out
 
 
