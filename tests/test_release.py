@@ -85,19 +85,19 @@ def test_what_is_never_released(attacked, tmp_path, what, capsys):
     ],
 )
 def test_attacks_that_succeed_or_cannot_be_trusted_are_reasons_against(attacked, tmp_path, control, p, words):
-    """Of a copy of the run, as if the attack had gone so."""
+    """Of a copy of the run, as if another attack had gone so, in the same second."""
     (packed,) = vitalsynth.pack(str(attacked.path), out=str(tmp_path / "run.zip"))
     (run,) = vitalsynth.unpack([str(packed)], out=str(tmp_path / "copy"))
     assert objections(run, 3, "samples") == []
-    rows = [{**row, "time": row["time"] + 1} for row in latest_attack(run, 3)]
     changed = [
         {**row, "p": p}
         if (row.get("control") == control and row.get("p") is not None and "closest" in row["attack"])
         or (control == "positive" and row.get("control") == control)
         else row
-        for row in rows
+        for row in latest_attack(run, 3)
     ]
     run.add_attacks(changed)
+    assert latest_attack(run, 3) == changed
     (reason,) = objections(run, 3, "samples")
     assert words in reason
     with pytest.raises(ValueError, match="is not released"):

@@ -117,7 +117,8 @@ def objections(run: Run, step: int, what: str) -> list[str]:
 def latest_attack(run: Run, step: int) -> list[dict[str, Any]]:
     """Return the rows of the last attack on a step, the verdict last; none if there was none."""
     rows = [row for row in run.attacks() if row["step"] == step]
-    return [row for row in rows if row["time"] == rows[-1]["time"]]
+    ends = [place for place, row in enumerate(rows, 1) if row["attack"] == reports.VERDICT]
+    return rows[ends[-2] if len(ends) > 1 else 0 :]
 
 
 def _release(
