@@ -66,7 +66,7 @@ SHAPE = PREPARATION.shape
 
 def test_what_flows_is_what_the_network_computes():
     known = Known(SHAPE)
-    found = anatomy.of_generator(known, torch.randn(3, 5), torch.zeros(3, 1))
+    found, _ = anatomy.of_generator(known, torch.randn(3, 5), torch.zeros(3, 1))
     assert set(found.flows) == {
         ("noise", "first"),
         ("condition", "first"),
@@ -106,18 +106,18 @@ def test_operations_of_recurrences_agree_with_the_closed_form(cell, learns):
     layer, given = cell(inputs, hidden, batch_first=True), torch.randn(n, length, inputs)
     each = 2 * gates * hidden * n * length
     forward = each * (inputs + hidden)
-    if not learns:
-        assert anatomy.operations(lambda: layer(given)) == forward
-        return
-    counted = anatomy.operations(lambda: layer(given)[0].sum().backward())
-    of_weights, of_states = each * (inputs + hidden), each * hidden * (length - 1) / length
-    assert counted == forward + of_weights + of_states
+    backward = each * (inputs + hidden) + each * hidden * (length - 1) / length  # of weights, and of states
+    with anatomy.counting() as counter:
+        made, _ = layer(given)
+        if learns:
+            made.sum().backward()
+    assert counter.count == forward + learns * backward
 
 
 @pytest.mark.parametrize("name", GENERATORS)
 def test_every_generator_can_be_described_and_drawn(name):
     generator = GENERATORS[name](SHAPE)
-    found = anatomy.of_generator(generator, torch.randn(2, generator.noise), torch.zeros(2, SHAPE.condition))
+    found, _ = anatomy.of_generator(generator, torch.randn(2, generator.noise), torch.zeros(2, SHAPE.condition))
     reached = {name for name, _ in found.flows}
     assert {"noise", "condition"} <= reached
     assert all(any(end == out for _, end in found.flows) for out in found.outputs)
@@ -135,7 +135,7 @@ def test_every_discriminator_can_be_described_and_drawn(name):
 
 def test_an_autoregressive_network_reads_what_it_drew():
     generator = Autoregressive(SHAPE)
-    found = anatomy.of_generator(generator, torch.randn(2, generator.noise), torch.zeros(2, SHAPE.condition))
+    found, _ = anatomy.of_generator(generator, torch.randn(2, generator.noise), torch.zeros(2, SHAPE.condition))
     assert {("recurrence", "laws"), ("laws", "recurrence"), ("laws", "sequences out")} <= set(found.flows)
 
 

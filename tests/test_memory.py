@@ -39,11 +39,13 @@ def _trained(name, path, **more):
 
 @pytest.mark.parametrize("name", ["rcgan", "strong", "flow"])
 def test_few_sequences_tell_of_many(name, trained):
-    """What 200 sequences take, counted, is what 16 and 32 say of them."""
+    """What 200 sequences take, counted, is what 16 and 32 say of them; no more than a batch are ever tried."""
     run, encoded, patients = trained(name)
-    need = memory.needed(run.record, encoded, run.preparation, patients)
+    need = memory.needed({**run.record, "batch": 200}, encoded, run.preparation, patients)
     many = memory._peak({**run.record, "batch": 200}, encoded, run.preparation, patients)
     assert need.of(200) / ALLOWANCE == pytest.approx(many, rel=0.05)
+    need = memory.needed(run.record, encoded, run.preparation, patients)
+    assert need.of(4) / ALLOWANCE == pytest.approx(memory._peak(run.record, encoded, run.preparation, patients))
     weights = sum(p.nbytes for p in Learner.build(run.record, torch.device("cpu")).average.parameters())
     assert need.fixed > 2 * weights  # the weights and their average
 
@@ -51,7 +53,8 @@ def test_few_sequences_tell_of_many(name, trained):
 def test_parts_of_a_batch_take_less(trained):
     run, encoded, patients = trained("rcgan")
     whole, parts = (
-        memory.needed({**run.record, "microbatches": n}, encoded, run.preparation, patients) for n in (1, 4)
+        memory.needed({**run.record, "batch": 240, "microbatches": n}, encoded, run.preparation, patients)
+        for n in (1, 4)
     )
     assert parts.each == pytest.approx(whole.each / 4, rel=0.1)
     assert parts.of(400) < whole.of(400) / 2

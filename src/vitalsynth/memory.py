@@ -1,8 +1,9 @@
 """How much memory training takes, told before it does.
 
-Two steps with few sequences, and two with some more, are taken, and what they hold at most is measured as PyTorch
-allocates it; it is linear in the number of sequences. What the C library or CUDA hold besides, because freed pieces
-rarely fit what is asked for next, is `ALLOWANCE`, and `benchmarks/memory.py` says how far that is true.
+Two steps with a batch, or 32 sequences of a larger one, and two with half as many are taken, and what they hold at most
+is measured as PyTorch allocates it; it is linear in the number of sequences. What the C library or CUDA hold besides,
+because freed pieces rarely fit what is asked for next, is `ALLOWANCE`, and `benchmarks/memory.py` says how far that is
+true.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from .training import EARLIER, Diverged, Plan, kept_settings, take_step
 
 ALLOWANCE = 1.2
 """What is held, as a multiple of what PyTorch asks for: 1.0 to 1.5 in five models."""
-FEW, MEASURED = 16, 32
-"""Sequences in each part of the batches that are measured: enough that they, and not the weights, decide."""
+LEAST, MOST = 3, 32
+"""Sequences in each part of the larger batch that is measured, which is the run's own if that lies between."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,14 @@ def needed(
     """
     record = {**EARLIER, **record}
     parts = record["microbatches"]
+    most = min(max(-(-record["batch"] // parts), LEAST), MOST)
+    few = (most + 1) // 2
     try:
-        few, more = (_peak({**record, "batch": n * parts}, data, preparation, patients) for n in (FEW, MEASURED))
+        of_few, of_most = (_peak({**record, "batch": n * parts}, data, preparation, patients) for n in (few, most))
     except (ArithmeticError, AttributeError, Diverged, ImportError, LookupError, RuntimeError, TypeError, ValueError):
         return None  # whether the whole batch can be trained on, `training.rehearse` says
-    each = (more - few) / ((MEASURED - FEW) * parts)
-    return Need(few - each * FEW * parts, each, parts)
+    each = (of_most - of_few) / ((most - few) * parts)
+    return Need(of_few - each * few * parts, each, parts)
 
 
 def free(device: torch.device) -> float:

@@ -315,7 +315,7 @@ def say_memory(
     devices: int = 1,
 ) -> None:
     """Say how much memory training will take at most, and warn if that is more than is free."""
-    if quiet and record["batch"] <= memory.MEASURED:  # measuring it would take as much
+    if quiet and record["batch"] <= memory.MOST:  # measuring it would take as much
         return
     if (need := memory.needed(record, encoded, preparation, patients)) is None:
         return

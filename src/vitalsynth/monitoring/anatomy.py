@@ -8,10 +8,10 @@ computes between its parts belongs to the part that reads it.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch.nn.functional import pad
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from .. import components
 from ..generators import Generator
@@ -77,7 +78,7 @@ class Description:
 
     Args:
         networks: By player.
-        drawing: Operations for each sequence that is drawn, see `operations`.
+        drawing: Operations for each sequence that is drawn, see `counting`.
         step: Operations of a step of training, penalties included; None if it cannot be trained here.
         memory: What training takes; None if it cannot be trained here.
     """
@@ -104,20 +105,17 @@ def describe(record: Mapping[str, Any], preparation: Preparation) -> Description
             if learner
             else components.construct(record["networks"]["generator"], Generator, shape)
         ).eval()
-        count = max(DRAWN, record.get("batch", 0))
-        noise, condition = torch.randn(count, generator.noise), torch.zeros(count, shape.condition)
-        few = noise[:DRAWN], condition[:DRAWN]
-        networks = {"generator": of_generator(generator, *few)}
-        drawing = operations(lambda: generator(*few)) // DRAWN
+        few = torch.randn(DRAWN, generator.noise), torch.zeros(DRAWN, shape.condition)
+        with counting() as counter:
+            seen, made = of_generator(generator, *few)
+        networks, drawing = {"generator": seen}, counter.count // DRAWN
         if learner is None:
             return Description(networks, drawing)
-        made = generator(noise, condition)
-    learner.meet(made)
     for player, network in learner.networks.items():
         if player != "generator":
             told = generator.judged(shape).condition - shape.condition  # of pasts
-            few = made.take(slice(0, DRAWN))
-            networks[player] = of_discriminator(network, replace(few, condition=pad(few.condition, (0, told))))
+            networks[player] = of_discriminator(network, replace(made, condition=pad(made.condition, (0, told))))
+    made = made.take(torch.arange(max(DRAWN, record["batch"])) % DRAWN)
     patients = [np.array([index]) for index in range(len(made))]
     return Description(networks, drawing, _step(record, made), needed(record, made, preparation, patients))
 
@@ -131,30 +129,32 @@ def _step(record: Mapping[str, Any], made: Encoded) -> int | None:
     plan = Plan.of(record)
     learner = Learner.build(record, torch.device("cpu"))
     learner.meet(made)
-    return operations(lambda: take_step(learner, made, plan))
+    with counting() as counter:
+        take_step(learner, made, plan)
+    return counter.count
 
 
-def of_generator(generator: nn.Module, noise: Tensor, condition: Tensor) -> Anatomy:
-    """Describe a generator, which draws as many sequences as there is noise."""
+def of_generator(generator: nn.Module, noise: Tensor, condition: Tensor) -> tuple[Anatomy, Encoded]:
+    """Describe a generator; return what it drew, too, as many sequences as there is noise."""
     return _look(generator, {"noise": noise, "condition": condition}, lambda: generator(noise, condition))
 
 
 def of_discriminator(discriminator: nn.Module, encoded: Encoded) -> Anatomy:
     """Describe a discriminator, which judges sequences."""
     given = {"sequences": encoded.x, "statics": encoded.s, "condition": encoded.condition}
-    return _look(discriminator, given, lambda: discriminator(encoded, encoded.condition))
+    return _look(discriminator, given, lambda: discriminator(encoded, encoded.condition))[0]
 
 
-def operations(work: Callable[[], Any]) -> int:
-    """Count the additions and multiplications of matrix products, convolutions and attention in some work.
+@contextmanager
+def counting() -> Iterator[_Counter]:
+    """Count the additions and multiplications of matrix products, convolutions and attention in what is done.
 
     What is done number by number is not counted. Fused kernels, whose inside cannot be seen, are done without.
     """
     with warnings.catch_warnings(), _Counter() as counter:
         warnings.filterwarnings("ignore", message="TF32 acceleration")
         with torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False):
-            work()
-    return counter.count
+            yield counter
 
 
 class _Counter(TorchDispatchMode):
@@ -171,7 +171,10 @@ class _Counter(TorchDispatchMode):
         return made
 
 
-def _look(network: nn.Module, given: Mapping[str, Tensor], work: Callable[[], Encoded | Tensor]) -> Anatomy:
+Made = TypeVar("Made", Encoded, Tensor)
+
+
+def _look(network: nn.Module, given: Mapping[str, Tensor], work: Callable[[], Made]) -> tuple[Anatomy, Made]:
     given = {name: tensor for name, tensor in given.items() if tensor.shape[1]}
     flow = _Flow(given)
     with torch.no_grad(), flow.through(network):
@@ -181,12 +184,13 @@ def _look(network: nn.Module, given: Mapping[str, Tensor], work: Callable[[], En
         outputs["coarser"] = made.coarse[0]
     outputs = {name: tensor for name, tensor in outputs.items() if tensor.dim() == 1 or tensor.shape[1]}
     ends = {(source, f"{name} out") for name, tensor in outputs.items() for source in flow.sources(tensor)}
-    return Anatomy(
+    anatomy = Anatomy(
         tuple(_part(name, module, flow.shapes.get(name, ())) for name, module in network.named_modules()),
         (*flow.pairs, *sorted(ends)),
         {name: tuple(tensor.shape[1:]) for name, tensor in given.items()},
         {f"{name} out": tuple(tensor.shape[1:]) for name, tensor in outputs.items()},
     )
+    return anatomy, made
 
 
 def _part(name: str, module: nn.Module, shape: tuple[int, ...]) -> Part:
@@ -208,18 +212,17 @@ class _Flow(TorchFunctionMode):
 
     def __init__(self, given: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.known: dict[int, tuple[Tensor, frozenset[str]]] = {}  # the tensor is kept, so that its id stays its own
+        self.known: MutableMapping[Tensor, frozenset[str]] = WeakTensorKeyDictionary()
+        self.owners: MutableMapping[Tensor, str] = WeakTensorKeyDictionary()
         self.pairs: dict[tuple[str, str], None] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
-        self.owners: dict[int, str] = {}
-        self.kept: list[Any] = []
         for name, tensor in given.items():
             self._note(tensor, frozenset([name]))
 
     @contextmanager
     def through(self, network: nn.Module) -> Iterator[None]:
         """Follow what flows while a network computes."""
-        self.owners = {id(p): name.partition(".")[0] for name, p in network.named_parameters() if "." in name}
+        self.owners.update({p: name.partition(".")[0] for name, p in network.named_parameters() if "." in name})
         with ExitStack() as stack:
             for name, module in network.named_modules():
                 if name and not isinstance(module, nn.Identity):
@@ -230,12 +233,11 @@ class _Flow(TorchFunctionMode):
 
     def sources(self, value: Any) -> frozenset[str]:
         """Return what the tensors in a value were computed from."""
-        found = [self.known[id(tensor)][1] for tensor in tensors(value) if id(tensor) in self.known]
-        return frozenset().union(*found)
+        return frozenset().union(*(self.known.get(tensor, ()) for tensor in tensors(value)))
 
     def _note(self, value: Any, sources: frozenset[str]) -> None:
         for tensor in tensors(value):
-            self.known[id(tensor)] = tensor, sources
+            self.known[tensor] = sources
 
     def _into(self, name: str) -> Callable[..., None]:
         own = name.partition(".")[0]
@@ -261,11 +263,11 @@ class _Flow(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
-        sources = self.sources((args, kwargs))
-        if owner := next((self.owners[id(t)] for t in tensors((args, kwargs)) if id(t) in self.owners), ""):
+        given = list(tensors((args, kwargs)))
+        sources = self.sources(given)
+        if owner := next((self.owners[tensor] for tensor in given if tensor in self.owners), ""):
             if not sources:  # weights made of weights
-                self.owners |= {id(tensor): owner for tensor in tensors(made)}
-                self.kept.append(made)
+                self.owners.update(dict.fromkeys(tensors(made), owner))
                 return made
             self._pair(sources, owner)
             sources = frozenset([owner])
@@ -280,10 +282,10 @@ def tensors(value: Any) -> Iterator[Tensor]:
     """Yield the tensors in what a module takes or returns, however nested."""
     if isinstance(value, Tensor):
         yield value
-    elif is_dataclass(value) and not isinstance(value, type):
-        yield from tensors([getattr(value, field.name) for field in fields(value)])
-    elif isinstance(value, Mapping):
-        yield from tensors(list(value.values()))
     elif isinstance(value, list | tuple):
         for each in value:
             yield from tensors(each)
+    elif isinstance(value, Mapping):
+        yield from tensors(list(value.values()))
+    elif is_dataclass(value) and not isinstance(value, type):
+        yield from tensors([getattr(value, field.name) for field in fields(value)])
