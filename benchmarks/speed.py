@@ -131,7 +131,7 @@ def begun(case, folder, threads=1):
     settings |= {"batch": case["batch"]} if "batch" in case else {}
     sequences = read(case)
     torch.set_num_threads(threads)
-    run = vitalsynth.train(sequences, out=f"{folder}/run-{threads}", **settings)
+    run = vitalsynth.train(sequences, out=f"{folder}/run-{threads}", threads=threads, **settings)
     return run, run.preparation.encode(run.data(sequences)[0])
 
 
@@ -354,6 +354,9 @@ def cases_of_threads():
     for learner in ("rcgan", "strong"):
         for batch in (32, 256):
             yield f"{learner}, batch {batch}", {"learner": learner, "batch": batch}
+    yield "rcgan, batch 256, 256 units", {"learner": "rcgan", "batch": 256, "hidden": 256}
+    yield "parallel, batch 256", {"learner": "parallel", "batch": 256}
+    yield "flow, batch 256", {"learner": "flow", "batch": 256}
 
 
 def main():

@@ -175,6 +175,7 @@ ALLOWED = {
         *DATA,
         *LEARNING,
         "gpus",
+        "machine",
         "processes",
         "presets",
         "checkpoints",

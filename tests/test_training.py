@@ -222,6 +222,28 @@ def test_a_run_keeps_its_number_of_threads(tmp_path):
     assert set(Watching.threads) == {1} and len(Watching.threads) >= 4
 
 
+@pytest.mark.parametrize(
+    ("said", "asked", "taken"), [("", 0, 1), ("2", 0, 2), ("3,2", 0, 3), ("many", 0, 1), ("3", 2, 2)]
+)
+def test_a_run_takes_one_thread_unless_more_are_asked_for(tmp_path, monkeypatch, said, asked, taken):
+    """However many PyTorch would take."""
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    monkeypatch.setattr(Watching, "threads", [])
+    small(tmp_path / "run", 2, objective=Watching, threads=asked)
+    assert max(Watching.threads) == taken
+    with pytest.raises(ValueError, match="--threads must be 0 or more, got -1"):
+        small(tmp_path / "none", 2, threads=-1)
+
+
+def test_a_command_takes_one_thread_unless_more_are_asked_for(tmp_path):
+    """Judges, too; a process of its own, where PyTorch has not counted the cores yet."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    told = "from vitalsynth.cli import main; main(['list']); import torch; print(torch.get_num_threads())"
+    for said, taken in (({}, "1"), ({"OMP_NUM_THREADS": "2"}, "2")):
+        done = subprocess.run([sys.executable, "-c", told], env=environment | said, cwd=tmp_path, stdout=-1, text=True)
+        assert done.stdout.split()[-1] == taken
+
+
 def test_training_leaves_the_callers_random_numbers_alone(tmp_path):
     torch.manual_seed(5)
     expected = torch.rand(3)

@@ -43,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"vitalsynth: no command {first!r}; {meant}", file=sys.stderr)
         return 2
     sys.path.insert(0, os.getcwd())  # the user's own networks and sources lie there
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch is there: on a busy machine more are far slower
     try:
         from .commands import interface
 

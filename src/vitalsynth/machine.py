@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import sys
@@ -26,6 +27,16 @@ def most_held() -> int:
     if found:
         return 1024 * int(found[1])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def threads_allowed() -> int:
+    """Return how many threads numerical work may take: what OMP_NUM_THREADS says, or one.
+
+    PyTorch by itself takes as many as there are cores, however busy they are. Then each waits for the others in every
+    operation: `benchmarks/speed.py`.
+    """
+    said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(said) if said.isdigit() and int(said) else 1
 
 
 @dataclass(frozen=True)

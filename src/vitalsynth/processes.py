@@ -29,13 +29,14 @@ def start(
         words: Its command line.
         log: Open for writing; a lock on it is shared with the process.
         trusted: Code of the user's own that it may import, as import paths.
-        threads: That it takes, unless OMP_NUM_THREADS says otherwise.
+        threads: That it takes; of one, OMP_NUM_THREADS may say otherwise.
         directory: Where it runs; here by default.
     """
     trust = ",".join(filter(None, [os.environ.get("VITALSYNTH_TRUST"), *trusted]))
+    environment = {"OMP_NUM_THREADS": "1"} | os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads > 1 else {})
     return subprocess.Popen(
         [sys.executable, "-m", "vitalsynth", *words],
-        env={"OMP_NUM_THREADS": str(threads), **os.environ, "VITALSYNTH_TRUST": trust},
+        env=environment | {"VITALSYNTH_TRUST": trust},
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,

@@ -25,6 +25,7 @@ from ..evaluation.privacy import points
 from ..flows import Flow  # noqa: F401
 from ..generators import LSTM, Generator
 from ..learner import Learner
+from ..machine import threads_allowed
 from ..methods import Method
 from ..monitoring import convergence, tracing
 from ..monitoring.similarity import FEWEST, Similarity
@@ -87,6 +88,7 @@ def train(
     microbatches: int = 1,
     device: str = "auto",
     devices: int = 1,
+    threads: int = 0,
     source: dict[str, Any] | None = None,
     quiet: bool = False,
 ) -> Run:
@@ -154,6 +156,9 @@ def train(
         device: cpu, cuda, cuda:1; auto takes a GPU where there is one.
         devices: How many GPUs, or processes on the CPU, share every batch; --microbatches becomes as many, unless it is
             a multiple already. Under torchrun or srun, those that were started share it.
+        threads: Of the processor, in each process; 0 takes what OMP_NUM_THREADS says, or one. Where networks and
+            batches are large and the machine has nothing else to do, as many as it has cores are faster; on a busy one
+            two can be a hundred times slower than one.
         source: Settings of the source, as --source.NAME on the command line.
         quiet: No progress bar.
 
@@ -173,6 +178,8 @@ def train(
     asked = {name: value for name, value in locals().items() if name in settings.NAMES}
     runs.refuse_existing(out)
     settings.check_at_least_one(steps=steps)
+    if threads < 0:
+        raise ValueError(f"--threads must be 0 or more, got {threads}")
     chosen = settings.to_record(asked)
     chosen_device = distributed.leading_device(device, devices)
     sequences, origin = _read(data, source or {})
@@ -213,7 +220,7 @@ def train(
         "normalise": normalise,
         "whiten": whiten,
         **chosen,
-        "threads": max(1, torch.get_num_threads() // devices),
+        "threads": threads or max(1, threads_allowed() // devices),
         "shape": preparation.shape.to_json(),
         "parent": None,
         **settings.provenance(),
