@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -113,7 +115,21 @@ def test_who_is_nearest():
     np.testing.assert_allclose(find_nearest(train, test, shifted).to_train, 0.01, rtol=1e-3)
 
 
-def test_evaluate_compares_and_writes_a_card(tmp_path, capsys):
+@pytest.mark.parametrize("count", [cards.WIDE, cards.WIDE + 1])
+def test_many_cohorts_stand_below_each_other(tmp_path, count):
+    """Every figure of every cohort is there either way."""
+    given = {f"run {k}": [row(value=0.5 + 0.01 * k), USEFUL] for k in range(count)}
+    cards.write(tmp_path / "card.html", given, title="t", about="", nearest={})
+    table = (tmp_path / "card.html").read_text().partition('<section id="figures">')[2].partition("</table>")[0]
+    _, *lines = table.split("<tr>")[1:]
+    cells = [re.findall(r'<td class="number verdict[^>]*>(\S+)', line) for line in lines]
+    values = [f"{0.5 + 0.01 * k:.3f}" for k in range(count)]
+    assert cells == (
+        [values, ["0.700"] * count] if count == cards.WIDE else [[], *([value, "0.700"] for value in values)]
+    )
+
+
+def test_evaluate_compares_and_writes_a_card(tmp_path, monkeypatch, capsys):
     """Two runs and a file; a wrong form is refused before anything is judged."""
     common = ["--condition", "died", "--steps", "2", "--held_out", "0.2", "--quiet"]
     for name, preset in (("a", "strong"), ("b", "rcgan")):
@@ -127,6 +143,12 @@ def test_evaluate_compares_and_writes_a_card(tmp_path, capsys):
     assert "3 cohorts, best first" in capsys.readouterr().out
     page = (tmp_path / "card.html").read_text()
     assert page.count("Nearest real sequences: ") == 6  # in the heads and the navigation
+    monkeypatch.setattr(sys.modules["vitalsynth.commands.evaluate"], "PICTURED", 2)
+    assert main([*asked, "--metrics", "mmd,coverage", "--report", str(tmp_path / "few.html"), "--quiet"]) == 0
+    few = (tmp_path / "few.html").read_text()
+    assert "Of the best 2 of 3 there are pictures." in few and few.count("Nearest real sequences: ") == 4
+    best = re.findall(r'<td class="name">\d\. (.*?)</td>', few)
+    assert len(best) == 3 and f"Nearest real sequences: {best[-1]}" not in few
     one = ["evaluate", str(tmp_path / "a"), "--metrics", "mmd", "--baselines", "--report", str(tmp_path / "card.json")]
     assert main([*one, "--quiet"]) == 0
     cohorts = {each["name"]: each["figures"][0] for each in json.loads((tmp_path / "card.json").read_text())["cohorts"]}

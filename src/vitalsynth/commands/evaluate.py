@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from .entrants import MOST, Entrant, enter, unlike
 from .progress import Status
 
 MOST_CONTINUED, DRAWS = 300, 50
+PICTURED = 12
+"""Cohorts, the best, of which a report has pictures."""
 
 
 def evaluate(
@@ -83,7 +85,9 @@ def evaluate(
         raise ValueError("--task says what the label is; leave out --label")
     label = tasks.check(task) if task else label
     asked = listed(metrics)
-    judged: dict[str, _Judged] = {}
+    judged: dict[str, list[dict[str, Any]]] = {}
+    pictured: dict[str, Entrant] = {}
+    held_out_sets: set[str] = set()
     entrants = enter(what, data, listed(drop), source or {}, held_out, count, checkpoint, seed, device)
     for entrant in _with_baselines(entrants, count, seed) if baselines else entrants:
         own = label or entrant.label
@@ -93,19 +97,17 @@ def evaluate(
         rows = _judge(entrant, own, asked, seed, quiet, more)
         if entrant.run is not None:
             entrant.run.add_evaluations(rows)
-        judged[unlike(entrant.name, judged)] = _Judged(entrant, rows)
+        name = unlike(entrant.name, judged)
+        judged[name], pictured[name] = rows, entrant
+        if len(pictured) > PICTURED:
+            del pictured[comparison.ranked({name: judged[name] for name in pictured})[-1]]
+        held_out_sets.add(entrant.test.digest())
     if len(judged) > 1:
         console = Console(quiet=quiet)
-        console.print(comparison.table({name: each.rows for name, each in judged.items()}, console.width))
+        console.print(comparison.table(judged, console.width))
     if report:
-        _report(report, judged, seed)
-    return scorecard.Scorecard(row for each in judged.values() for row in each.rows)
-
-
-@dataclass(frozen=True, eq=False)
-class _Judged:
-    entrant: Entrant
-    rows: list[dict[str, Any]]
+        _report(report, judged, pictured, len(held_out_sets), seed)
+    return scorecard.Scorecard(row for rows in judged.values() for row in rows)
 
 
 def _with_baselines(entrants: Iterator[Entrant], count: int, seed: int) -> Iterator[Entrant]:
@@ -162,22 +164,24 @@ def _judge(
     return out
 
 
-def _report(path: str, judged: dict[str, _Judged], seed: int) -> None:
+def _report(
+    path: str, judged: dict[str, list[dict[str, Any]]], pictured: dict[str, Entrant], held_out_sets: int, seed: int
+) -> None:
     """Write the scorecards, with pictures of who is nearest."""
-    entrants = {name: each.entrant for name, each in judged.items()}
-    first = next(iter(entrants.values()))
-    notes = []
-    if any(each.test.digest() != first.test.digest() for each in entrants.values()):
+    first, notes = next(iter(judged.values()))[0], []
+    if len(judged) > len(pictured):
+        notes.append(f"Of the best {len(pictured)} of {len(judged)} there are pictures.")
+    if held_out_sets > 1:
         notes.append(
             "They were not judged against the same held-out sequences, so that differences between them are those of "
             "the sequences, too; runs trained with the same --seed and --held_out hold out the same."
         )
-    nearest = {name: find_nearest(each.train, each.test, each.synthetic, seed=seed) for name, each in entrants.items()}
+    nearest = {name: find_nearest(each.train, each.test, each.synthetic, seed=seed) for name, each in pictured.items()}
     cards.write(
         path,
-        {name: each.rows for name, each in judged.items()},
+        judged,
         title="Scorecard" if len(judged) == 1 else f"{len(judged)} cohorts compared",
-        about=f"{len(first.train):,} sequences learned from, {len(first.test):,} held out by subject",
+        about=f"{first['trained_on']:,} sequences learned from, {first['held_out']:,} held out by subject",
         notes=notes,
         nearest=nearest,
     )

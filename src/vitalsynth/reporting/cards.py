@@ -17,6 +17,8 @@ from . import figures
 from .page import CHANNELS, Section, embed, environment
 
 Cards = Mapping[str, list[Row]]
+WIDE = 6
+"""Cohorts that stand beside each other; more, and more than there are figures, are below each other."""
 
 RULE = (
     "A part is as good as its worst figure, which is named. Good: no difference from real data was found, by the "
@@ -81,7 +83,8 @@ def _html(cards: Cards, title: str, about: str, notes: list[str], nearest: Mappi
             rule=RULE,
             parts=parts,
             summary=[(name, [(part, own.get(part, nothing)) for part in parts]) for name, own in summary],
-            table=_table(cards),
+            table=(table := _table(cards)),
+            tall=len(cards) > max(WIDE, len(table)),
             sections=[_nearest(name, nearest[name]) for name in cards if name in nearest],
             real_colour=figures.REAL,
             synthetic_colour=figures.SYNTHETIC,
