@@ -51,7 +51,7 @@ from vitalsynth.objectives import Batch
 from vitalsynth.sources.folders import default_folder
 
 SECONDS, MOST = 5, 25  # CPU-seconds of a case, turns at most
-STEPS = 16  # of a turn of training at most
+STEPS = 100  # of a turn of training at most, which ends with a checkpoint; by default there is one every 1,000
 LENGTH, CHANNELS, COUNT = 24, 6, 2000
 SCALES = {"length": (96, 384), "channels": (1, 36), "hidden": (16, 256), "batch": (256,)}
 LEARNERS = {
@@ -122,7 +122,7 @@ def read(case):
 
 def begun(case, folder, threads=1):
     """Train a case for its first steps; return the run, and its data as networks see them."""
-    settings = LEARNERS[case["learner"]] | {"steps": 20, "checkpoint_every": 20, "quiet": True}
+    settings = LEARNERS[case["learner"]] | {"steps": 20, "checkpoint_every": 1000, "quiet": True}
     if "hidden" in case:
         whole = describe(settings["generator"])
         settings["generator"] = partial(
@@ -164,7 +164,7 @@ def learning(asked):
         memory, plan, ours, bare = run.most_memory(), training.Plan.of(run.record), resumed(run), resumed(run)
         bare_loop(bare, plan.objective, data, plan.batch, 1)
         each = sampling_speed.timed(bare_loop, bare, plan.objective, data, plan.batch, 1)
-        steps = max(2, min(STEPS, round(0.5 / each)))
+        steps = max(4, min(STEPS, round(2 / each)))
 
         def once():
             least = sampling_speed.timed(bare_loop, bare, plan.objective, data, plan.batch, steps)

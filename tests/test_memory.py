@@ -3,12 +3,16 @@
 import re
 import subprocess
 import sys
+from functools import partial
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 import vitalsynth
-from vitalsynth import differential, memory
+from vitalsynth import differential, memory, objectives
+from vitalsynth.autoregressive import Autoregressive
 from vitalsynth.learner import Learner
 from vitalsynth.memory import ALLOWANCE, Need
 from vitalsynth.presets import preset
@@ -105,6 +109,32 @@ GIGABYTE = 1e9 / ALLOWANCE
 def test_advice_by_hand(need, batch, said):
     advice = need.advice(batch, 10e9)
     assert advice.endswith(said) and bool(advice) == bool(said)
+
+
+def test_weights_are_counted_before_they_are_made(trained):
+    """Of each player weights, gradients and two moments of Adam, and the average of the generator; 4 bytes each."""
+    for name in ("strong", "rcgan"):
+        run, *_ = trained(name)
+        learner = Learner.build(run.record, torch.device("cpu"))
+        sizes = {player: sum(p.numel() for p in network.parameters()) for player, network in learner.networks.items()}
+        counters = sum(len(list(network.parameters())) for network in learner.networks.values())
+        assert memory.of_weights(run.record) == 4 * (4 * sum(sizes.values()) + sizes["generator"] + counters)
+
+
+def test_networks_too_large_for_the_machine_are_refused(tmp_path, monkeypatch):
+    """Nothing of them was made: terabytes fit nowhere."""
+    columns = [f"c{k}" for k in range(110)]
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 110)), columns=columns)
+    table.insert(0, "time", np.tile([0, 1], 20))
+    table.insert(0, "id", np.repeat(np.arange(20), 2))
+    settings = {
+        "generator": partial(Autoregressive, hidden=200_000),
+        "discriminator": None,
+        "objective": objectives.Likelihood,
+    }
+    with pytest.raises(ValueError, match=r"for 110 columns, gaps included, take about .* TB to train, and .* are free"):
+        vitalsynth.train(table, out=str(tmp_path / "run"), quiet=True, **settings)
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_will_not_fit_is_told_in_a_line_and_advice_helps(tmp_path, monkeypatch, caplog):

@@ -205,6 +205,9 @@ def test_normalisers_are_chosen_by_what_the_data_are(rng):
     assert [by_name[name] for name in kinds] == expected
     assert "plain, constant: standard (nothing calls for another)" in reasons and len(reasons) == len(kinds) - 1
     assert choose(s, scale_free=True)[0] == {"*": "standard", "alike": "local"}
+    many = Schema(tuple(Column(f"c{k}") for k in range(30)))
+    _, (reason,) = choose(Sequences(np.repeat(noise[..., None], 30, axis=2), many))
+    assert reason.startswith("c0, c1,") and ", c11 and 18 more: standard" in reason
     assert "30% gaps" in reasons[2] or "29% gaps" in reasons[2] or "31% gaps" in reasons[2]
     assert_same(Preparation.fit(s, chosen).decode(Preparation.fit(s, chosen).encode(s)), s)
 

@@ -140,3 +140,29 @@ def _on_processor(work: Callable[[], None]) -> float:
         events = [event for thread in _disable_profiler_legacy() for event in thread]
     changes = [event.cpu_memory_usage() for event in events if event.kind() == "memory_alloc"]
     return float(np.cumsum([0, *changes]).max())
+
+
+def of_weights(record: Mapping[str, Any]) -> int | None:
+    """Return the bytes of weights, their gradients and average, and what optimisers remember, without taking any.
+
+    Args:
+        record: How to train, see `Run.record`.
+
+    Returns:
+        Bytes; None if a part computes with its weights while it is built.
+    """
+    try:
+        with torch.device("meta"):
+            learner = Learner.build(record, torch.device("meta"))
+            for optimizer in learner.optimizers.values():
+                for weight in (weight for group in optimizer.param_groups for weight in group["params"]):
+                    weight.grad = torch.empty_like(weight)
+                optimizer.step()
+    except (AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        return None
+    weights = [weight for network in learner.networks.values() for weight in network.parameters()]
+    held = [*weights, *(weight.grad for weight in weights if weight.grad is not None), *learner.average.parameters()]
+    kept = [
+        state for optimizer in learner.optimizers.values() for own in optimizer.state.values() for state in own.values()
+    ]
+    return sum(each.nbytes for each in (*held, *kept) if isinstance(each, torch.Tensor))

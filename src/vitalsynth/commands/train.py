@@ -228,6 +228,7 @@ def train(
     patients = differential.patients(training_part.subject)
     if privacy is not None and not privacy.noise:
         record["privacy"]["noise"] = _lasting(record, len(patients), steps)
+    check_weights(record, preparation.shape.channels, chosen_device)
     learner = Learner.build(record, chosen_device)
     encoded = preparation.encode(training_part).to(chosen_device)
     mechanism = Mechanism.of(record, preparation, patients, secrets.token_hex(16))
@@ -311,6 +312,27 @@ def _origin(run: Run, encoded: Encoded, step: int) -> str:
         take = lambda learner: training.take_step(learner, encoded, plan, groups)  # noqa: E731
         found = tracing.locate(learner, take, step)
     return f". {found[0].upper()}{found[1:]}" if found else ""
+
+
+def check_weights(record: Mapping[str, Any], columns: int, device: torch.device) -> None:
+    """Refuse networks whose weights alone do not fit; of few columns, none is so large.
+
+    Raises:
+        ValueError: if they do not.
+    """
+    if columns < MANY or (weights := memory.of_weights(record)) is None:
+        return
+    wanted, free = memory.ALLOWANCE * weights, memory.free(device)
+    if wanted > free:
+        raise ValueError(
+            f"the weights of these networks for {columns:,} columns, gaps included, take about {in_words(wanted)} to "
+            f"train, and {in_words(free)} are free: take --preset rcgan or parallel, whose weights do not grow with "
+            "the square of the columns, or --drop some"
+        )
+
+
+MANY = 100
+"""Columns, gaps and all, from which on weights are counted before they are made, which takes a second."""
 
 
 def say_memory(

@@ -12,6 +12,9 @@ from ..sequences import Schema, Sequences, nearest
 MOST_LOOKED_AT = 20_000
 """Sequences by which a normaliser is chosen."""
 
+NAMED = 12
+"""Channels that are named of as many as have something in common."""
+
 
 def choose(sequences: Sequences, scale_free: bool = False, whole: bool = True) -> tuple[dict[str, str], list[str]]:
     """Choose how to normalise unknown data.
@@ -33,7 +36,12 @@ def choose(sequences: Sequences, scale_free: bool = False, whole: bool = True) -
             channels.setdefault(f"{kind} ({why})", []).append(column.name)
             if kind != chosen["*"]:
                 chosen[column.name] = kind
-    return chosen, [f"{', '.join(names)}: {what}" for what, names in channels.items()]
+    return chosen, [f"{_few(names)}: {what}" for what, names in channels.items()]
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED + 1 else ""
+    return ", ".join(names[:NAMED] if more else names) + more
 
 
 def spelled_out(schema: Schema, normalise: str | Mapping[str, str]) -> dict[str, str]:
