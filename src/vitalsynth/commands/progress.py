@@ -82,9 +82,9 @@ class Progress:
         """Return how far it is, how fast it goes and how long it takes."""
         rate = (self.at - self.start) / max(time.perf_counter() - self.began, 1e-9)
         words = in_words if self.in_bytes else str
-        speed = in_words(round(rate)) if self.in_bytes else f"{rate:.1f}"
+        speed = in_words(round(rate)) + "/s" if self.in_bytes else _pace(rate)
         time_left = ended or (f"{(self.total - self.at) / rate:.0f} s left" if rate else "")
-        return f"{words(self.at)}/{words(self.total)}, {speed}/s, {time_left} {self.note}".rstrip()
+        return f"{words(self.at)}/{words(self.total)}, {speed}, {time_left} {self.note}".rstrip()
 
     def _show(self, live: Live, ended: str = "") -> None:
         words = self._words(ended)
@@ -138,7 +138,12 @@ def say(text: str) -> None:
     print(text, file=sys.stdout if Live.possible() else sys.stderr)
 
 
+def _pace(rate: float) -> str:
+    """Say how many a second, or, of what is slow, how long each takes."""
+    return f"{rate:.1f}/s" if rate >= 1 or not rate else f"{1 / rate:.1f} s each"
+
+
 class _Rate(TextColumn):
     def render(self, task: Task):
-        self.text_format = f"{task.speed:.1f}/s" if task.speed else ""
+        self.text_format = _pace(task.speed) if task.speed else ""
         return super().render(task)
