@@ -251,10 +251,11 @@ class Reader:
         first, self.swept = not self.swept, True
         if not first:
             return ["--at_most", "0", *small(words)]
-        cut = []
-        for word in words:
+        inner = words.index("train") if "train" in words else 0  # what is before is of the sweep itself
+        cut = words[:inner]
+        for word in words[inner:]:
             left = 1 if "," in word or ".." in word else 0
-            seen = any("," in each for each in cut)
+            seen = any("," in each for each in cut[inner:])
             word = (
                 ",".join(word.split(",")[: 1 if seen else 2]) if left and "," in word else re.sub(r"\.\.\d+$", "", word)
             )
