@@ -274,7 +274,7 @@ def quality(peer, parts, asked, folder, seed):
     few = parts[0].take(np.arange(len(x)))
     synthetic = replace(few, values=x, subject=np.arange(len(x)))
     told |= {"seed": seed, "minutes": asked.minutes}
-    return {"part": "quality", "peer": peer, **told, "figures": judge(parts, synthetic, None, False)}
+    return {"part": "quality", "peer": peer, **told, "figures": judge(parts, synthetic, None)}
 
 
 def ours(learner, parts, asked, folder, seed):
@@ -287,7 +287,7 @@ def ours(learner, parts, asked, folder, seed):
     spent, synthetic = timed(drawn, run, COUNT, seed)
     told = {"version": "vitalsynth", **cost, "drawn_per_cpu_second": COUNT / spent}
     told |= {"seed": seed, "minutes": asked.minutes}
-    return {"part": "quality", "peer": learner, **told, "figures": judge(parts, synthetic, None, False)}
+    return {"part": "quality", "peer": learner, **told, "figures": judge(parts, synthetic, None)}
 
 
 def table(found):

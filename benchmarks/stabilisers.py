@@ -129,7 +129,7 @@ def measure(data, settings, seed, minutes, path):
         run, cost = train(parts[0], settings, label, seed, minutes, path)
     except Diverged:
         return {"diverged": True, "figures": {}}
-    return cost | {"figures": judge(parts, drawn(run, enough(parts), seed), None, False)}
+    return cost | {"figures": judge(parts, drawn(run, enough(parts), seed), None)}
 
 
 def table(found):
