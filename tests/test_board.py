@@ -293,3 +293,20 @@ def test_asked_is_flat(tmp_path):
     asked = Run(begin(tmp_path / "run", condition="died").path).asked()
     assert asked["generator"] == "LSTM" and asked["condition"] == '["died"]' and asked["batch"] == 4
     assert all(isinstance(value, bool | int | float | str) for value in asked.values())
+
+
+def test_trials_are_called_by_what_sets_them_apart(tmp_path, monkeypatch):
+    """On the page, too, not 0000 and 0001."""
+    shown = []
+
+    @contextlib.contextmanager
+    def serving(named, port):
+        shown.extend(named)
+        yield "nowhere"
+
+    monkeypatch.setattr("vitalsynth.trackers.tensorboard.serving", serving)
+    swept = ["train", "icu-demo", "--steps", "2", "--batch", "4,8", "--generator.hidden", "4", "--seed", "0..1"]
+    assert main(["sweep", "--quiet", "--score", "", *swept, "--out", str(tmp_path / "sweep")]) == 0
+    monkeypatch.setattr(StopFlag, "raised", property(lambda flag: True, lambda flag, value: None), raising=False)
+    assert main(["board", str(tmp_path / "sweep" / "trials" / "*")]) == 0
+    assert sorted(shown) == [f"batch {batch}, seed {seed}" for batch in (4, 8) for seed in (0, 1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from importlib import import_module
@@ -10,6 +11,7 @@ from typing import Literal
 from .. import runs
 from ..processes import StopFlag
 from ..runs import Run
+from ..sweeping.naming import called
 from ..trackers import Exporter
 from .entrants import unlike
 
@@ -51,10 +53,12 @@ def board(
         ValueError: if there is no such run, it holds a generator only, the tracker is not installed or the port taken.
     """
     named: dict[str, Run] = {}
-    for each in runs.find(run):
+    found = runs.find(run)
+    names = called(each.path for each in found)
+    for each in found:
         if each.record.get("generator_only"):
             raise ValueError(f"{each.path} holds a generator only, and nothing of its training")
-        named[unlike(each.name, named)] = each
+        named[unlike(names[each.path].replace(os.sep, "-"), named)] = each
     exporters = [_exporter(to)(each) for each in named.values()]
     try:
         for exporter in exporters:
