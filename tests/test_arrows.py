@@ -32,7 +32,8 @@ LEARNING = {
 }
 JUDGING = {"evaluation", "monitoring", "reporting"}
 # What each room may import, besides itself.
-DATA = {"sequences", "normalisation", "whitening", "preparation", "storage", "components", "frames", "sources"}
+PREPARED = {"normalisation", "whitening", "outline", "preparation"}
+DATA = {"sequences", "storage", "components", "frames", "sources"} | PREPARED
 ALLOWED = {
     "markup": set(),
     "sequences": {"markup"},
@@ -42,7 +43,8 @@ ALLOWED = {
     "schedules": set(),
     "normalisation": {"sequences"},
     "whitening": set(),
-    "preparation": {"sequences", "normalisation", "whitening"},
+    "outline": set(),
+    "preparation": {"sequences", "normalisation", "whitening", "outline"},
     "components": {"sequences"},
     "presets": {"sequences", "components"},
     "frames": {"sequences", "storage"},

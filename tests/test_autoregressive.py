@@ -295,6 +295,45 @@ def test_a_past_is_gone_on_from_as_the_probabilities_say(patch):
     assert (generator(torch.randn(n, generator.noise), none, never).x == 0).all()
 
 
+@pytest.fixture(scope="module")
+def outlined():
+    """A network that has learned walks from their outline and without it, the preparation, and the walks."""
+    torch.manual_seed(0)
+    walks = np.random.default_rng(0).normal(size=(600, 12, 1)).cumsum(axis=1)
+    s = Sequences(walks, Schema((Column("walk"),)))
+    preparation = Preparation.fit(s, outline=2)
+    generator = Autoregressive(preparation.shape, hidden=24, head=16, components=2, patch=3, dropout=0)
+    optimizer, encoded = torch.optim.Adam(generator.parameters(), 5e-3), preparation.encode(s)
+    for _ in range(300):
+        optimizer.zero_grad()
+        (-generator.log_likelihood(encoded.take(torch.randint(600, (64,)))).mean()).backward()
+        optimizer.step()
+    return generator.eval(), preparation, encoded
+
+
+def test_steps_fill_in_the_outline_that_was_drawn(outlined):
+    generator, preparation, _ = outlined
+    sample = drawn(generator, 500, condition=0)
+    again = preparation.encode(preparation.decode(sample)).s
+    for j, least in enumerate((0.85, 0.7)):  # by the blur alone 0.96
+        assert np.corrcoef(sample.s[:, j], again[:, j])[0, 1] > least
+    assert sample.s.std(dim=0).min() > 0.8 and sample.s.std(dim=0).max() < 1.2
+
+
+def test_a_past_is_gone_on_from_whatever_outline_was_drawn(outlined):
+    generator, _, encoded = outlined
+    known = (torch.arange(12) < 6)[None, :, None].expand(600, -1, -1)
+    fixed = Fixed(encoded.x, known, encoded.s, torch.zeros_like(encoded.s, dtype=torch.bool))
+    noise = torch.randn(600, generator.noise)
+    other = torch.cat([torch.randn(600, generator.static_laws.noise), noise[:, generator.static_laws.noise :]], dim=1)
+    with torch.no_grad():
+        one, two = (generator(each, torch.zeros(600, 0), fixed) for each in (noise, other))
+    assert torch.equal(one.x, two.x) and not torch.equal(one.s, two.s)
+    on = one.x[:, -1, 0] - one.x[:, 5, 0]  # six steps further, whose deviation is known of a walk
+    real = encoded.x[:, -1, 0] - encoded.x[:, 5, 0]
+    assert on.std() == pytest.approx(float(real.std()), rel=0.15)
+
+
 def test_habits_are_counted():
     """A mask that was 1, 1, 0, 1 went 0-1, 1-1, 1-0, 0-1 (0 comes before): odds 3.5 : 1.5, and 1.5 : 1.5 after a 1."""
     masks = torch.tensor([1.0, 1.0, 0.0, 1.0])[None, :, None]

@@ -412,6 +412,7 @@ REFUSED = {
     "quantile": ({"normalise": "quantile"}, "--normalise minmax"),
     "auto": ({"normalise": "auto"}, "--normalise minmax"),
     "whitened": ({"whiten": 0.1}, "--whiten 0"),
+    "outlined": ({"outline": 4}, "--outline 0"),
     "a number": ({"condition": "age"}, "'age' is a number"),
     "categories": ({"privacy": replace(PROMISE, public="died")}, "--privacy.public died,ventilated,rhythm,sex"),
     "length": ({"privacy": replace(PROMISE, length=0)}, "--privacy.length 6"),

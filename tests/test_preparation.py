@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from sklearn.decomposition import PCA
 
 from vitalsynth.normalisation import NORMALISERS
 from vitalsynth.preparation import Preparation, choose
@@ -73,7 +74,8 @@ def cases(draw):
     by_name = {c.name: draw(st.sampled_from(sorted(NORMALISERS))) for c in s.schema.channels if c.kind == "continuous"}
     by_name |= {c.name: draw(st.sampled_from(PLAIN)) for c in s.schema.statics if c.kind == "continuous"}
     condition = [c.name for c in s.schema.statics if draw(st.booleans())]
-    return s, by_name, draw(st.permutations(condition)), draw(st.sampled_from([0.0, 1e-3, 0.5]))
+    whiten, outline = draw(st.sampled_from([0.0, 1e-3, 0.5])), draw(st.integers(0, 3))
+    return s, by_name, draw(st.permutations(condition)), whiten, outline
 
 
 def assert_same(back, s):
@@ -92,8 +94,8 @@ def assert_same(back, s):
 
 @given(cases())
 def test_decode_undoes_encode(case):
-    s, by_name, condition, whiten = case
-    preparation = Preparation.fit(s, by_name, condition, whiten)
+    s, *asked = case
+    preparation = Preparation.fit(s, *asked)
     encoded = preparation.encode(s)
     for part in (encoded.x, encoded.s, encoded.condition):
         assert torch.isfinite(part).all()
@@ -102,8 +104,8 @@ def test_decode_undoes_encode(case):
 
 @given(cases())
 def test_shape_describes_what_encode_returns(case):
-    s, by_name, condition, whiten = case
-    preparation = Preparation.fit(s, by_name, condition, whiten)
+    s, *asked = case
+    preparation = Preparation.fit(s, *asked)
     encoded, shape = preparation.encode(s), preparation.shape
     assert encoded.x.shape == (len(s), shape.length, shape.channels)
     assert encoded.s.shape == (len(s), shape.statics)
@@ -121,8 +123,8 @@ def test_shape_describes_what_encode_returns(case):
 
 @given(cases())
 def test_a_preparation_survives_json(case):
-    s, by_name, condition, whiten = case
-    preparation = Preparation.fit(s, by_name, condition, whiten)
+    s, *asked = case
+    preparation = Preparation.fit(s, *asked)
     again = Preparation.from_json(json.loads(json.dumps(preparation.to_json(), allow_nan=False)))
     ours, theirs = again.encode(s), preparation.encode(s)
     assert (
@@ -184,6 +186,31 @@ def test_the_floor_keeps_what_is_nearly_nothing_small(rng):
     s = Sequences(np.concatenate([a, a + 1e-3 * b], axis=2), Schema(tuple(map(Column, "ab"))))
     deviations = Preparation.fit(s, "standard", whiten=1e-2).encode(s).x.std(dim=(0, 1))
     assert deviations[0] == pytest.approx(1, abs=0.02) and deviations[1] < 0.01
+
+
+def test_an_outline_is_principal_components_of_whole_sequences_and_decoding_does_not_read_it(rng):
+    values = rng.normal(size=(200, 1, 2)) * np.linspace(-1, 3, 9)[:, None] + rng.normal(size=(200, 9, 2))
+    s = Sequences(np.where(rng.random(values.shape) < 0.1, np.nan, values), Schema(tuple(map(Column, "ab"))))
+    encoded, plain = (Preparation.fit(s, "standard", outline=k).encode(s) for k in (3, 0))
+    assert torch.equal(encoded.x, plain.x) and plain.s.shape == (200, 0)
+    theirs = PCA(3, whiten=True).fit_transform(encoded.x.flatten(1).double().numpy())  # its variance is of n - 1
+    signs = np.sign((encoded.s.numpy() * theirs).sum(axis=0))
+    np.testing.assert_allclose(encoded.s.numpy() * signs, theirs * np.sqrt(200 / 199), atol=2e-3)
+    preparation = Preparation.fit(s, "standard", outline=3)
+    assert [block.outline for block in preparation.shape.s] == [True] * 3
+    assert_same(preparation.decode(encoded.replaced([encoded.x, torch.randn(200, 3)])), s)
+
+
+@pytest.mark.parametrize(("n", "alike", "components"), [(3, False, 2), (1, False, 0), (5, True, 0)])
+def test_an_outline_has_no_more_components_than_the_data(n, alike, components, rng):
+    values = rng.normal(size=(n, 4, 1))
+    s = Sequences(values[:1].repeat(n, axis=0) if alike else values, Schema((Column("a"),)))
+    assert Preparation.fit(s, outline=8).encode(s).s.shape == (n, components)
+
+
+def test_an_outline_below_nothing_is_refused(rng):
+    with pytest.raises(ValueError, match="0 components or more, got -1"):
+        Preparation.fit(Sequences(rng.normal(size=(5, 4, 1)), Schema((Column("a"),))), outline=-1)
 
 
 def test_normalisers_are_chosen_by_what_the_data_are(rng):

@@ -6,14 +6,17 @@ A recurrence reads the past, patch by patch of time; within a patch a small mask
 from the state of the recurrence and the columns before it (`laws`). The means of numbers are, besides, linear in the
 last two patches' changes and in the last levels: channels that move together stay together, which a squashed state
 knows too coarsely (error correction; Engle and Granger 1987, doi 10.2307/1913236).
+
+If the preparation makes an outline, it is among the statics s, and the steps fill it in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import dropout, pad
 
@@ -23,6 +26,11 @@ from .sequences import Encoded, Fixed, Shape
 
 FIRST = 4
 """Times as many hidden units for the first patch, which has no past to lean on: all channels at once, from nothing."""
+UNTOLD = 0.2
+"""Share of the sequences whose steps are learned without their outline, as they are drawn to go on from a past."""
+BLUR = 0.3
+"""Noise on outlines, in deviations, while they are learned: of simple rhythms they lie on a surface, whose law is hard
+to learn, and the steps make up for what is blurred (LOG.md)."""
 
 
 class Autoregressive(Generator):
@@ -80,7 +88,8 @@ class Autoregressive(Generator):
         )
         slots = [slot.at(step, shape.channels) for step in range(self.patch) for slot in self.slots]
         width = self.patch * shape.channels
-        given = shape.statics + shape.condition
+        self.outlined = sum(block.outline for block in shape.s)
+        given = shape.statics + bool(self.outlined) + shape.condition
         self.gates = [(slot.columns, slot.gate) for slot in self.slots if slot.gate is not None]
         self.masks = sorted({gate for _, gate in self.gates})
         direct, odds = 3 * width + shape.channels, 3 * len(self.masks)
@@ -106,7 +115,12 @@ class Autoregressive(Generator):
     def log_likelihood(self, encoded: Encoded) -> Float[Tensor, " n"]:
         """Return the log likelihood of each sequence, in nats: of cells where values lie on a grid, else a density."""
         x = pad(encoded.x, (0, 0, 0, self.steps * self.patch - self.length))
-        given = torch.cat([encoded.s, encoded.condition], dim=1)
+        told = None
+        if self.training and self.outlined:
+            told = torch.rand_like(encoded.s[:, :1]) >= UNTOLD
+            blur = BLUR * torch.randn_like(encoded.s[:, -self.outlined :])
+            encoded = replace(encoded, s=encoded.s + pad(blur, (encoded.s.shape[1] - self.outlined, 0)))
+        given = self._given(encoded.s, encoded.condition, told)
         carried = self._carried(x)
         before = pad(carried, (0, 0, 1, 0))[:, :-1]
         change = pad(((carried - before) * self.numbers)[:, 1:], (0, 0, 1, 0))
@@ -138,7 +152,8 @@ class Autoregressive(Generator):
         static, rest = noise.split([self.static_laws.noise, noise.shape[1] - self.static_laws.noise], dim=1)
         zeros = noise.new_zeros(noise.shape[0], self.static_laws.columns)
         s = self.static_laws.draw(condition, static, zeros, noise[:, :0], noise[:, :0], zeros, held=held_s)
-        given = torch.cat([s, condition], dim=1)
+        told = None if fixed is None else ~fixed.known.flatten(1).any(dim=1, keepdim=True)
+        given = self._given(s, condition, told)
         width = self.patch * self.channels
         carried = change = earlier = noise.new_zeros(noise.shape[0], width)
         last = seen = noise.new_zeros(noise.shape[0], self.channels)
@@ -171,6 +186,14 @@ class Autoregressive(Generator):
                 alive = values[:, width - self.channels + self.alive]
         x = torch.cat(patches, dim=1).unflatten(1, (-1, self.channels))[:, : self.length]
         return Encoded(x, s, condition)
+
+    def _given(self, s: Float[Tensor, "n statics"], condition: Tensor, told: Bool[Tensor, "n 1"] | None) -> Tensor:
+        """Return what all steps are given: statics, their outline where it is told and whether it is, the condition."""
+        if not self.outlined:
+            return torch.cat([s, condition], dim=1)
+        told = torch.ones_like(s[:, :1]) if told is None else told.to(s.dtype)
+        own, outline = s.split([s.shape[1] - self.outlined, self.outlined], dim=1)
+        return torch.cat([own, outline * told, told, condition], dim=1)
 
     def _held(self, fixed: Fixed) -> tuple[Held, list[Held]]:
         """Return which statics, and which columns of every patch, hold what."""

@@ -51,7 +51,7 @@ class Distillation(Likelihood):
         if run.preparation.shape != shape:
             raise ValueError(
                 f"the parent {self.parent} learned from other data, or prepared otherwise; the same data, --condition, "
-                "--drop, --normalise, --whiten, --seed and --held_out are needed"
+                "--drop, --normalise, --whiten, --outline, --seed and --held_out are needed"
             )
         self.drawn = _drawn(self.parent, run.step, self.draws)
 

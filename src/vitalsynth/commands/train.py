@@ -64,6 +64,7 @@ def train(
     limits: str | dict[str, str] = "",
     normalise: str | dict[str, str] = "standard",
     whiten: float = 0.0,
+    outline: int = 0,
     held_out: float = 0.2,
     generator: Callable[[Shape], Generator] = LSTM,
     discriminator: Callable[[Shape], Discriminator] | None = Projected,
@@ -113,6 +114,8 @@ def train(
             channel and says why.
         whiten: Learn what continuous channels without gaps have in common and what sets them apart, each at its own
             scale: the floor of their eigenvalues, such as 0.001; 0 leaves channels as they are.
+        outline: Draw so many principal components of a sequence before its steps, such as 8, so that what draws step
+            by step knows where it is going; 0 draws none.
         held_out: Share of the subjects that training never sees, for honest scores; 0 trains on all.
         generator: Class of the generator: LSTM, GRU, MinGRU, Autoregressive, Flow, or your own by import path, such as
             my_nets.Wave.
@@ -187,7 +190,7 @@ def train(
     schema = sequences.schema.limited(listed(rules), parse_pairs(limits, "limit"))
     sequences = replace(sequences, schema=schema)
     if privacy is not None:
-        differential.check_prepared(normalise, whiten)
+        differential.check_prepared(normalise, whiten, outline)
         sequences = differential.known(sequences, privacy)
         if not quiet:
             print("similarity is not measured: under --privacy nobody looks at held-out patients", file=sys.stderr)
@@ -196,6 +199,8 @@ def train(
     if cut is not None:
         warn_if_few(training_part, held_out_part)
     pasts = chosen["networks"]["generator"]["init_args"].get("pasts", 0)
+    if pasts and outline:
+        raise ValueError("a generator that learns to go on from a past cannot know how it ends: --outline 0")
     if normalise == "auto":
         normalise, reasons = choose(training_part, components.class_of(objective).scale_free, whole=not pasts)
         if reasons and not quiet:
@@ -203,7 +208,7 @@ def train(
     if privacy is not None:
         preparation = differential.prepare(training_part, listed(condition), privacy)
     else:
-        preparation = Preparation.fit(training_part, normalise, listed(condition), whiten)
+        preparation = Preparation.fit(training_part, normalise, listed(condition), whiten, outline)
     if pasts:
         fixing.check_steps_alone(preparation)
     record = {
@@ -219,6 +224,7 @@ def train(
         "condition": listed(condition),
         "normalise": normalise,
         "whiten": whiten,
+        "outline": outline,
         **chosen,
         "threads": threads or max(1, threads_allowed() // devices),
         "shape": preparation.shape.to_json(),

@@ -61,7 +61,7 @@ def check(
         raise ValueError("under --privacy a generator in a game sees no real past; leave out --generator.pasts")
 
 
-def check_prepared(normalise: Any, whiten: float) -> None:
+def check_prepared(normalise: Any, whiten: float, outline: int) -> None:
     """Refuse what would be read off the data before training.
 
     Raises:
@@ -71,3 +71,5 @@ def check_prepared(normalise: Any, whiten: float) -> None:
         raise ValueError("under --privacy numbers are scaled by their public bounds alone: --normalise minmax")
     if whiten:
         raise ValueError("under --privacy correlations are not known beforehand: --whiten 0")
+    if outline:
+        raise ValueError("under --privacy components of sequences are not known beforehand: --outline 0")

@@ -42,8 +42,8 @@ def past(preparation: Preparation, sequences: Sequences, steps: int) -> tuple[Fi
         torch.from_numpy(~np.isnan(sequences.static_column(part.column.name)))[:, None].expand(-1, width)
         for part, width in widths
     ]
-    nothing = torch.zeros(len(sequences), 0, dtype=torch.bool)
-    return Fixed(encoded.x, known, encoded.s, torch.cat([*known_s, nothing], dim=1)), encoded.condition
+    outline = torch.zeros(len(sequences), preparation.outline.width if preparation.outline else 0, dtype=torch.bool)
+    return Fixed(encoded.x, known, encoded.s, torch.cat([*known_s, outline], dim=1)), encoded.condition
 
 
 def check_steps_alone(preparation: Preparation) -> None:

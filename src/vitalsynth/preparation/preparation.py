@@ -13,6 +13,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from .. import normalisation
+from ..outline import Outline
 from ..sequences import Block, Column, Encoded, Schema, Sequences, Shape
 from ..whitening import Whitening
 from .choice import spelled_out
@@ -34,6 +35,7 @@ class Preparation:
         combinations: Of conditions in the training set, rounded to 20 quantiles where continuous.
         counts: How often each occurred.
         whitening: How continuous channels without gaps are whitened; None if they are not.
+        outline: What a generator draws of a whole sequence before its steps; None if nothing.
     """
 
     schema: Schema
@@ -45,6 +47,7 @@ class Preparation:
     combinations: Float[ndarray, "m condition"]
     counts: Shaped[ndarray, " m"]
     whitening: Whitening | None = None
+    outline: Outline | None = None
 
     @classmethod
     def fit(
@@ -53,6 +56,7 @@ class Preparation:
         normalise: str | Mapping[str, str] = "standard",
         condition: Sequence[str] = (),
         whiten: float = 0.0,
+        outline: int = 0,
     ) -> Preparation:
         """Read everything off the training sequences.
 
@@ -63,6 +67,7 @@ class Preparation:
             condition: Static columns that will be given when sampling.
             whiten: Floor of the eigenvalues when continuous channels without gaps are whitened, as a share of the
                 largest; 0 leaves channels as they are.
+            outline: How many principal components of whole sequences are made statics, which decoding does not read.
 
         Raises:
             ValueError: if a column is unknown, has no value, or cannot be normalised that way.
@@ -71,6 +76,8 @@ class Preparation:
             raise ValueError("there are no sequences to learn from")
         if not 0 <= whiten <= 1:
             raise ValueError(f"the floor of whitening must lie between 0 and 1, got {whiten}")
+        if outline < 0:
+            raise ValueError(f"an outline has 0 components or more, got {outline}")
         schema = sequences.schema
         for name in condition:
             if name in [column.name for column in schema.channels]:
@@ -93,7 +100,8 @@ class Preparation:
         found, counts = combinations(sequences, tuple(condition))
         varying = bool((sequences.lengths < sequences.length).any())
         fitted = cls(schema, sequences.length, channels, statics, tuple(condition), varying, found, counts)
-        return fitted._whitened(sequences, whiten) if whiten else fitted
+        fitted = fitted._whitened(sequences, whiten) if whiten else fitted
+        return replace(fitted, outline=Outline.fit(fitted._encode_steps(sequences)[0], outline)) if outline else fitted
 
     def _whitened(self, sequences: Sequences, floor: float) -> Preparation:
         starts = np.cumsum([0, *(part.width for part in self.channels)])
@@ -136,6 +144,7 @@ class Preparation:
         for blocks, gated in self._static_blocks():
             gate = sum(block.width for block in s) + sum(block.width for block in blocks)
             s += [*(replace(block, gate=gate) for block in blocks), Block("binary")] if gated else blocks
+        s += [Block("continuous", outline=True)] * (self.outline.width if self.outline else 0)
         condition = sum(part.width + part.gaps for part in self.given)
         return Shape(self.length, tuple(x), tuple(s), condition, alive, self._image(x))
 
@@ -168,14 +177,19 @@ class Preparation:
             ValueError: if the schema differs, or a gap occurs where none did in training.
         """
         self._check(sequences)
-        x, masks, taken_out = self._encode_channels(sequences)
-        if self.whitening:
-            x = self.whitening.encode(x)
+        x, taken_out = self._encode_steps(sequences)
+        if self.outline:
+            taken_out.append(self.outline.encode(x))
         own = [self._encode_static(part, sequences) for part in self.generated]
         given = [self._encode_static(part, sequences) for part in self.given]
         nothing = np.zeros((len(sequences), 0))
         tensor = lambda parts: torch.from_numpy(np.concatenate(parts, axis=-1).astype(np.float32))  # noqa: E731
-        return Encoded(tensor([x, *masks]), tensor([*own, *taken_out, nothing]), tensor([*given, nothing]))
+        return Encoded(tensor([x]), tensor([*own, *taken_out, nothing]), tensor([*given, nothing]))
+
+    def _encode_steps(self, sequences: Sequences) -> tuple[Float[ndarray, "n length columns"], list]:
+        """Return all that is encoded of the steps, and what was taken out of each sequence."""
+        x, masks, taken_out = self._encode_channels(sequences)
+        return np.concatenate([self.whitening.encode(x) if self.whitening else x, *masks], axis=-1), taken_out
 
     def _encode_channels(self, sequences: Sequences) -> tuple[Float[ndarray, "n length columns"], list, list]:
         """Return the columns of the channels, their masks, and what was taken out of each sequence."""
@@ -312,6 +326,7 @@ class Preparation:
             "combinations": [[None if np.isnan(v) else v for v in row] for row in self.combinations.tolist()],
             "counts": self.counts.tolist(),
             "whitening": self.whitening.to_json() if self.whitening else None,
+            "outline": self.outline.to_json() if self.outline else None,
         }
 
     @classmethod
@@ -346,6 +361,7 @@ class Preparation:
             np.array(rows, dtype=np.float64).reshape(len(rows), len(condition)),
             np.array(record["counts"], dtype=np.int64),
             Whitening.from_json(record["whitening"]) if record.get("whitening") else None,
+            Outline.from_json(record["outline"]) if record.get("outline") else None,
         )
 
 

@@ -25,6 +25,7 @@ class Block:
         range: Smallest and largest value of a continuous column in the training set; None if not known.
         change: Median size of a continuous channel's changes from step to step; None if not known, or none.
         repeats: Share of a continuous channel's values that are the one measured before, exactly; 0 where they are few.
+        outline: Whether it says of all steps, roughly, what they say themselves, see `outline`.
     """
 
     kind: Kind
@@ -34,6 +35,7 @@ class Block:
     range: tuple[float, float] | None = None
     change: float | None = None
     repeats: float = 0.0
+    outline: bool = False
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Block:

@@ -1,0 +1,83 @@
+"""The outline of a sequence: what it is roughly, as a few numbers that a generator draws before its steps.
+
+    z = (vec(x) - m) V D,   V the leading principal components of the encoded training sequences, D to unit variance
+
+What draws step by step knows of the whole only what its state carries so far, and whole sequences come to vary too
+little. Given z first, the steps only have to fill it in. It is said twice over: decoding does not read it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+MOST_LOOKED_AT = 5_000
+"""Sequences that components are read off."""
+NOTHING = 1e-6
+"""Deviation, of data of unit scale, below which a component is taken for rounding."""
+DIGITS = 5
+"""Significant digits that are kept of the largest number, and so decimals of all: any such map does as well."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """A linear map of encoded sequences to a few numbers of mean 0 and variance 1.
+
+    Args:
+        mean: `(d,)` of sequences laid flat, d being steps times columns.
+        forward: `(d, k)` to the outline.
+    """
+
+    mean: Float[ndarray, " d"]
+    forward: Float[ndarray, "d k"]
+
+    @classmethod
+    def fit(cls, x: Float[ndarray, "n length columns"], count: int) -> Outline:
+        """Read components off encoded training sequences.
+
+        Args:
+            x: The sequences.
+            count: How many components at most; there are fewer than sequences, and than numbers in one.
+        """
+        from scipy.sparse.linalg import svds  # imported by those who need it
+
+        flat = x[:: -(-len(x) // MOST_LOOKED_AT)].reshape(-1, x.shape[1] * x.shape[2])
+        mean = flat.mean(axis=0)
+        centred = flat - mean
+        count = min(count, min(centred.shape) - 1)
+        if count < 1 or np.abs(centred).max() < NOTHING:
+            return cls(mean, np.zeros((len(mean), 0)))
+        start = np.random.default_rng(0).normal(size=min(centred.shape))
+        _, singular, components = svds(centred, count, v0=start)
+        deviations = singular / math.sqrt(len(flat))
+        order = np.argsort(-deviations)
+        order = order[deviations[order] > NOTHING]
+        return cls(_rounded(mean), _rounded((components[order] / deviations[order, None]).T))
+
+    @property
+    def width(self) -> int:
+        return self.forward.shape[1]
+
+    def encode(self, x: Float[ndarray, "n length columns"]) -> Float[ndarray, "n k"]:
+        """Return the outline of each sequence."""
+        return (x.reshape(len(x), -1) - self.mean) @ self.forward
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain numbers."""
+        return {"mean": self.mean.tolist(), "forward": self.forward.tolist()}
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Outline:
+        """Undo `to_json`."""
+        mean = np.array(record["mean"], dtype=np.float64)
+        return cls(mean, np.array(record["forward"], dtype=np.float64).reshape(len(mean), -1))
+
+
+def _rounded(values: ndarray) -> ndarray:
+    largest = np.abs(values).max(initial=0.0)
+    return np.round(values, DIGITS - 1 - math.floor(math.log10(largest))) if largest > 0 else values
