@@ -190,15 +190,26 @@ def test_the_floor_keeps_what_is_nearly_nothing_small(rng):
 
 def test_an_outline_is_principal_components_of_whole_sequences_and_decoding_does_not_read_it(rng):
     values = rng.normal(size=(200, 1, 2)) * np.linspace(-1, 3, 9)[:, None] + rng.normal(size=(200, 9, 2))
-    s = Sequences(np.where(rng.random(values.shape) < 0.1, np.nan, values), Schema(tuple(map(Column, "ab"))))
+    gaps = np.where(rng.random((200, 9, 1)) < 0.1, np.nan, rng.normal(size=(200, 9, 1)))
+    s = Sequences(np.concatenate([gaps, values], axis=2), Schema(tuple(map(Column, "abc"))))
     encoded, plain = (Preparation.fit(s, "standard", outline=k).encode(s) for k in (3, 0))
     assert torch.equal(encoded.x, plain.x) and plain.s.shape == (200, 0)
-    theirs = PCA(3, whiten=True).fit_transform(encoded.x.flatten(1).double().numpy())  # its variance is of n - 1
+    theirs = PCA(3, whiten=True).fit_transform(
+        encoded.x[..., 1:3].flatten(1).double().numpy()
+    )  # its variance is of n - 1
     signs = np.sign((encoded.s.numpy() * theirs).sum(axis=0))
     np.testing.assert_allclose(encoded.s.numpy() * signs, theirs * np.sqrt(200 / 199), atol=2e-3)
     preparation = Preparation.fit(s, "standard", outline=3)
     assert [block.outline for block in preparation.shape.s] == [True] * 3
     assert_same(preparation.decode(encoded.replaced([encoded.x, torch.randn(200, 3)])), s)
+
+
+@pytest.mark.parametrize(("gaps", "lengths"), [(np.nan, 4), (1.0, 3)])
+def test_what_has_gaps_or_ends_has_no_outline(gaps, lengths, rng):
+    values = rng.normal(size=(20, 4, 1))
+    values[0, 1] = gaps
+    s = Sequences(values, Schema((Column("a"),)), np.array([lengths] + [4] * 19))
+    assert Preparation.fit(s, outline=3).outline is None
 
 
 @pytest.mark.parametrize(("n", "alike", "components"), [(3, False, 2), (1, False, 0), (5, True, 0)])

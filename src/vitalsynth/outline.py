@@ -4,11 +4,14 @@
 
 What draws step by step knows of the whole only what its state carries so far, and whole sequences come to vary too
 little. Given z first, the steps only have to fill it in. It is said twice over: decoding does not read it.
+
+Of channels without gaps: laid flat, one with gaps says mostly where they are.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,35 +32,39 @@ class Outline:
     """A linear map of encoded sequences to a few numbers of mean 0 and variance 1.
 
     Args:
-        mean: `(d,)` of sequences laid flat, d being steps times columns.
+        positions: The columns it is of.
+        mean: `(d,)` of sequences laid flat, d being steps times these columns.
         forward: `(d, k)` to the outline.
     """
 
+    positions: tuple[int, ...]
     mean: Float[ndarray, " d"]
     forward: Float[ndarray, "d k"]
 
     @classmethod
-    def fit(cls, x: Float[ndarray, "n length columns"], count: int) -> Outline:
+    def fit(cls, x: Float[ndarray, "n length columns"], positions: Sequence[int], count: int) -> Outline:
         """Read components off encoded training sequences.
 
         Args:
             x: The sequences.
+            positions: Columns that are always measured.
             count: How many components at most; there are fewer than sequences, and than numbers in one.
         """
         from scipy.sparse.linalg import svds  # imported by those who need it
 
-        flat = x[:: -(-len(x) // MOST_LOOKED_AT)].reshape(-1, x.shape[1] * x.shape[2])
+        some = x[:: -(-len(x) // MOST_LOOKED_AT), :, positions]
+        flat = some.reshape(len(some), -1)
         mean = flat.mean(axis=0)
         centred = flat - mean
         count = min(count, min(centred.shape) - 1)
         if count < 1 or np.abs(centred).max() < NOTHING:
-            return cls(mean, np.zeros((len(mean), 0)))
+            return cls(tuple(positions), mean, np.zeros((len(mean), 0)))
         start = np.random.default_rng(0).normal(size=min(centred.shape))
         _, singular, components = svds(centred, count, v0=start)
         deviations = singular / math.sqrt(len(flat))
         order = np.argsort(-deviations)
         order = order[deviations[order] > NOTHING]
-        return cls(_rounded(mean), _rounded((components[order] / deviations[order, None]).T))
+        return cls(tuple(positions), _rounded(mean), _rounded((components[order] / deviations[order, None]).T))
 
     @property
     def width(self) -> int:
@@ -65,17 +72,19 @@ class Outline:
 
     def encode(self, x: Float[ndarray, "n length columns"]) -> Float[ndarray, "n k"]:
         """Return the outline of each sequence."""
-        return (x.reshape(len(x), -1) - self.mean) @ self.forward
+        return (x[..., self.positions].reshape(len(x), -1) - self.mean) @ self.forward
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers."""
-        return {"mean": self.mean.tolist(), "forward": self.forward.tolist()}
+        return {"positions": list(self.positions), "mean": self.mean.tolist(), "forward": self.forward.tolist()}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Outline:
         """Undo `to_json`."""
         mean = np.array(record["mean"], dtype=np.float64)
-        return cls(mean, np.array(record["forward"], dtype=np.float64).reshape(len(mean), -1))
+        return cls(
+            tuple(record["positions"]), mean, np.array(record["forward"], dtype=np.float64).reshape(len(mean), -1)
+        )
 
 
 def _rounded(values: ndarray) -> ndarray:

@@ -114,8 +114,8 @@ def train(
             channel and says why.
         whiten: Learn what continuous channels without gaps have in common and what sets them apart, each at its own
             scale: the floor of their eigenvalues, such as 0.001; 0 leaves channels as they are.
-        outline: Draw so many principal components of a sequence before its steps, such as 8, so that what draws step
-            by step knows where it is going; 0 draws none.
+        outline: Draw so many principal components of a sequence before its steps, such as 16, so that what draws step
+            by step knows where it is going: of channels without gaps, where lengths are equal; 0 draws none.
         held_out: Share of the subjects that training never sees, for honest scores; 0 trains on all.
         generator: Class of the generator: LSTM, GRU, MinGRU, Autoregressive, Flow, or your own by import path, such as
             my_nets.Wave.

@@ -67,7 +67,8 @@ class Preparation:
             condition: Static columns that will be given when sampling.
             whiten: Floor of the eigenvalues when continuous channels without gaps are whitened, as a share of the
                 largest; 0 leaves channels as they are.
-            outline: How many principal components of whole sequences are made statics, which decoding does not read.
+            outline: How many principal components of whole sequences are made statics, which decoding does not read:
+                of channels without gaps, if all sequences have the same length.
 
         Raises:
             ValueError: if a column is unknown, has no value, or cannot be normalised that way.
@@ -101,13 +102,22 @@ class Preparation:
         varying = bool((sequences.lengths < sequences.length).any())
         fitted = cls(schema, sequences.length, channels, statics, tuple(condition), varying, found, counts)
         fitted = fitted._whitened(sequences, whiten) if whiten else fitted
-        return replace(fitted, outline=Outline.fit(fitted._encode_steps(sequences)[0], outline)) if outline else fitted
+        return fitted._outlined(sequences, outline) if outline else fitted
 
     def _whitened(self, sequences: Sequences, floor: float) -> Preparation:
         starts = np.cumsum([0, *(part.width for part in self.channels)])
         free = [int(j) for j, part in zip(starts, self.channels, strict=False) if part.normaliser and not part.gaps]
         x = self._encode_channels(sequences)[0][sequences.alive][:, free]
         return replace(self, whitening=Whitening.fit(x, free, floor)) if len(free) > 1 and x.any() else self
+
+    def _outlined(self, sequences: Sequences, count: int) -> Preparation:
+        masks = len(self.gates) + self.varying
+        blocks = self.shape.x[: len(self.shape.x) - masks]
+        gaps = np.concatenate([[block.gate is not None] * block.width for block in blocks])
+        whole = np.flatnonzero(~gaps).tolist()
+        if self.varying or not whole:
+            return self
+        return replace(self, outline=Outline.fit(self._encode_steps(sequences)[0], whole, count))
 
     @property
     def generated(self) -> tuple[Part, ...]:
