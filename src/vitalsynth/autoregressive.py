@@ -28,7 +28,7 @@ FIRST = 4
 """Times as many hidden units for the first patch, which has no past to lean on: all channels at once, from nothing."""
 UNTOLD = 0.2
 """Share of the sequences whose steps are learned without their outline, as they are drawn to go on from a past."""
-BLUR = 0.3
+BLUR = 0.15
 """Noise on outlines, in deviations, while they are learned: of simple rhythms they lie on a surface, whose law is hard
 to learn, and the steps make up for what is blurred (LOG.md)."""
 

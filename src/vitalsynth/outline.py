@@ -60,7 +60,7 @@ class Outline:
         if count < 1 or np.abs(centred).max() < NOTHING:
             return cls(tuple(positions), mean, np.zeros((len(mean), 0)))
         start = np.random.default_rng(0).normal(size=min(centred.shape))
-        _, singular, components = svds(centred, count, v0=start)
+        singular, components = map(np.asarray, svds(centred, count, v0=start)[1:])
         deviations = singular / math.sqrt(len(flat))
         order = np.argsort(-deviations)
         order = order[deviations[order] > NOTHING]
