@@ -64,7 +64,8 @@ class Outline:
         deviations = singular / math.sqrt(len(flat))
         order = np.argsort(-deviations)
         order = order[deviations[order] > NOTHING]
-        return cls(tuple(positions), _rounded(mean), _rounded((components[order] / deviations[order, None]).T))
+        forward = np.ascontiguousarray((components[order] / deviations[order, None]).T)  # sums round as after to_json
+        return cls(tuple(positions), _rounded(mean), _rounded(forward))
 
     @property
     def width(self) -> int:
