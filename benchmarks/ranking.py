@@ -8,11 +8,13 @@ A preset (`rcgan`; `--preset rgan` for the original game) learns the ICU vitals 
 checkpoints is judged by the scorecard. Every figure of fidelity and coverage ranks them by its distance from its floor;
 the mean of these ranks is that of the scorecard. Beside it Spearman's correlation of that with each similarity that was
 logged, and with the minimax loss and the duality gap, plain and proximal, by clones of so many steps. A row a seed goes
-to benchmarks/results/ranking.jsonl; what is there already is not done again.
+to benchmarks/results/ranking.jsonl; what is there already is not done again, and runs and scorecards that lie in --out
+are taken as they are.
 """
 
 import argparse
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,10 +28,16 @@ CHECKPOINTS, EVERY = 6, 200
 GAPS = ("minimax", "gap", "proximal_gap")
 
 
+def learned(path, settings):
+    """Train a run."""
+    return vitalsynth.train("icu-demo", out=str(path), condition="died", quiet=True, **settings)
+
+
 def scorecard(run):
     """Return the mean rank of every checkpoint, over the figures of fidelity and coverage; 1 is the best."""
     figures = defaultdict(dict)
-    for row in vitalsynth.evaluate([str(run.path)], checkpoint="all", quiet=True):
+    judged = run.evaluations() or vitalsynth.evaluate([str(run.path)], checkpoint="all", quiet=True)
+    for row in judged:
         if row["part"] in ("fidelity", "coverage") and row["value"] is not None:
             figures[row["metric"]][row["step"]] = abs(row["value"] - row["floor"])
     whole = [own for own in figures.values() if len(own) == CHECKPOINTS]
@@ -56,7 +64,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--preset", default="rcgan")
-    parser.add_argument("--clone-steps", type=int, default=100)
+    parser.add_argument("--clone-steps", type=int, default=400)
     parser.add_argument("--out", default="runs/ranking")
     parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
@@ -72,9 +80,8 @@ def main():
             "checkpoint_every": EVERY,
             "seed": seed,
         }
-        run = vitalsynth.train(
-            "icu-demo", out=f"{asked.out}/{asked.preset}-{seed}", condition="died", quiet=True, **settings
-        )
+        path = Path(asked.out, f"{asked.preset}-{seed}")
+        run = vitalsynth.Run(path) if path.exists() else learned(path, settings)
         ranks, figures = scorecard(run)
         gaps = theory([str(run.path)], checkpoint="all", clone_steps=asked.clone_steps, quiet=True)
         measures = watched(run) | {name: [each[name] for each in gaps] for name in GAPS}

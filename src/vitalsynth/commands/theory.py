@@ -44,8 +44,8 @@ def theory(
         run: Folders of runs; globs are expanded.
         checkpoint: Steps of the checkpoints of a run to look at, comma separated, or all; the newest by default.
         clone_steps: Also measure the duality gap: how much either player gains in so many steps of its own, such as
-            200, and what the game is worth once the discriminator has answered: smaller is better, and this tells
-            checkpoints apart. It takes about ten times as long as so many steps of training.
+            400, and what the game is worth once the discriminator has answered: smaller is better. It takes about
+            three times as long as so many steps of training.
         proximity: How much the discriminator is kept near to what it was in the proximal duality gap; 0 leaves it out.
         out: Folder for the figure of docs/convergence.md, drawn anew; takes no run.
         seed: Of batches and noise, for runs.

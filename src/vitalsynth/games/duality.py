@@ -8,6 +8,10 @@ number of steps, the budget, on the training sequences, and M is taken on held-o
 what that budget finds, and a bound from below of the gap but for chance; with other budgets it is another. Its first
 half, max_D' M(G, D'), is the minimax loss: it judges the generator alone, and checkpoints of a run by one measure.
 
+G is the averaged generator, which is what is sampled from, and a clone is the average of where it has been, later steps
+counting for more, k for the k-th (Lacoste-Julien et al. 2012, arXiv 1212.2002): players of a game circle, and where one
+happens to be says little.
+
 A GAN may have no Nash equilibrium, and then no generator has a gap of 0, however good (Farnia and Ozdaglar 2020, arXiv
 2002.09124). The proximal gap (Sidheekh et al. 2021, arXiv 2105.04801) lets the discriminator answer the generator's
 clone while that learns, as long as it stays near to what it was:
@@ -26,6 +30,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from .. import training
 from ..learner import Learner
@@ -69,7 +74,7 @@ class Gap:
 
 
 def gap(
-    learner: Learner, finding: Encoded, judging: Encoded, plan: Plan, steps: int, weight: float = 0.1, answers: int = 5
+    learner: Learner, finding: Encoded, judging: Encoded, plan: Plan, steps: int, weight: float = 0.1, answers: int = 2
 ) -> Gap:
     """Return the gap of a game at a checkpoint.
 
@@ -89,28 +94,33 @@ def gap(
     if not isinstance(plan.objective, Adversarial):
         raise ValueError(f"a duality gap is of two players, and {type(plan.objective).__name__} has one")
 
-    def trained(game: Objective) -> Learner:
+    networks, step = {**learner.networks, "generator": learner.average}, learner.step
+
+    def trained(game: Objective) -> dict[str, Any]:
         clone = deepcopy(learner)
+        clone.networks["generator"].load_state_dict(learner.average.state_dict())
         for optimizer in clone.optimizers.values():
             optimizer.state.clear()
         schedules = {name: Constant() for name in clone.networks}
         alone = replace(plan, objective=game, method=Alternating(), schedules=schedules)
+        later = lambda mean, now, count: mean + 2 * (now - mean) / (count + 2)  # noqa: E731
+        means = {name: AveragedModel(network, avg_fn=later) for name, network in clone.networks.items()}
         for _ in range(steps):
             training.take_step(clone, finding, alone)
-        return clone
+            for name, mean in means.items():
+                mean.update_parameters(clone.networks[name])
+        return {name: mean.module for name, mean in means.items()}
 
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        networks, step = learner.networks, learner.step
-        discriminator = trained(Turns(plan.objective, ("discriminator",))).networks["discriminator"]
-        generator = trained(Turns(plan.objective, ("generator",))).networks["generator"]
+        discriminator = trained(Turns(plan.objective, ("discriminator",)))["discriminator"]
+        generator = trained(Turns(plan.objective, ("generator",)))["generator"]
         now = value(plan, networks, judging, step)
         best = value(plan, {**networks, "discriminator": discriminator}, judging, step)
         worst = value(plan, {**networks, "generator": generator}, judging, step)
         proximal = None
         if weight:
             game = Near(plan.objective, answers, deepcopy(networks["discriminator"]), weight)
-            found = trained(game).networks
-            proximal = value(plan, found, judging, step, game)
+            proximal = value(plan, trained(game), judging, step, game)
     return Gap(now, best, worst, proximal, steps)
 
 
