@@ -54,7 +54,7 @@ def watched(run):
 
 def table(found):
     """Print Spearman's correlations, a row a measure and a column a seed."""
-    print(f"| measure | {' | '.join('{preset}, seed {seed}'.format(**row) for row in found)} |")
+    print(f"| measure | {' | '.join('{preset}, seed {seed}, {clone_steps} steps'.format(**row) for row in found)} |")
     print(f"|---|{'---|' * len(found)}")
     for name in {name: None for row in found for name in row["correlations"]}:
         print(f"| {name} | {' | '.join('{:.2f}'.format(row['correlations'].get(name, np.nan)) for row in found)} |")
