@@ -28,11 +28,6 @@ CHECKPOINTS, EVERY = 6, 200
 GAPS = ("minimax", "gap", "proximal_gap")
 
 
-def learned(path, settings):
-    """Train a run."""
-    return vitalsynth.train("icu-demo", out=str(path), condition="died", quiet=True, **settings)
-
-
 def scorecard(run):
     """Return the mean rank of every checkpoint, over the figures of fidelity and coverage; 1 is the best."""
     figures = defaultdict(dict)
@@ -81,7 +76,9 @@ def main():
             "seed": seed,
         }
         path = Path(asked.out, f"{asked.preset}-{seed}")
-        run = vitalsynth.Run(path) if path.exists() else learned(path, settings)
+        if not path.exists():
+            vitalsynth.train("icu-demo", out=str(path), condition="died", quiet=True, **settings)
+        run = vitalsynth.Run(path)
         ranks, figures = scorecard(run)
         gaps = theory([str(run.path)], checkpoint="all", clone_steps=asked.clone_steps, quiet=True)
         measures = watched(run) | {name: [each[name] for each in gaps] for name in GAPS}

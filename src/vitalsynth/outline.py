@@ -82,10 +82,8 @@ class Outline:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Outline:
         """Undo `to_json`."""
-        mean = np.array(record["mean"], dtype=np.float64)
-        return cls(
-            tuple(record["positions"]), mean, np.array(record["forward"], dtype=np.float64).reshape(len(mean), -1)
-        )
+        mean, forward = (np.array(record[name], dtype=np.float64) for name in ("mean", "forward"))
+        return cls(tuple(record["positions"]), mean, forward.reshape(len(mean), -1))
 
 
 def _rounded(values: ndarray) -> ndarray:

@@ -111,13 +111,12 @@ class Preparation:
         return replace(self, whitening=Whitening.fit(x, free, floor)) if len(free) > 1 and x.any() else self
 
     def _outlined(self, sequences: Sequences, count: int) -> Preparation:
-        masks = len(self.gates) + self.varying
-        blocks = self.shape.x[: len(self.shape.x) - masks]
-        gaps = np.concatenate([[block.gate is not None] * block.width for block in blocks])
-        whole = np.flatnonzero(~gaps).tolist()
-        if self.varying or not whole:
+        x = self.shape.x
+        blocks = x[: len(x) - len(self.gates) - self.varying]
+        whole = np.flatnonzero(np.repeat([block.gate is None for block in blocks], [block.width for block in blocks]))
+        if self.varying or not len(whole):
             return self
-        return replace(self, outline=Outline.fit(self._encode_steps(sequences)[0], whole, count))
+        return replace(self, outline=Outline.fit(self._encode_steps(sequences)[0], whole.tolist(), count))
 
     @property
     def generated(self) -> tuple[Part, ...]:

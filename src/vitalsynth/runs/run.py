@@ -173,9 +173,9 @@ class Run:
         parts = {**self.record["networks"], "objective": self.record["objective"]}
         for kind, ending in (("optimizers", "optimizer"), ("schedules", "schedule")):
             parts |= {f"{player}_{ending}": part for player, part in self.record[kind].items()}
-        plain = ("seed", "condition", "normalise", "whiten", "outline", "batch", "balance", "average", "clip")
-        more = ("precision", "stabilisers", "privacy")
-        rest = {name: self.record[name] for name in (*plain, *more) if name in self.record}
+        prepared = ("condition", "normalise", "whiten", "outline")
+        trained = ("batch", "balance", "average", "clip", "precision", "stabilisers", "privacy")
+        rest = {name: self.record[name] for name in ("seed", *prepared, *trained) if name in self.record}
         data = {name: self.record["data"][name] for name in ("source", "settings", "held_out")}
         return dict(_flat({**parts, **rest, "data": data}))
 
