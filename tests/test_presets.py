@@ -10,6 +10,7 @@ import vitalsynth
 from families import cohort
 from vitalsynth import presets
 from vitalsynth.cli import main
+from vitalsynth.commands.report import asked_of
 from vitalsynth.distillation import Distillation
 from vitalsynth.runs import Run
 
@@ -78,3 +79,10 @@ def test_the_chosen_normalisers_are_recorded_and_told(tmp_path, capsys):
     told = capsys.readouterr().err
     chosen = json.loads((tmp_path / "run" / "run.json").read_text())["normalise"]
     assert all(f"{name}: {kind} (" in told for name, kind in chosen.items() if name != "*")
+
+
+def test_a_report_says_of_an_outline_if_there_is_one(tmp_path):
+    brief = {"steps": 1, "checkpoint_every": 1, "quiet": True}
+    for source, outline in (("sines", "16 components, drawn first"), ("icu-demo", None)):  # the vital signs have gaps
+        run = vitalsynth.train(source, out=str(tmp_path / source), **(vitalsynth.preset("strong") | brief))
+        assert asked_of(Run(run.path), 1).get("outline") == outline

@@ -130,6 +130,7 @@ def asked_of(run: Run, step: int) -> dict[str, Any]:
         "trained on": _trained_on(run, scored.get("trained_on", 0), scored.get("held_out", 0)),
         "condition": ", ".join(record["condition"]) or "none",
         "normalisation": _normalisation(record["normalise"]),
+        **({"outline": f"{outline.width} components, drawn first"} if (outline := run.preparation.outline) else {}),
         **networks,
         "objective": " + ".join(map(part, [record["objective"], *record.get("stabilisers", [])])),
         "steps": f"{step:,}, batches of {record['batch']}",
