@@ -1,7 +1,7 @@
 """Draw pictures of the README and the gallery from runs: `python docs/pictures.py [ICU_RUN] [ECG_RUN] [MNIST_RUN]`.
 
-The ICU run is the demo's (`make demo`), that of heartbeats the gallery's, the last that of `benchmarks/images.py`; what is
-not there is left as it is.
+The ICU run is the demo's (`make demo`), that of heartbeats the gallery's, the last that of `benchmarks/images.py`; what
+is not there is left as it is.
 """
 
 import sys
