@@ -32,8 +32,8 @@ BLUR = 0.15
 """Noise on outlines, in deviations, while they are learned: of simple rhythms they lie on a surface, whose law is hard
 to learn, and the steps make up for what is blurred (LOG.md)."""
 NARROW = 64
-"""Most hidden units of each law of an outline, of which there is one example a sequence: wider ones, and without dropout,
-know the sequences that they learned from (LOG.md)."""
+"""Most hidden units of each law of an outline, of which there is one example a sequence: wider ones, and without
+dropout, know the sequences that they learned from (LOG.md)."""
 
 
 class Autoregressive(Generator):
