@@ -147,7 +147,7 @@ class Autoregressive(Generator):
         )
         later = [part[:, 1:] for part in (context, values, offset, reference, direct, usual, latest)]
         each = torch.cat([first[:, None], self.laws.log_likelihood(*later)], dim=1)
-        return (each * self._weights(x)).sum(dim=(1, 2)) + self._static_likelihood(encoded)
+        return (each * self._weights(x)).sum(dim=(1, 2)) + self.static_likelihood(encoded)
 
     def forward(
         self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"], fixed: Fixed | None = None
@@ -274,7 +274,8 @@ class Autoregressive(Generator):
     def _patches(self, x: Shaped[Tensor, "n length k"]) -> Shaped[Tensor, "n steps width"]:
         return x.reshape(x.shape[0], self.steps, -1)
 
-    def _static_likelihood(self, encoded: Encoded) -> Float[Tensor, " n"]:
+    def static_likelihood(self, encoded: Encoded) -> Float[Tensor, " n"]:
+        """Return the part of it that is of the statics, and so of the outline."""
         if not self.static_laws.slots:
             return encoded.x.new_zeros(len(encoded))
         s = encoded.s
