@@ -91,10 +91,8 @@ def main():
         ranks = by_figure.mean(axis=0).tolist()
         gaps = theory([str(run.path)], checkpoint="all", clone_steps=asked.clone_steps, quiet=True)
         measures = watched(run) | {name: [each[name] for each in gaps] for name in GAPS}
-        correlations = {"halves": halves(by_figure)} | {
-            n: spearmanr(ranks, own).statistic for n, own in measures.items()
-        }
-        correlations = {name: round(float(found), 3) for name, found in correlations.items()}
+        agreeing = {"halves": halves(by_figure)} | {n: spearmanr(ranks, own).statistic for n, own in measures.items()}
+        correlations = {name: round(float(each), 3) for name, each in agreeing.items()}
         found = {"ranks": ranks, "figures": len(by_figure), "measures": measures, "correlations": correlations}
         record("ranking", row | found)
 
