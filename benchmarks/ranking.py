@@ -7,9 +7,10 @@
 A preset (`rcgan`; `--preset rgan` for the original game) learns the ICU vitals for 1,200 steps, and each of its six
 checkpoints is judged by the scorecard. Every figure of fidelity and coverage ranks them by its distance from its floor;
 the mean of these ranks is that of the scorecard. Beside it Spearman's correlation of that with each similarity that was
-logged, and with the minimax loss and the duality gap, plain and proximal, by clones of so many steps. A row a seed goes
-to benchmarks/results/ranking.jsonl; what is there already is not done again, and runs and scorecards that lie in --out
-are taken as they are.
+logged, and with the minimax loss and the duality gap, plain and proximal, by clones of so many steps. How well could
+they agree? As the scorecard does with itself: `halves` is the median correlation of a random half of its figures with
+the other. A row a seed goes to benchmarks/results/ranking.jsonl; what is there already is not done again, and runs and
+scorecards that lie in --out are taken as they are.
 """
 
 import argparse
@@ -25,19 +26,26 @@ import vitalsynth
 from vitalsynth.commands.theory import theory
 
 CHECKPOINTS, EVERY = 6, 200
+DIVISIONS = 500
 GAPS = ("minimax", "gap", "proximal_gap")
 
 
 def scorecard(run):
-    """Return the mean rank of every checkpoint, over the figures of fidelity and coverage; 1 is the best."""
+    """Return how every figure of fidelity and coverage ranks the checkpoints, a row a figure; 1 is the best."""
     figures = defaultdict(dict)
     judged = run.evaluations() or vitalsynth.evaluate([str(run.path)], checkpoint="all", quiet=True)
     for row in judged:
         if row["part"] in ("fidelity", "coverage") and row["value"] is not None:
             figures[row["metric"]][row["step"]] = abs(row["value"] - row["floor"])
     whole = [own for own in figures.values() if len(own) == CHECKPOINTS]
-    ranks = np.mean([rankdata([own[step] for step in sorted(own)]) for own in whole], axis=0)
-    return ranks.tolist(), len(whole)
+    return np.array([rankdata([own[step] for step in sorted(own)]) for own in whole])
+
+
+def halves(ranks):
+    """Return how a random half of the figures agrees with the other, the median of many divisions."""
+    rng = np.random.default_rng(0)
+    divided = (np.array_split(rng.permutation(ranks), 2) for _ in range(DIVISIONS))
+    return float(np.median([spearmanr(one.mean(axis=0), other.mean(axis=0)).statistic for one, other in divided]))
 
 
 def watched(run):
@@ -79,11 +87,13 @@ def main():
         if not path.exists():
             vitalsynth.train("icu-demo", out=str(path), condition="died", quiet=True, **settings)
         run = vitalsynth.Run(path)
-        ranks, figures = scorecard(run)
+        by_figure = scorecard(run)
+        ranks = by_figure.mean(axis=0).tolist()
         gaps = theory([str(run.path)], checkpoint="all", clone_steps=asked.clone_steps, quiet=True)
         measures = watched(run) | {name: [each[name] for each in gaps] for name in GAPS}
-        correlations = {name: round(float(spearmanr(ranks, own).statistic), 3) for name, own in measures.items()}
-        found = {"ranks": ranks, "figures": figures, "measures": measures, "correlations": correlations}
+        agreeing = {"halves": halves(by_figure)} | {n: spearmanr(ranks, own).statistic for n, own in measures.items()}
+        correlations = {name: round(float(each), 3) for name, each in agreeing.items()}
+        found = {"ranks": ranks, "figures": len(by_figure), "measures": measures, "correlations": correlations}
         record("ranking", row | found)
 
 
