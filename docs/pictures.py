@@ -1,6 +1,7 @@
-"""Draw the pictures of the README from runs: `python docs/pictures.py [ICU_RUN] [MNIST_RUN]`.
+"""Draw pictures of the README and the gallery from runs: `python docs/pictures.py [ICU_RUN] [ECG_RUN] [MNIST_RUN]`.
 
-The ICU run is the demo's (`make demo`), the other that of `benchmarks/images.py`; what is not there is left as it is.
+The ICU run is the demo's (`make demo`), that of heartbeats the gallery's, the last that of `benchmarks/images.py`; what
+is not there is left as it is.
 """
 
 import sys
@@ -16,9 +17,19 @@ OUT = Path(__file__).parent / "images"
 
 def icu(run):
     """Six real and six synthetic stays."""
+    beside(run, "hr", OUT / "icu_hr.png")
+
+
+def ecg(run):
+    """Six real and six synthetic heartbeats."""
+    beside(run, "ecg", OUT / "ecg.png")
+
+
+def beside(run, channel, out):
+    """Six held-out sequences beside six synthetic ones, of a channel."""
     generator, _ = sampling.load_generator(run)
     synthetic = sampling.collect(sampling.sample(run, generator, 300))
-    figures.examples(run.data()[1], synthetic, "hr", seed=3).savefig(OUT / "icu_hr.png", dpi=150)
+    figures.examples(run.data()[1], synthetic, channel, seed=3).savefig(out, dpi=150)
 
 
 def digits(run):
@@ -30,8 +41,8 @@ def digits(run):
 
 def main():
     OUT.mkdir(exist_ok=True)
-    asked = [*sys.argv[1:3], *("demo/run", "runs/mnist")[len(sys.argv) - 1 :]]
-    for path, draw in zip(asked, (icu, digits), strict=True):
+    usual = ("demo/run", "runs/ecg", "runs/mnist")
+    for path, draw in zip([*sys.argv[1:4], *usual[len(sys.argv) - 1 :]], (icu, ecg, digits), strict=True):
         if Path(path, "run.json").exists():
             draw(Run(path))
             print(f"drew {draw.__name__} from {path}")

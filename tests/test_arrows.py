@@ -63,7 +63,7 @@ ALLOWED = {
     "methods": set(),
     "optimizers": set(),
     "checkpoints": {"storage"},
-    "runs": {*DATA, "checkpoints", "markup", "processes"},
+    "runs": {*DATA, "checkpoints", "markup", "processes", "machine"},
     "seeds": set(),
     "differential": {
         "sequences",
@@ -101,7 +101,6 @@ ALLOWED = {
         "seeds",
         "learner",
         "processes",
-        "machine",
         "team",
     },
     "memory": {"sequences", "preparation", "storage", "differential", "learner", "machine", "training"},

@@ -68,6 +68,17 @@ def test_a_generator_needs_an_attack_of_somebody_who_holds_it(attacked, tmp_path
     assert list(listed["networks"]) == ["generator"]
 
 
+def test_components_of_an_outline_do_not_leave_with_a_generator(tmp_path):
+    brief = {"steps": 1, "quiet": True}
+    run = vitalsynth.train("sines", out=str(tmp_path / "run"), **(vitalsynth.preset("strong") | brief))
+    vitalsynth.pack(str(run.path), out=str(tmp_path / "generator.zip"), generator_only=True)
+    (copy,) = vitalsynth.unpack([str(tmp_path / "generator.zip")], out=str(tmp_path / "copy"))
+    assert np.abs(run.preparation.outline.forward).max() > 0
+    assert not copy.preparation.outline.forward.any() and not copy.preparation.outline.mean.any()
+    files = [vitalsynth.sample([str(each.path)], count=9, seed=1, quiet=True)[0] for each in (run, copy)]
+    pd.testing.assert_frame_equal(*map(pd.read_parquet, files))
+
+
 @pytest.mark.parametrize("what", ["discriminator", "run", "data"])
 def test_what_is_never_released(attacked, tmp_path, what, capsys):
     code = main(["release", str(attacked.path), "--out", str(tmp_path / "pack"), "--what", what])

@@ -31,6 +31,9 @@ UNTOLD = 0.2
 BLUR = 0.15
 """Noise on outlines, in deviations, while they are learned: of simple rhythms they lie on a surface, whose law is hard
 to learn, and the steps make up for what is blurred (LOG.md)."""
+NARROW = 64
+"""Most hidden units of each law of an outline, of which there is one example a sequence: wider ones, and without dropout,
+know the sequences that they learned from (LOG.md)."""
 
 
 class Autoregressive(Generator):
@@ -69,7 +72,8 @@ class Autoregressive(Generator):
             patch: Steps that the recurrence takes at once; 0 takes as many as make about 8 columns.
             finest: Smallest deviation of a component, in units of how much the channel changes from step to step. Where
                 values repeat exactly, a density would grow without bound, and learning care for nothing else.
-            dropout: Share of the recurrence's outputs that are silenced while training.
+            dropout: Share of the recurrence's outputs, and of the hidden units of an outline's laws, that are silenced
+                while training.
         """
         super().__init__()
         if min(hidden, layers, head, components) < 1 or patch < 0:
@@ -83,12 +87,13 @@ class Autoregressive(Generator):
         self.patch, self.steps = shape.patches(patch)
         self.dropout, self.alive = dropout, shape.alive
         self.slots = slots_of(shape.x, shape.alive)
+        self.outlined = sum(block.outline for block in shape.s)
+        own, silenced = (min(FIRST * head, NARROW), dropout) if self.outlined else (FIRST * head, 0.0)
         self.static_laws = Laws(
-            slots_of(shape.s), shape.statics, shape.condition, 0, 0, FIRST * head, components, finest
+            slots_of(shape.s), shape.statics, shape.condition, 0, 0, own, components, finest, silenced
         )
         slots = [slot.at(step, shape.channels) for step in range(self.patch) for slot in self.slots]
         width = self.patch * shape.channels
-        self.outlined = sum(block.outline for block in shape.s)
         given = shape.statics + bool(self.outlined) + shape.condition
         self.gates = [(slot.columns, slot.gate) for slot in self.slots if slot.gate is not None]
         self.masks = sorted({gate for _, gate in self.gates})

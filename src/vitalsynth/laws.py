@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax, logsigmoid, silu, softplus
+from torch.nn.functional import dropout, log_softmax, logsigmoid, silu, softplus
 
 from .sequences import Block
 
@@ -95,6 +95,7 @@ class Laws(nn.Module):
         hidden: Hidden units of each slot.
         components: Of a mixture.
         finest: Smallest deviation of a component, in units of a column's change from step to step.
+        dropout: Share of the hidden units, u and v, that are silenced while training.
     """
 
     mask: Tensor
@@ -113,9 +114,11 @@ class Laws(nn.Module):
         hidden: int,
         components: int,
         finest: float,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.slots, self.columns, self.components, self.finest = tuple(slots), columns, components, finest
+        self.slots, self.columns, self.components = tuple(slots), columns, components
+        self.finest, self.dropout = finest, dropout
         parameters = 3 * components + 1 + any(slot.block.repeats > 0 for slot in slots)
         count, outputs = len(slots), max([parameters, *(slot.block.width for slot in slots)])
         weights = lambda *size, fan: nn.Parameter(torch.randn(*size) / math.sqrt(max(1, fan)))  # noqa: E731
@@ -212,18 +215,21 @@ class Laws(nn.Module):
         whole = [j for j in range(len(self.slots)) if j not in rows]
         chosen = whole if rows else slice(None)
         u = context @ self.context[:, chosen].flatten(1) + offset @ before[:, chosen].flatten(1)
-        u = silu(u.unflatten(-1, (len(whole), -1)) + self.bias[chosen]).transpose(0, 1)
-        u = u + silu(torch.baddbmm(self.middle_bias[chosen][:, None], u, self.middle[chosen]))
+        u = self._dropped(silu(u.unflatten(-1, (len(whole), -1)) + self.bias[chosen])).transpose(0, 1)
+        u = self._dropped(u + silu(torch.baddbmm(self.middle_bias[chosen][:, None], u, self.middle[chosen])))
         found = dict(zip(whole, torch.baddbmm(self.out_bias[chosen][:, None], u, self.out[chosen]), strict=True))
         if rows:  # unbound once: the gradient of every single slice would be as large as the whole
             contexts, befores = self.context.unbind(1), before.unbind(1)
             middles, middle_biases = self.middle.unbind(), self.middle_bias.unbind()
             outs, out_biases, biases = self.out.unbind(), self.out_bias.unbind(), self.bias.unbind()
             for j, measured in rows.items():
-                u = silu(context[measured] @ contexts[j] + offset[measured] @ befores[j] + biases[j])
-                u = u + silu(torch.addmm(middle_biases[j], u, middles[j]))
+                u = self._dropped(silu(context[measured] @ contexts[j] + offset[measured] @ befores[j] + biases[j]))
+                u = self._dropped(u + silu(torch.addmm(middle_biases[j], u, middles[j])))
                 found[j] = torch.addmm(out_biases[j], u, outs[j])
         return [found[j] for j in range(len(self.slots))]
+
+    def _dropped(self, u: Tensor) -> Tensor:
+        return dropout(u, self.dropout, self.training) if self.dropout else u
 
     def _numbers(
         self,

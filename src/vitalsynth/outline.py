@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,10 @@ class Outline:
     def encode(self, x: Float[ndarray, "n length columns"]) -> Float[ndarray, "n k"]:
         """Return the outline of each sequence."""
         return (x[..., self.positions].reshape(len(x), -1) - self.mean) @ self.forward
+
+    def forgotten(self) -> Outline:
+        """Return one as wide that tells nothing of the sequences it was read off: enough to draw with, not to learn."""
+        return replace(self, mean=np.zeros_like(self.mean), forward=np.zeros_like(self.forward))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers."""

@@ -12,8 +12,6 @@ import contextlib
 import json
 import logging
 import os
-import platform
-import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,14 +24,14 @@ from torch import Tensor, nn
 from . import components, differential
 from .differential import Mechanism
 from .learner import Learner
-from .machine import most_held
 from .methods import Method, Step
 from .objectives import Batch, Objective
 from .processes import StopFlag
-from .runs import Run, append, log_state
+from .runs import Run, log_state
+from .runs.clock import Clock
 from .schedules import Schedule
 from .seeds import balanced_index, batch_index, derive, seed_torch
-from .sequences import Encoded, Shape, one_line
+from .sequences import Encoded, Shape
 from .stabilisers import Stabiliser
 from .storage import naming
 from .team import ALONE, Lost, Team
@@ -43,6 +41,10 @@ log = logging.getLogger(__name__)
 Precision = Literal["float32", "bfloat16"]
 BALANCE_MEMORY = 20
 """Steps over which it is averaged who is ahead: one batch says little, and a hundred steps ago is long past."""
+ADVICE = (
+    "Try a lower learning rate (--discriminator_optimizer.lr, --generator_optimizer.lr), stronger penalties "
+    "(--objective.r1, --objective.r2), or --precision float32"
+)
 ALTERNATING = {"class_path": "vitalsynth.methods.Alternating", "init_args": {}}
 EARLIER: Mapping[str, Any] = {
     "stabilisers": [],
@@ -375,13 +377,12 @@ def train(
         asked, steps = steps, within_budget(learner, plan, mechanism, steps)
         if steps < asked:
             log.warning("%s: the budget pays for %d of the %d steps, and training stops there", run.path, steps, asked)
-    clock = _Clock(run, data.x.device)
+    clock = Clock(run, data.x.device, [watcher.name for watcher in watchers])
     log_file = run.path / "log.jsonl"
     opened = contextlib.ExitStack()
     with naming(log_file), kept_settings(run.record), StopFlag() as stop, clock.failing(), opened:
         lines = opened.enter_context(log_file.open("ab"))
         saved, since = learner.step, bytearray()
-        watching = dict.fromkeys((watcher.name for watcher in watchers), 0.0)
 
         def save() -> None:
             nonlocal saved, since, lines
@@ -390,7 +391,7 @@ def train(
             opened.close()  # a mounted cloud folder sends what is closed
             lines = opened.enter_context(log_file.open("ab"))
             learner.save(run.checkpoints, log_state(saved, bytes(since)))
-            clock.note("save", learner.step, watching=_rounded(watching))
+            clock.note("save", learner.step)
             saved, since = learner.step, bytearray()
 
         clock.note("begin", saved, target=steps)
@@ -399,7 +400,7 @@ def train(
         while learner.step < steps and not stop.raised and not why:
             looking = [watcher for watcher in watchers if watcher.due(learner.step + 1)]
             for watcher in looking:
-                with _timed(watching, watcher.name):
+                with clock.watching(watcher.name):
                     watcher.before(learner)
             try:
                 team.goes_on(True)
@@ -409,7 +410,7 @@ def train(
             except Diverged as error:
                 raise Diverged(f"{error}; the run is kept at step {saved}. {ADVICE}") from None
             for watcher in looking:
-                with _timed(watching, watcher.name):
+                with clock.watching(watcher.name):
                     row |= watcher.after(learner)
             line = json.dumps(row).encode() + b"\n"
             lines.write(line)
@@ -423,7 +424,7 @@ def train(
         team.goes_on(False)
         if saved != learner.step:
             save()
-        clock.note("end", learner.step, watching=_rounded(watching), **({"target": learner.step} if why else {}))
+        clock.note("end", learner.step, **({"target": learner.step} if why else {}))
     if why:
         log.warning("%s stops early, at step %d: %s", run.path, learner.step, why)
     return learner.step >= steps or bool(why)
@@ -473,27 +474,6 @@ def within_budget(learner: Learner, plan: Plan, mechanism: Mechanism | None, ste
     return learner.step + paid
 
 
-ADVICE = (
-    "Try a lower learning rate (--discriminator_optimizer.lr, --generator_optimizer.lr), stronger penalties "
-    "(--objective.r1, --objective.r2), or --precision float32"
-)
-
-
-def _threads(count: int) -> str:
-    return f"{count} thread{'s' * (count != 1)}"
-
-
-@contextlib.contextmanager
-def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    began = time.perf_counter()
-    yield
-    seconds[name] += time.perf_counter() - began
-
-
-def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 3) for name, value in seconds.items()}
-
-
 @contextlib.contextmanager
 def kept_settings(record: Mapping[str, Any]) -> Iterator[None]:
     """Train with the run's number of threads, by which sums round; leave it and the random numbers as they were.
@@ -520,40 +500,3 @@ def kept_settings(record: Mapping[str, Any]) -> Iterator[None]:
         torch.backends.mkldnn.enabled = one_dnn
         torch.set_deterministic_debug_mode(exact)
         torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[assignment]
-
-
-class _Clock:
-    """Writes what a rerun would not reproduce."""
-
-    def __init__(self, run: Run, device: torch.device) -> None:
-        self.path, self.device, self.since = run.path / "clock.jsonl", device, time.perf_counter()
-        self.step = 0
-
-    def note(self, event: Literal["begin", "save", "end", "failed"], step: int, **more: Any) -> None:
-        self.step = step
-        on_gpu = self.device.type == "cuda"
-        row = {
-            "event": event,
-            "step": step,
-            **more,
-            "time": round(time.time(), 3),
-            "seconds": round(time.perf_counter() - self.since, 3),
-            "memory_mib": most_held() // 2**20,
-            "gpu_memory_mib": torch.cuda.max_memory_allocated(self.device) // 2**20 if on_gpu else None,
-            "device": torch.cuda.get_device_name(self.device)
-            if on_gpu
-            else f"CPU, {_threads(torch.get_num_threads())}",
-            "host": platform.node(),
-            "process": os.getpid(),
-        }
-        append(self.path, [row])
-
-    @contextlib.contextmanager
-    def failing(self) -> Iterator[None]:
-        """Note why training fails, if it does, at the step to which it is kept."""
-        try:
-            yield
-        except (Diverged, Lost, OSError, RuntimeError) as error:
-            with contextlib.suppress(OSError):  # a full disk
-                self.note("failed", self.step, why=f"{type(error).__name__}: {one_line(error)}")
-            raise

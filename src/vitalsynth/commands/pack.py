@@ -16,8 +16,8 @@ def pack(run: str | list[str], *, out: str = "", generator_only: bool = False) -
         run: Folders of runs; globs are expanded.
         out: The file, which must not exist; {run} in it stands for the run's name. By default the run's folder with
             .zip at the end.
-        generator_only: Only what sampling needs: no discriminator, optimiser, log, scores or samples, and nothing of
-            where the data lay. It unpacks to a run that can be sampled.
+        generator_only: Only what sampling needs: no discriminator, optimiser, log, scores, samples or components of an
+            outline, and nothing of where the data lay. It unpacks to a run that can be sampled.
 
     Returns:
         The files.

@@ -17,6 +17,7 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def pack(run: Run, out: str | Path, generator_only: bool = False) -> Path:
         run: Which.
         out: The file; it must not exist.
         generator_only: Only what sampling needs, of the newest checkpoint: the averaged generator and the preparation;
-            no discriminator, optimiser, log, scores or samples, and nothing of where the data lay.
+            no discriminator, optimiser, log, scores, samples or components of an outline, and nothing of where the
+            data lay.
 
     Raises:
         ValueError: if something is there, or the run is damaged or in use.
@@ -95,7 +97,9 @@ def _generator(run: Run) -> Iterator[tuple[str, bytes | Path]]:
         "generator_only": True,
         "parent": None,
     }
-    yield from sealed(record, run.preparation.to_json()).items()
+    outline = run.preparation.outline
+    preparation = replace(run.preparation, outline=outline and outline.forgotten())
+    yield from sealed(record, preparation.to_json()).items()
     for name, content in checkpoints.contents(step, {"networks": networks}, promised).items():
         yield f"checkpoints/{step:08d}/{name}", content
 
