@@ -1,6 +1,7 @@
 """The autoregressive generator: its likelihood is a likelihood, and it draws what it says is likely."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from scipy.stats import norm
 from torch.special import ndtr
 
-from vitalsynth.autoregressive import Autoregressive, _transitions, habits
+from vitalsynth.autoregressive import BLUR, Autoregressive, _transitions, habits
 from vitalsynth.laws import Laws, _log_between, _log_mixture
 from vitalsynth.preparation import Preparation
 from vitalsynth.sequences import Block, Column, Encoded, Fixed, Schema, Sequences, Shape
@@ -332,6 +333,31 @@ def test_a_past_is_gone_on_from_whatever_outline_was_drawn(outlined):
     on = one.x[:, -1, 0] - one.x[:, 5, 0]  # six steps further, whose deviation is known of a walk
     real = encoded.x[:, -1, 0] - encoded.x[:, 5, 0]
     assert on.std() == pytest.approx(float(real.std()), rel=0.15)
+
+
+def test_by_dropout_an_outlines_law_knows_less_whom_it_learned_from():
+    """Walks of steps that are all alike: what it says of 300 that it learned, blurred, and of 300 others."""
+    walks = np.random.default_rng(1).normal(size=(600, 10, 1)).cumsum(axis=1)
+    s = Sequences(walks, Schema((Column("walk"),)))
+    preparation = Preparation.fit(s.take(slice(0, 300)), outline=8)
+    learned, others = (preparation.encode(s.take(part)) for part in (slice(0, 300), slice(300, 600)))
+
+    def known_by(dropout):
+        torch.manual_seed(0)
+        generator = Autoregressive(preparation.shape, hidden=4, head=16, components=4, dropout=dropout)
+        optimizer = torch.optim.Adam(generator.static_laws.parameters(), 5e-3)
+        for _ in range(400):
+            optimizer.zero_grad()
+            blurred = replace(learned, s=learned.s + BLUR * torch.randn_like(learned.s))
+            (-generator.static_likelihood(blurred).mean()).backward()
+            optimizer.step()
+        with torch.no_grad():
+            one, other = (generator.eval().static_likelihood(part).mean() for part in (learned, others))
+        return float(one - other), float(other)
+
+    (heart, worse), (less, better) = known_by(0.0), known_by(0.4)
+    assert less < heart / 2
+    assert better > worse + 3
 
 
 def test_habits_are_counted():

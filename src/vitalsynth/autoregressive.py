@@ -32,8 +32,8 @@ BLUR = 0.15
 """Noise on outlines, in deviations, while they are learned: of simple rhythms they lie on a surface, whose law is hard
 to learn, and the steps make up for what is blurred (LOG.md)."""
 NARROW = 64
-"""Most hidden units of each law of an outline, of which there is one example a sequence: wider ones, and without dropout,
-know the sequences that they learned from (LOG.md)."""
+"""Most hidden units of each law of an outline, and of the first patch after one, which have one example a sequence:
+wider ones, and without dropout, know the sequences that they learned from (LOG.md)."""
 
 
 class Autoregressive(Generator):
@@ -67,13 +67,14 @@ class Autoregressive(Generator):
             shape: Of the encoded data.
             hidden: Units of a recurrent layer.
             layers: LSTM layers, each added to the one below.
-            head: Hidden units that each column's law has of its own; four times as many in the first patch.
+            head: Hidden units that each column's law has of its own; four times as many in the first patch, but not
+                more than 64 after an outline.
             components: Normal distributions in the mixture of a number.
             patch: Steps that the recurrence takes at once; 0 takes as many as make about 8 columns.
             finest: Smallest deviation of a component, in units of how much the channel changes from step to step. Where
                 values repeat exactly, a density would grow without bound, and learning care for nothing else.
-            dropout: Share of the recurrence's outputs, and of the hidden units of an outline's laws, that are silenced
-                while training.
+            dropout: Share of the recurrence's outputs that are silenced while training, and of the hidden units of the
+                laws of an outline and of the first patch after one.
         """
         super().__init__()
         if min(hidden, layers, head, components) < 1 or patch < 0:
@@ -101,7 +102,7 @@ class Autoregressive(Generator):
         sizes = [2 * width + odds + given] + [hidden] * (layers - 1)
         self.recurrence = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
         self.place = nn.Parameter(0.1 * torch.randn(self.steps, hidden))
-        self.first_laws = Laws(slots, width, given, 0, 0, FIRST * head, components, finest)
+        self.first_laws = Laws(slots, width, given, 0, 0, own, components, finest, silenced)
         self.laws = Laws(slots, width, hidden + given, direct, odds, head, components, finest)
         self.channels = shape.channels
         numbers, pace = torch.zeros(shape.channels), torch.ones(shape.channels)
@@ -147,7 +148,7 @@ class Autoregressive(Generator):
         )
         later = [part[:, 1:] for part in (context, values, offset, reference, direct, usual, latest)]
         each = torch.cat([first[:, None], self.laws.log_likelihood(*later)], dim=1)
-        return (each * self._weights(x)).sum(dim=(1, 2)) + self._static_likelihood(encoded)
+        return (each * self._weights(x)).sum(dim=(1, 2)) + self.static_likelihood(encoded)
 
     def forward(
         self, noise: Float[Tensor, "n noise"], condition: Float[Tensor, "n condition"], fixed: Fixed | None = None
@@ -274,7 +275,8 @@ class Autoregressive(Generator):
     def _patches(self, x: Shaped[Tensor, "n length k"]) -> Shaped[Tensor, "n steps width"]:
         return x.reshape(x.shape[0], self.steps, -1)
 
-    def _static_likelihood(self, encoded: Encoded) -> Float[Tensor, " n"]:
+    def static_likelihood(self, encoded: Encoded) -> Float[Tensor, " n"]:
+        """Return the part of it that is of the statics, and so of the outline."""
         if not self.static_laws.slots:
             return encoded.x.new_zeros(len(encoded))
         s = encoded.s
