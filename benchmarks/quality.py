@@ -233,7 +233,9 @@ def main():
                     path = f"{asked.out}/{data}-{learner}-{seed}"
                     settings = FIRST if learner == "first" else vitalsynth.preset(learner)
                     run, cost = train(parts[0], settings, DATA[data].get("label"), seed, minutes, path)
-                    row |= cost
+                    row |= {
+                        name: old[name] for old in before for name in ("training_cpu_minutes",) if name in old
+                    } | cost
                     synthetic = drawn(run, enough(parts), seed)
                 figures = before[-1]["figures"] if before else judge(parts, synthetic, DATA[data].get("label"))
                 more = literature(parts, synthetic) if asked.literature else {}
