@@ -226,6 +226,7 @@ def main():
                 before = alike("quality", row)
                 if before and (not asked.literature or "discriminative" in before[-1]["figures"]):
                     continue
+                row |= before[-1] if before else {}
                 parts = read(data)
                 if learner in BASELINES:
                     synthetic = BASELINES[learner](parts[0], enough(parts), seed)
@@ -233,11 +234,9 @@ def main():
                     path = f"{asked.out}/{data}-{learner}-{seed}"
                     settings = FIRST if learner == "first" else vitalsynth.preset(learner)
                     run, cost = train(parts[0], settings, DATA[data].get("label"), seed, minutes, path)
-                    row |= {
-                        name: old[name] for old in before for name in ("training_cpu_minutes",) if name in old
-                    } | cost
+                    row |= cost
                     synthetic = drawn(run, enough(parts), seed)
-                figures = before[-1]["figures"] if before else judge(parts, synthetic, DATA[data].get("label"))
+                figures = row.get("figures") or judge(parts, synthetic, DATA[data].get("label"))
                 more = literature(parts, synthetic) if asked.literature else {}
                 record("quality", row | {"figures": figures | more})
 

@@ -15,6 +15,7 @@ import numpy as np
 import quality
 import torch
 from results import alike, record, rows
+from scipy.spatial.distance import cdist
 
 from vitalsynth import runs, sampling
 from vitalsynth.commands import whitebox
@@ -34,8 +35,8 @@ def scores(run, generator, drawn, sequences):
     with torch.no_grad():
         likelihood, outline = generator.log_likelihood(encoded), generator.static_likelihood(encoded)
     flat = lambda part: part.values.reshape(len(part), -1)  # noqa: E731
-    near = np.array([np.square(flat(drawn) - one).sum(axis=1).min() for one in flat(sequences)])
-    return {"likelihood": likelihood.numpy(), "outline": outline.numpy(), "nearest drawn": -near}
+    near = -cdist(flat(sequences), flat(drawn)).min(axis=1)
+    return {"likelihood": likelihood.numpy(), "outline": outline.numpy(), "nearest drawn": near}
 
 
 def remembered(run, train, test):

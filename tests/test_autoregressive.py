@@ -360,6 +360,16 @@ def test_by_dropout_an_outlines_law_knows_less_whom_it_learned_from():
     assert better > worse + 3
 
 
+@pytest.mark.parametrize(("outline", "width", "dropout"), [(0, 4 * 48, 0.0), (2, 64, 0.3)])
+def test_laws_with_one_example_a_sequence_are_narrow_and_learn_with_dropout_after_an_outline(outline, width, dropout):
+    s = Sequences(np.random.default_rng(0).normal(size=(40, 6, 1)), Schema((Column("walk"),)))
+    shape = Preparation.fit(s, outline=outline).shape
+    generator = Autoregressive(shape, hidden=4, head=48, dropout=0.3)
+    assert generator.laws.bias.shape[1] == 48 and generator.laws.dropout == 0
+    for laws in (generator.static_laws, generator.first_laws):
+        assert (laws.bias.shape[1], laws.dropout) == (width, dropout)
+
+
 def test_habits_are_counted():
     """A mask that was 1, 1, 0, 1 went 0-1, 1-1, 1-0, 0-1 (0 comes before): odds 3.5 : 1.5, and 1.5 : 1.5 after a 1."""
     masks = torch.tensor([1.0, 1.0, 0.0, 1.0])[None, :, None]
