@@ -37,6 +37,7 @@ DATA = {
     "energy-24": {"source": "energy", "settings": {"length": 24}},
     "ecg5000": {"source": "ecg5000", "settings": {"split": "all"}, "label": "label"},
     "icu-demo": {"source": "icu-demo", "settings": {}, "label": "died"},
+    "physionet2012": {"source": "physionet2012", "settings": {}, "label": "In-hospital_death"},
 }
 LEARNERS = ("strong", "small-data", "rcgan", "parallel", "flow", "rgan", "first")
 FIRST = {  # the first settings there were, with a critic that learns to see: what presets are to be better than

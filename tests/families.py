@@ -18,6 +18,7 @@ GENERATORS = {
     "Attention": generators.Attention,
     "with pasts": partial(generators.LSTM, pasts=0.5, patch=2),
     "Attention with pasts": partial(generators.Attention, pasts=0.5),
+    "renewing": partial(generators.LSTM, renewal=3),
     "ConvolutionalRecurrent": generators.ConvolutionalRecurrent,
     "MultiScale": generators.MultiScale,
 }
