@@ -26,7 +26,7 @@ DISCRIMINATORS = {
     "LSTM": discriminators.LSTM,
     "GRU": discriminators.GRU,
     "Convolutional": discriminators.Convolutional,
-    "Projected": discriminators.Projected,
+    "Projected": partial(discriminators.Projected, minibatch=0),
     "one way": partial(discriminators.LSTM, bidirectional=False, layers=2),
     "MinGRU": discriminators.MinGRU,
     "RGLRU": partial(discriminators.RGLRU, bidirectional=False, layers=2),

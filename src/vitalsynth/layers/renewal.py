@@ -50,17 +50,17 @@ class Renewal(nn.Module):
             imposed: What is not drawn.
         """
         factors = self.linear(features).unflatten(-1, (self.columns, self.memory + 2)).to(logits.dtype)
-        since = self._since((factors + (logits + logistic)[..., None]).detach(), imposed)
+        since = self._since(factors.detach(), (logits + logistic).detach(), imposed)
         return logits + factors.gather(-1, since[..., None]).squeeze(-1)
 
-    def _since(self, excess: Float[Tensor, "n length columns classes"], imposed: Imposed | None) -> Tensor:
+    def _since(self, factors: Tensor, excess: Tensor, imposed: Imposed | None) -> Tensor:
         """Draw step by step; return how long ago the last 1 was at each step, from 0 for the step before."""
         longest, never = self.memory, self.memory + 1
-        ago = torch.full_like(excess[:, 0, :, 0], never, dtype=torch.long)
+        ago = torch.full_like(excess[:, 0], never, dtype=torch.long)
         found = []
         for step in range(excess.shape[1]):
             found.append(ago)
-            one = excess[:, step].gather(-1, ago[..., None]).squeeze(-1) > 0
+            one = factors[:, step].gather(-1, ago[..., None]).squeeze(-1) + excess[:, step] > 0
             if imposed is not None:
                 value, known = imposed
                 one = torch.where(known[:, step], value[:, step] > 0.5, one)
