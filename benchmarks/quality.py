@@ -2,6 +2,7 @@
 
     VITALSYNTH_DATA=../shared/data OMP_NUM_THREADS=1 python benchmarks/quality.py --minutes 10 --out runs/quality
     python benchmarks/quality.py --table                 # what is there so far, as Markdown
+    python benchmarks/quality.py --against rcgan first   # whether intervals over seeds overlap
 
 Each learner is a preset, untouched but for its number of steps and the schedules that end with them: 40 steps are
 timed, and as many are taken as fit into --minutes of CPU time. Each is judged on subjects (or blocks of time) that
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from results import alike, record, rows
+from scipy import stats
 
 import vitalsynth
 from vitalsynth import discriminators, generators, objectives, runs, sampling, sources, storage
@@ -37,6 +39,7 @@ DATA = {
     "energy-24": {"source": "energy", "settings": {"length": 24}},
     "ecg5000": {"source": "ecg5000", "settings": {"split": "all"}, "label": "label"},
     "icu-demo": {"source": "icu-demo", "settings": {}, "label": "died"},
+    "physionet2012": {"source": "physionet2012", "settings": {}, "label": "In-hospital_death"},
 }
 LEARNERS = ("strong", "small-data", "rcgan", "parallel", "flow", "rgan", "first")
 FIRST = {  # the first settings there were, with a critic that learns to see: what presets are to be better than
@@ -193,6 +196,32 @@ def table(found):
                 print(f"| {data} | {learner} | {len(mine)} | {minutes:.1f} | {' | '.join(cells)} |")
 
 
+def against(found, learner, other):
+    """Print a Markdown table of two learners: means with their 95 % intervals over seeds, and whether these overlap."""
+    print(f"| data | figure | floor | {other} | {learner} | |")
+    print("|---" * 6 + "|")
+    for data in DATA:
+        for title, (figure, key) in COLUMNS.items():
+            figures = [
+                [row["figures"].get(figure, {}) for row in found if (row["data"], row["learner"]) == (data, name)]
+                for name in (other, learner)
+            ]
+            values = [[each[key] for each in mine if key in each] for mine in figures]
+            if min(map(len, values)) < 2:
+                continue
+            floor = np.median([each[f"{key}_floor"] for mine in figures for each in mine])
+            theirs, ours = map(_interval, values)
+            apart = "apart" if ours[1] > theirs[2] or ours[2] < theirs[1] else "overlap"
+            cells = [f"{mean:.3f} [{low:.3f}, {high:.3f}]" for mean, low, high in (theirs, ours)]
+            print(f"| {data} | {title.partition(' (')[0]} | {floor:.3f} | {' | '.join(cells)} | {apart} |")
+
+
+def _interval(values):
+    """Return the mean, and its 95 % interval by Student's t."""
+    mean, error = np.mean(values), stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return mean, mean - error, mean + error
+
+
 def _cell(figures, key):
     values = [each[key] for each in figures if key in each]
     if not values:
@@ -214,8 +243,11 @@ def main():
     )
     parser.add_argument("--out", default="runs/quality")
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--against", nargs=2, metavar="LEARNER", help="a table of two learners, the better one first")
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    if asked.against:
+        return against(rows("quality"), *asked.against)
     if asked.table:
         return table(rows("quality"))
     for seed in asked.seeds:

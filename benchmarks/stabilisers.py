@@ -72,6 +72,10 @@ def arms(settings):
             "with": changed(settings, "generator", places=6),
             "without": changed(settings, "generator", places=0),
         },
+        "renewal of masks": {
+            "with": changed(settings, "generator", renewal=has(settings, "generator", "renewal", 12)),
+            "without": changed(settings, "generator", renewal=0),
+        },
         "spectral normalisation": {
             "with": changed(settings, "discriminator", spectral=True),
             "without": changed(settings, "discriminator", spectral=False),

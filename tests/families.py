@@ -18,6 +18,7 @@ GENERATORS = {
     "Attention": generators.Attention,
     "with pasts": partial(generators.LSTM, pasts=0.5, patch=2),
     "Attention with pasts": partial(generators.Attention, pasts=0.5),
+    "renewing": partial(generators.LSTM, renewal=3),
     "ConvolutionalRecurrent": generators.ConvolutionalRecurrent,
     "MultiScale": generators.MultiScale,
 }
@@ -25,7 +26,7 @@ DISCRIMINATORS = {
     "LSTM": discriminators.LSTM,
     "GRU": discriminators.GRU,
     "Convolutional": discriminators.Convolutional,
-    "Projected": discriminators.Projected,
+    "Projected": partial(discriminators.Projected, minibatch=0),
     "one way": partial(discriminators.LSTM, bidirectional=False, layers=2),
     "MinGRU": discriminators.MinGRU,
     "RGLRU": partial(discriminators.RGLRU, bidirectional=False, layers=2),

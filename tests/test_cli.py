@@ -122,7 +122,7 @@ def test_config_files(tmp_path, capsys):
     config = yaml.safe_load(capsys.readouterr().out)
     assert config["generator"] == {
         "class_path": "vitalsynth.generators.GRU",
-        "init_args": {**components.describe(GRU)["init_args"], "hidden": 8},
+        "init_args": {**components.describe(GRU)["init_args"], "hidden": 8, "renewal": 12},
     }
     assert config["generator_optimizer"]["init_args"]["betas"] == [0.0, 0.99]
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))

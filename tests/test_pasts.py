@@ -15,6 +15,7 @@ from vitalsynth.sequences import Block, Column, Encoded, Fixed, Schema, Sequence
 
 LEARNERS = {
     "LSTM": partial(generators.LSTM, hidden=8, pasts=0.5),
+    "renewing": partial(generators.LSTM, hidden=8, pasts=0.5, renewal=2),
     "in patches": partial(generators.GRU, hidden=8, pasts=0.5, patch=4),
     "both ways": partial(generators.MinGRU, hidden=8, pasts=0.5, bidirectional=True),
     "Attention": partial(generators.Attention, width=8, pasts=0.5),

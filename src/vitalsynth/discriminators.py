@@ -264,7 +264,7 @@ class Projected(Pooled):
         hidden: int = 128,
         conditioning: Conditioning = "both",
         spectral: bool = False,
-        minibatch: int = 0,
+        minibatch: int | Literal["auto"] = "auto",
     ) -> None:
         """Build the network.
 
@@ -274,7 +274,9 @@ class Projected(Pooled):
             hidden: Units of the perceptron's two layers.
             conditioning: How a condition enters.
             spectral: Divide every weight matrix by its largest singular value.
-            minibatch: Sequences in a group whose deviation is a feature; 0 scores each by itself.
+            minibatch: Sequences in a group whose deviation is a feature; 0 scores each by itself. auto takes 8 where
+                there are gaps or 0/1 channels, since how many stays lack a variable shows in a group alone, and 0
+                elsewhere.
         """
         super().__init__()
         if kernels < 1 or hidden < 1:
@@ -285,7 +287,8 @@ class Projected(Pooled):
         self.perceptron = nn.Sequential(
             nn.Linear(inputs, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, hidden), nn.LeakyReLU(0.2)
         )
-        self._finish(hidden, shape, conditioning, spectral, minibatch)
+        group = (8 if shape.binary else 0) if minibatch == "auto" else minibatch
+        self._finish(hidden, shape, conditioning, spectral, group)
 
     def meet(self, real: Encoded) -> None:
         """Bring the features to unit scale."""

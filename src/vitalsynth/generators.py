@@ -109,9 +109,11 @@ class StepByStep(Generator):
         self.statics = _Statics(given + past, hidden, shape.s)
         return step_noise + given + shape.statics + (self.patch * known if pasts else 0)
 
-    def _finish(self, shape: Shape, features: int, step_noise: int, sequence_noise: int, noisy: int) -> None:
+    def _finish(
+        self, shape: Shape, features: int, step_noise: int, sequence_noise: int, noisy: int, renewal: int = 0
+    ) -> None:
         """Build what emits the channels, and divide the noise, of which so many steps get some."""
-        self.channels = Emission(features, shape.x, shape.alive)
+        self.channels = Emission(features, shape.x, shape.alive, renewal)
         steps = [(noisy, step_noise), (shape.length, self.channels.noise)]
         self.parts = [(sequence_noise,), (self.statics.noise,), *steps]
         self.noise = _total(self.parts)
@@ -141,6 +143,7 @@ class Recurrent(StepByStep):
         places: int = 6,
         patch: int = 0,
         pasts: float = 0.0,
+        renewal: int = 0,
     ) -> None:
         """Build the network.
 
@@ -157,10 +160,12 @@ class Recurrent(StepByStep):
             patch: Steps that the recurrence takes at once; 0 takes as many as leave it at most 32 to take.
             pasts: Share of the sequences that are given the first steps of a real one while training, such as 0.5, so
                 that stays can be gone on from (`sample --past`); 0 for none.
+            renewal: Steps back at which 0/1 columns, such as whether something was measured, know when they were last
+                1, so that they can come in runs or regularly, such as 12; 0 for none.
         """
         super().__init__()
-        if places < 0 or patch < 0:
-            raise ValueError(f"places and patch must be 0 or more, got {places} and {patch}")
+        if places < 0 or patch < 0 or renewal < 0:
+            raise ValueError(f"places, patch and renewal must be 0 or more, got {places}, {patch} and {renewal}")
         self.patch, strides = shape.patches(patch or -(-shape.length // LONGEST))
         self.place: Tensor
         self.register_buffer("place", _places(shape.length, places), persistent=False)
@@ -172,7 +177,7 @@ class Recurrent(StepByStep):
         if self.patch > 1:
             patches = nn.Linear(features, self.patch * hidden), nn.Unflatten(2, (self.patch, hidden))
             self.unfold, features = nn.Sequential(*patches, nn.Flatten(1, 2), nn.LeakyReLU(0.2)), hidden
-        self._finish(shape, features + waves, step_noise, sequence_noise, strides)
+        self._finish(shape, features + waves, step_noise, sequence_noise, strides, renewal)
 
     def steps(self, given: Float[Tensor, "n noisy given"]) -> Float[Tensor, "n length features"]:
         """Return what the recurrence knows at each step, and the step's place."""

@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 OptimizerFactory = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
 # No momentum: with alternating steps it makes a game's rotation diverge (Gidel et al. 2019, arXiv 1807.04740).
 Adam = partial(torch.optim.Adam, lr=1e-3, betas=(0.0, 0.99))
+Renewing = partial(LSTM, renewal=12)
 # Projected is penalised with respect to its features, which are more numerous than what they are computed from.
 Mild = partial(Relativistic, r1=0.3, r2=0.3)
 
@@ -66,7 +67,7 @@ def train(
     whiten: float = 0.0,
     outline: int = 0,
     held_out: float = 0.2,
-    generator: Callable[[Shape], Generator] = LSTM,
+    generator: Callable[[Shape], Generator] = Renewing,
     discriminator: Callable[[Shape], Discriminator] | None = Projected,
     objective: Callable[[], Objective] = Mild,
     method: Callable[[], Method] = methods.Alternating,

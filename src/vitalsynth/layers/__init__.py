@@ -4,6 +4,7 @@ from .attention import Transformer
 from .basic import Dropout, GatedPerceptron, RMSNorm
 from .emission import CoarseEmission, Emission, end
 from .features import RandomFeatures
+from .renewal import Renewal
 from .scores import Minibatch, Score, every_step
 from .spectral import Spectral
 
@@ -15,6 +16,7 @@ __all__ = [
     "Minibatch",
     "RMSNorm",
     "RandomFeatures",
+    "Renewal",
     "Score",
     "Spectral",
     "Transformer",

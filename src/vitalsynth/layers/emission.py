@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..sequences import Block, Fixed
+from .renewal import Renewal
 
 FINE = 0.01
 """Steps of recording up to this, for columns of about unit scale, are as good as none."""
@@ -28,9 +29,11 @@ class Emission(nn.Module):
         features: Width of the input.
         blocks: The columns to emit.
         alive: Position of the alive column, which starts at 1 and falls once; None if there is none.
+        renewal: Steps back at which the other 0/1 columns know when they were last 1, if time is the last axis but one;
+            0 for none.
     """
 
-    def __init__(self, features: int, blocks: Sequence[Block], alive: int | None = None) -> None:
+    def __init__(self, features: int, blocks: Sequence[Block], alive: int | None = None, renewal: int = 0) -> None:
         super().__init__()
         columns = sum(block.width for block in blocks)
         self.linear = nn.Linear(features, columns)
@@ -50,6 +53,8 @@ class Emission(nn.Module):
             gates += [columns if block.gate is None else block.gate] * block.width  # `columns`: a column of ones
             start += block.width
         self.gates = gates if any(gate < columns for gate in gates) else None
+        self.recurring = [column for column in self.binary if column != alive] if renewal else []
+        self.renewal = Renewal(features, len(self.recurring), renewal) if self.recurring else None
         self.stepped = [column for column, *_ in cells]
         self.grid: Tensor
         self.register_buffer("grid", torch.tensor([own for _, *own in cells]).reshape(-1, 2), persistent=False)
@@ -64,6 +69,8 @@ class Emission(nn.Module):
     ) -> Float[Tensor, "*n columns"]:
         """Return encoded columns; time is the last axis but one where there is an alive column, or any is fixed."""
         columns = _at_least_float32(self.linear(features))
+        if self.renewal is not None:
+            columns = self._renew(self.renewal, features, columns, noise, fixed)
         if self.noise:
             columns = self._draw(columns, noise)
         if self.stepped:
@@ -74,6 +81,13 @@ class Emission(nn.Module):
             columns = columns * nn.functional.pad(columns, (0, 1), value=1.0)[..., self.gates]
         return columns if self.alive is None else end(columns, self.alive)
 
+    def _renew(self, renewal: Renewal, features: Tensor, columns: Tensor, noise: Tensor, fixed: Fixed | None) -> Tensor:
+        logistic = _logistic(noise[..., [self.binary.index(column) for column in self.recurring]])
+        imposed = None if fixed is None else (fixed.x[..., self.recurring], fixed.known[..., self.recurring])
+        renewed = columns.clone()
+        renewed[..., self.recurring] = renewal(features, columns[..., self.recurring], logistic, imposed)
+        return renewed
+
     def _round(self, columns: Tensor) -> Tensor:
         spacing, origin = self.grid.T
         soft = columns[..., self.stepped]
@@ -82,15 +96,14 @@ class Emission(nn.Module):
         return rounded
 
     def _draw(self, logits: Tensor, noise: Tensor) -> Tensor:
-        uniform = torch.special.ndtr(noise).clamp(1e-6, 1 - 1e-6)
         columns = logits.clone()
         if self.binary:
-            soft = torch.sigmoid(logits[..., self.binary] + torch.logit(uniform[..., : len(self.binary)]))
+            soft = torch.sigmoid(logits[..., self.binary] + _logistic(noise[..., : len(self.binary)]))
             columns[..., self.binary] = _straight_through((soft > 0.5).to(soft.dtype), soft)
         position = len(self.binary)
         for group in self.groups:
             width = group.stop - group.start
-            gumbel = -torch.log(-torch.log(uniform[..., position : position + width]))
+            gumbel = -torch.log(-torch.log(_uniform(noise[..., position : position + width])))
             soft = torch.softmax(logits[..., group] + gumbel, dim=-1)
             hard = nn.functional.one_hot(soft.argmax(-1), width).to(soft.dtype)
             columns[..., group] = _straight_through(hard, soft)
@@ -141,6 +154,16 @@ class CoarseEmission(nn.Module):
 def _at_least_float32(columns: Tensor) -> Tensor:
     """Undo what autocast made bfloat16, too coarse to draw from."""
     return columns.to(torch.promote_types(columns.dtype, torch.float32))
+
+
+def _uniform(noise: Tensor) -> Tensor:
+    """Return normal draws as uniform ones."""
+    return torch.special.ndtr(noise).clamp(1e-6, 1 - 1e-6)
+
+
+def _logistic(noise: Tensor) -> Tensor:
+    """Return normal draws as logistic ones."""
+    return torch.logit(_uniform(noise))
 
 
 def _straight_through(hard: Tensor, soft: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -75,6 +76,13 @@ class Shape:
     @property
     def statics(self) -> int:
         return sum(block.width for block in self.s)
+
+    @property
+    def binary(self) -> list[int]:
+        """Positions of the 0/1 channels, as masks are, but for `alive`."""
+        ends = accumulate(block.width for block in self.x)
+        found = [end - 1 for block, end in zip(self.x, ends, strict=True) if block.kind == "binary"]
+        return [position for position in found if position != self.alive]
 
     def patches(self, asked: int) -> tuple[int, int]:
         """Return how many steps of time make a patch, and how many patches a sequence has.
