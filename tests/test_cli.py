@@ -268,6 +268,10 @@ def test_a_generator_of_the_users_own(tmp_path, monkeypatch, capsys):
             ["train", "icu-demo", "--out", "x", "--generator.hidden", "many"],
             "--generator LSTM: must be a whole number, got many",
         ),
+        (
+            ["train", "icu-demo", "--out", "x", "--discriminator.minibatch", "many"],
+            "--discriminator Projected: must be a whole number or 'auto', got many",
+        ),
         (["train", "icu-demo", "--out", "x", "--normalise", "locale"], "did you mean 'local'?"),
         (["train", "icu-demo", "--out", "x", "--steps", "0"], "--steps must be at least 1, got 0"),
         (["train", "icu-demo", "--out", "x", "--device", "cuda:9"], "device 'cuda:9' is not on this machine"),
