@@ -272,7 +272,7 @@ def _expectation(message: str) -> str:
     text = re.sub(r"typing\.Literal\[(.+?)\]", r"one of \1", text)
     if found := re.search(r"Errors:((?: - Expected an? [^-]+?)+) Given value type: \w+ Given value: (\S+)", text):
         kinds = re.findall(r"Expected an? (?:one of )?(.+?)(?= - |$)", found[1])
-        return f"must be {' or '.join(PLAIN.get(kind, kind) for kind in kinds)}, got {found[2].rstrip('.')}"
+        return f"must be {' or '.join(PLAIN.get(each) or each for each in kinds)}, got {found[2].rstrip('.')}"
     if found := re.search(r"Expected an? (.+?)\. Got value: (\S+)", text):
         return f"must be {PLAIN.get(found[1], found[1])}, got {found[2].rstrip('.')}"
     return text.partition(": ")[2] or text
