@@ -71,6 +71,7 @@ def session(work, backing, point, seed, seconds, **options):
             settle(point)
             return
         time.sleep(seconds)
+        os.kill(child, signal.SIGSTOP)  # or it could see the folder go, and end with an error, before it is killed
         drive.kill()
         os.kill(child, signal.SIGKILL)  # what ended by itself waits for its parent
         assert os.waitpid(child, 0)[1] in (0, signal.SIGKILL)

@@ -500,7 +500,7 @@ def test_nothing_is_left_behind_when_a_run_cannot_start(tmp_path):
         ({"discriminator": partial(Convolutional, width=0)}, "at least 1 channel"),
         ({"discriminator": partial(Projected, kernels=0)}, "at least 1 kernel"),
         ({"discriminator": partial(Projected, hidden=0)}, "and 1 unit"),
-        ({"generator": partial(LSTM, places=-1)}, "places and patch must be 0 or more"),
+        ({"generator": partial(LSTM, places=-1)}, "places, patch and renewal must be 0 or more"),
         ({"generator": partial(LSTM, step_noise=-3)}, "the first step fails|cannot be built"),
         ({"generator_optimizer": torch.optim.LBFGS}, "the first step fails"),
         ({"device": "meta"}, "not on this machine"),
