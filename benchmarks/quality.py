@@ -180,9 +180,14 @@ COLUMNS = {
 }
 
 
+def newest():
+    """Return the newest row of each case."""
+    case = ("data", "learner", "seed", "minutes")
+    return list({tuple(row[name] for name in case): row for row in rows("quality")}.values())
+
+
 def table(found):
-    """Print a Markdown table of the newest rows: the median over seeds, with the smallest and the largest."""
-    found = list({tuple(row[name] for name in ("data", "learner", "seed", "minutes")): row for row in found}.values())
+    """Print a Markdown table: the median over seeds, with the smallest and the largest."""
     print(f"| data | learner | seeds | CPU-min | {' | '.join(COLUMNS)} |")
     print("|---" * (4 + len(COLUMNS)) + "|")
     for data in DATA:
@@ -247,9 +252,9 @@ def main():
     asked = parser.parse_args()
     torch.set_num_threads(1)
     if asked.against:
-        return against(rows("quality"), *asked.against)
+        return against(newest(), *asked.against)
     if asked.table:
-        return table(rows("quality"))
+        return table(newest())
     for seed in asked.seeds:
         for data in asked.data:
             for learner in asked.learners:

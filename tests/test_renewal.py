@@ -85,7 +85,7 @@ def test_gradients_take_the_past_as_given():
 def test_an_emission_renews_masks_and_binary_channels_but_not_how_long_a_sequence_is():
     blocks = [Block("continuous", gate=2), Block("binary"), Block("binary"), Block("binary")]
     emission = Emission(4, blocks, alive=3, renewal=2)
-    assert emission.recurring == [1, 2] and emission.renewal.columns == 2
+    assert [emission.binary[k] for k in emission.recurring] == [1, 2] and emission.renewal.columns == 2
     features, noise = torch.randn(7, 5, 4), torch.randn(7, 5, emission.noise)
     plain = Emission(4, blocks, alive=3)
     plain.linear.load_state_dict(emission.linear.state_dict())

@@ -53,7 +53,7 @@ class Emission(nn.Module):
             gates += [columns if block.gate is None else block.gate] * block.width  # `columns`: a column of ones
             start += block.width
         self.gates = gates if any(gate < columns for gate in gates) else None
-        self.recurring = [column for column in self.binary if column != alive] if renewal else []
+        self.recurring = [k for k, column in enumerate(self.binary) if column != alive] if renewal else []
         self.renewal = Renewal(features, len(self.recurring), renewal) if self.recurring else None
         self.stepped = [column for column, *_ in cells]
         self.grid: Tensor
@@ -69,10 +69,8 @@ class Emission(nn.Module):
     ) -> Float[Tensor, "*n columns"]:
         """Return encoded columns; time is the last axis but one where there is an alive column, or any is fixed."""
         columns = _at_least_float32(self.linear(features))
-        if self.renewal is not None:
-            columns = self._renew(self.renewal, features, columns, noise, fixed)
         if self.noise:
-            columns = self._draw(columns, noise)
+            columns = self._draw(columns, noise, features, fixed)
         if self.stepped:
             columns = self._round(columns)
         if fixed is not None:
@@ -81,13 +79,6 @@ class Emission(nn.Module):
             columns = columns * nn.functional.pad(columns, (0, 1), value=1.0)[..., self.gates]
         return columns if self.alive is None else end(columns, self.alive)
 
-    def _renew(self, renewal: Renewal, features: Tensor, columns: Tensor, noise: Tensor, fixed: Fixed | None) -> Tensor:
-        logistic = _logistic(noise[..., [self.binary.index(column) for column in self.recurring]])
-        imposed = None if fixed is None else (fixed.x[..., self.recurring], fixed.known[..., self.recurring])
-        renewed = columns.clone()
-        renewed[..., self.recurring] = renewal(features, columns[..., self.recurring], logistic, imposed)
-        return renewed
-
     def _round(self, columns: Tensor) -> Tensor:
         spacing, origin = self.grid.T
         soft = columns[..., self.stepped]
@@ -95,10 +86,16 @@ class Emission(nn.Module):
         rounded[..., self.stepped] = _straight_through(((soft - origin) / spacing).round() * spacing + origin, soft)
         return rounded
 
-    def _draw(self, logits: Tensor, noise: Tensor) -> Tensor:
+    def _draw(self, logits: Tensor, noise: Tensor, features: Tensor, fixed: Fixed | None) -> Tensor:
         columns = logits.clone()
         if self.binary:
-            soft = torch.sigmoid(logits[..., self.binary] + _logistic(noise[..., : len(self.binary)]))
+            odds, logistic = logits[..., self.binary], _logistic(noise[..., : len(self.binary)])
+            if self.renewal is not None:
+                own, imposed = self.recurring, None
+                if fixed is not None:
+                    imposed = tuple(part[..., self.binary][..., own] for part in (fixed.x, fixed.known))
+                odds[..., own] = self.renewal(features, odds[..., own], logistic[..., own], imposed)
+            soft = torch.sigmoid(odds + logistic)
             columns[..., self.binary] = _straight_through((soft > 0.5).to(soft.dtype), soft)
         position = len(self.binary)
         for group in self.groups:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from itertools import accumulate
 from typing import Any
 
 import torch
@@ -78,11 +77,9 @@ class Shape:
         return sum(block.width for block in self.s)
 
     @property
-    def binary(self) -> list[int]:
-        """Positions of the 0/1 channels, as masks are, but for `alive`."""
-        ends = accumulate(block.width for block in self.x)
-        found = [end - 1 for block, end in zip(self.x, ends, strict=True) if block.kind == "binary"]
-        return [position for position in found if position != self.alive]
+    def binary(self) -> int:
+        """How many channels are 0/1, as masks are, but for `alive`."""
+        return sum(block.kind == "binary" for block in self.x) - (self.alive is not None)
 
     def patches(self, asked: int) -> tuple[int, int]:
         """Return how many steps of time make a patch, and how many patches a sequence has.
