@@ -15,7 +15,7 @@ from vitalsynth.commands.train import Adam, train
 from vitalsynth.discriminators import Convolutional, Discriminator
 from vitalsynth.generators import GRU, Generator, MinGRU
 from vitalsynth.layers import every_step
-from vitalsynth.monitoring import differences
+from vitalsynth.monitoring import differences, tracing
 from vitalsynth.monitoring.similarity import Similarity
 from vitalsynth.objectives import Hinge, NonSaturating, Relativistic
 from vitalsynth.sequences import Encoded
@@ -214,6 +214,26 @@ def test_nan_is_traced_to_its_layer(tmp_path, slope):
     said = [str(each) for each in check(str(tmp_path / "run"), steps=10, data=DATA, quiet=True)]
     assert any(where in line for line in said)
     assert not any(where in line for line in found_at(tmp_path / "run", 2))
+
+
+class Mute(torch.autograd.Function):
+    """As some kernels of GPUs do, it says that a gradient is zero by none at all."""
+
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return None
+
+
+def test_where_there_is_no_gradient_none_is_traced():
+    layer, trace = torch.nn.Linear(2, 2), tracing.Trace()
+    with trace.of({"generator": layer}):
+        muted, made = layer(torch.ones(1, 2)), layer(torch.zeros(1, 2))
+        (Mute.apply(muted).sum() + (made * torch.inf).sum() * 0).backward()
+    assert trace.origin.startswith("NaN first came up in the gradient")
 
 
 def found_at(run, steps):

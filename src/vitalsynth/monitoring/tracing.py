@@ -96,9 +96,9 @@ class Trace:
             tensor.register_hook(self._backwards(self.seen[id(tensor)][1]))
         self.seen[id(tensor)][1].append((side, name))
 
-    def _backwards(self, roles: list[tuple[str, str]]) -> Callable[[Tensor], None]:
-        def look(gradient: Tensor) -> None:
-            if self.origin or _finite(gradient):
+    def _backwards(self, roles: list[tuple[str, str]]) -> Callable[[Tensor | None], None]:
+        def look(gradient: Tensor | None) -> None:
+            if self.origin or gradient is None or _finite(gradient):  # none: a kernel knows that it is zero
                 return
             through = [name for side, name in roles if side == "into"]
             after = [name for side, name in roles if side == "out of"]
