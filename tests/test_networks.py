@@ -470,6 +470,32 @@ def test_long_sequences_are_seen_coarsely():
     torch.testing.assert_close(found[:, -4096:], x.unflatten(1, (64, 32)).mean(dim=2).transpose(1, 2).flatten(1))
 
 
+def test_random_features_of_what_was_measured_last():
+    """One channel, 5, none, none, 2, and its mask: seen as 5, 5, 5, 2."""
+    shape = Shape(5, (Block("continuous", gate=1), Block("binary"), Block("binary")), alive=2)
+    torch.manual_seed(0)
+    random = RandomFeatures(shape, 9, carry=True)
+    mask, alive = torch.tensor([1.0, 0, 0, 1, 0]), torch.tensor([1.0, 1, 1, 1, 0])
+    x = torch.stack([torch.tensor([5.0, 0, 0, 2, 0]), mask, alive], dim=1)[None].requires_grad_()
+    seen = torch.stack([torch.tensor([5.0, 5, 5, 2, 0]), mask, alive], dim=1)[None]
+    found = random._features(Encoded(x, torch.zeros(1, 0), torch.zeros(1, 0)))
+    plain = RandomFeatures(shape, 9)
+    plain.load_state_dict(random.state_dict())
+    torch.testing.assert_close(found, plain._features(Encoded(seen, torch.zeros(1, 0), torch.zeros(1, 0))))
+    (gradient,) = torch.autograd.grad(found[0, -15], x)  # the first number of the sequence itself
+    assert gradient[0, :, 0].tolist() == [1, 0, 0, 0, 0]
+    (gradient,) = torch.autograd.grad(random._features(Encoded(x, x[:, 0, :0], x[:, 0, :0]))[0, -9], x)
+    assert gradient[0, :, 0].tolist() == [1, 0, 0, 0, 0]  # what is seen in the third hour
+
+
+def test_where_much_may_be_missing_single_steps_are_averaged():
+    gapped = tuple(Block("continuous", gate=30 + k) for k in range(30)) + (Block("binary"),) * 30
+    random, plain = RandomFeatures(Shape(48, gapped), 192, carry=True), RandomFeatures(Shape(48, gapped), 192)
+    assert plain.steps == 48 and random.steps == 3 * len(random.threshold) // 60 == 9
+    dense = Shape(48, (Block("continuous"),) * 60)
+    assert RandomFeatures(dense, 192, carry=True).steps == 48
+
+
 def test_a_generator_knows_its_place_in_time():
     """With no noise but a sequence's own, a recurrence of no memory still tells the steps apart."""
     shape = Shape(8, (Block("continuous"),))

@@ -22,7 +22,7 @@ from torch.nn.functional import dropout, pad
 
 from .generators import Generator
 from .laws import Held, Laws, slots_of
-from .sequences import Encoded, Fixed, Shape
+from .sequences import Encoded, Fixed, Shape, last_measured
 
 FIRST = 4
 """Times as many hidden units for the first patch, which has no past to lean on: all channels at once, from nothing."""
@@ -229,13 +229,7 @@ class Autoregressive(Generator):
 
     def _carried(self, x: Float[Tensor, "n length channels"]) -> Float[Tensor, "n length channels"]:
         """Return the values last measured."""
-        if not self.gates:
-            return x
-        step = torch.arange(x.shape[1], device=x.device)[:, None]
-        when = step.expand_as(x).clone()
-        for columns, gate in self.gates:
-            when[..., columns] = torch.where(x[..., gate : gate + 1] > 0.5, step, 0)
-        return torch.take_along_dim(x, when.cummax(dim=1).values, dim=1)
+        return last_measured(x, self._measured(x)) if self.gates else x
 
     def _measured(self, x: Float[Tensor, "*n channels"]) -> Float[Tensor, "*n channels"]:
         """Return 1 where a column was measured, or needs not be, and 0 elsewhere."""

@@ -265,6 +265,7 @@ class Projected(Pooled):
         conditioning: Conditioning = "both",
         spectral: bool = False,
         minibatch: int | Literal["auto"] = "auto",
+        carry: bool = False,
     ) -> None:
         """Build the network.
 
@@ -277,12 +278,13 @@ class Projected(Pooled):
             minibatch: Sequences in a group whose deviation is a feature; 0 scores each by itself. auto takes 8 where
                 there are gaps or 0/1 channels, since how many stays lack a variable shows in a group alone, and 0
                 elsewhere.
+            carry: See the last measured value in every gap, and less of single steps where there are gaps.
         """
         super().__init__()
         if kernels < 1 or hidden < 1:
             raise ValueError(f"at least 1 kernel and 1 unit are needed, got kernels {kernels} and hidden {hidden}")
         self.concatenate = conditioning != "projection"
-        self.random = RandomFeatures(shape, kernels)
+        self.random = RandomFeatures(shape, kernels, carry)
         inputs = self.random.width + (shape.condition if self.concatenate else 0)
         self.perceptron = nn.Sequential(
             nn.Linear(inputs, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, hidden), nn.LeakyReLU(0.2)

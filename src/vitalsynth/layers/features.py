@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..sequences import Encoded, Shape
+from ..sequences import Encoded, Shape, last_measured
 
 SIZES = (2, 3, 5, 9)
 """Lengths of the kernels; every one comes at every dilation 1, 2, 4, ... that a sequence has room for."""
 PLACES = 4096
-"""Most numbers of the sequence itself: a longer one is averaged over neighbouring steps."""
+"""Most numbers of the sequence itself where there are no gaps: a longer one is averaged over neighbouring steps."""
 SHARPNESS = 4.0
 BOUND = 8.0
 
@@ -28,13 +28,23 @@ class RandomFeatures(nn.Module):
     quick changes weigh no less than large slow ones. Every feature is then brought to unit scale, once, on real
     sequences, and bounded smoothly, f / (1 + |f|/8).
 
+    With `carry` a value that was not measured is seen as the last one before it that was, as judges see it, rather than
+    as the 0 it is encoded as: kernels then see how values went, and the masks, which stay as they are, when they were
+    measured. Where there is anything to carry, the sequence itself is told in no more numbers than the kernels give,
+    averaged over time: of single hours in which a single variable may have been measured there can be thousands, and
+    nothing else would be heard among them.
+
     Args:
         shape: Of the encoded data.
         kernels: Number of kernels, rounded up so that every size and dilation has as many.
+        carry: Carry what was measured forward into gaps.
     """
 
-    def __init__(self, shape: Shape, kernels: int) -> None:
+    def __init__(self, shape: Shape, kernels: int, carry: bool = False) -> None:
         super().__init__()
+        gates = [block.gate for block in shape.x for _ in range(block.width)]
+        self.gated = [column for column, gate in enumerate(gates) if gate is not None] if carry else []
+        self.gates, self.alive = [gate for gate in gates if gate is not None], shape.alive
         room = lambda size: takewhile(lambda d: (size - 1) * d < shape.length, (2**k for k in range(32)))  # noqa: E731
         self.dilations = [dilation for size in SIZES for dilation in room(size)] or [1]
         sizes = [size for size in SIZES for _ in room(size)] or [1]
@@ -42,7 +52,8 @@ class RandomFeatures(nn.Module):
         for k, size in enumerate(sizes):
             self.register_buffer(f"weights{k}", _kernels(each, shape.channels, size))
         count = each * len(sizes)
-        self.steps = max(1, min(shape.length, PLACES // shape.channels))
+        places = 3 * count if self.gated else PLACES
+        self.steps = max(1, min(shape.length, places // shape.channels))
         self.width = 3 * count + self.steps * shape.channels + shape.statics
         self.threshold: Tensor
         self.output_mean: Tensor
@@ -61,7 +72,7 @@ class RandomFeatures(nn.Module):
         if self.met:
             return
         with torch.no_grad():
-            self._settle("output", [z.transpose(0, 1).flatten(1) for z in self._outputs(real.x)])
+            self._settle("output", [z.transpose(0, 1).flatten(1) for z in self._outputs(self._carried(real.x))])
             self._settle("feature", [self._features(real).T])
             self.met.fill_(1)
 
@@ -75,6 +86,14 @@ class RandomFeatures(nn.Module):
         features = (self._features(encoded) - self.feature_mean) / self.feature_scale
         return features / (1 + features.abs() / BOUND)
 
+    def _carried(self, x: Float[Tensor, "n length channels"]) -> Float[Tensor, "n length channels"]:
+        """Return sequences with the last measured value in every gap; 0 before the first, and after the end."""
+        if not self.gated:
+            return x
+        seen = x.clone()
+        seen[..., self.gated] = last_measured(x[..., self.gated], x[..., self.gates])
+        return seen if self.alive is None else seen * x[..., self.alive, None]
+
     def _outputs(self, x: Float[Tensor, "n length channels"]) -> list[Tensor]:
         """Return what the kernels of each size and dilation give, `(n, kernels, steps)`."""
         series = x.transpose(1, 2)
@@ -84,7 +103,8 @@ class RandomFeatures(nn.Module):
         ]
 
     def _features(self, encoded: Encoded) -> Float[Tensor, "n width"]:
-        outputs = self._outputs(encoded.x)
+        x = self._carried(encoded.x)
+        outputs = self._outputs(x)
         found: list[list[Tensor]] = [[], [], []]
         parts = (self.output_mean, self.output_scale, self.threshold)
         for z, mean, scale, threshold in zip(outputs, *(part.chunk(len(outputs)) for part in parts), strict=True):
@@ -92,10 +112,9 @@ class RandomFeatures(nn.Module):
             found[0].append(torch.sigmoid(SHARPNESS * (z - threshold[:, None])).mean(dim=2))
             found[1].append(z.max(dim=2).values)
             found[2].append(z.square().mean(dim=2))
-        itself = encoded.x
-        if self.steps < itself.shape[1]:
-            itself = nn.functional.adaptive_avg_pool1d(itself.transpose(1, 2), self.steps)
-        return torch.cat([*(part for kind in found for part in kind), itself.flatten(1), encoded.s], dim=1)
+        if self.steps < x.shape[1]:
+            x = nn.functional.adaptive_avg_pool1d(x.transpose(1, 2), self.steps)
+        return torch.cat([*(part for kind in found for part in kind), x.flatten(1), encoded.s], dim=1)
 
 
 def _kernels(count: int, channels: int, size: int) -> Float[Tensor, "count channels size"]:

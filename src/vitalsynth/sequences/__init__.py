@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from . import rules
 from .cohort import Sequences
-from .encoded import Block, Encoded, Fixed, Shape, halved, owners
+from .encoded import Block, Encoded, Fixed, Shape, halved, last_measured, owners
 from .schema import Column, Kind, Label, Schema
 from .words import listed, nearest, one_line, printable
 
@@ -23,6 +23,7 @@ __all__ = [
     "Sequences",
     "Shape",
     "halved",
+    "last_measured",
     "listed",
     "nearest",
     "one_line",

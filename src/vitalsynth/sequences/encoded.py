@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from .schema import Kind
@@ -213,6 +213,12 @@ def owners(blocks: Iterable[Block]) -> list[int]:
     for block in blocks:
         found += [len(found) if block.gate is None else block.gate] * block.width
     return found
+
+
+def last_measured(x: Float[Tensor, "n length channels"], measured: Shaped[Tensor, "n length channels"]) -> Tensor:
+    """Return the values last measured; before the first one that was, what the first step holds."""
+    step = torch.arange(x.shape[1], device=x.device)[:, None]
+    return torch.take_along_dim(x, torch.where(measured > 0.5, step, 0).cummax(dim=1).values, dim=1)
 
 
 def halved(x: Tensor, axis: int) -> Tensor:
