@@ -31,6 +31,7 @@ from vitalsynth.training import Diverged
 
 PRESET = "rcgan"
 ON = ("icu-demo", "etth1-24")
+FIGURES = (("two_sample", "auroc"), ("coverage", "coverage"), ("mmd", "mmd2"), ("tstr", "auroc"))
 OVER = 1000  # of a cosine whose end `train` sets to the last step
 
 
@@ -65,7 +66,7 @@ def arms(settings):
             kind.__name__: stabilised(settings, kind) for kind in (InstanceNoise, Augment, Consistency, FeatureMatching)
         },
         "discriminator": {
-            "on random features": {"discriminator": discriminators.Projected},
+            "on random features": {"discriminator": partial(discriminators.Projected, carry=True)},
             "convolutional": {"discriminator": discriminators.Convolutional},
         },
         "place in time": {
@@ -76,12 +77,16 @@ def arms(settings):
             "with": changed(settings, "generator", renewal=has(settings, "generator", "renewal", 12)),
             "without": changed(settings, "generator", renewal=0),
         },
+        "values carried into gaps": {
+            "with": changed(settings, "discriminator", carry=True),
+            "without": changed(settings, "discriminator", carry=False),
+        },
         "spectral normalisation": {
             "with": changed(settings, "discriminator", spectral=True),
             "without": changed(settings, "discriminator", spectral=False),
         },
         "minibatch statistics": {
-            "with": changed(settings, "discriminator", minibatch=has(settings, "discriminator", "minibatch", 8)),
+            "with": changed(settings, "discriminator", minibatch=has(settings, "discriminator", "minibatch", "auto")),
             "without": changed(settings, "discriminator", minibatch=0),
         },
         "multi-scale gradients": {
@@ -133,13 +138,13 @@ def measure(data, settings, seed, minutes, path):
         run, cost = train(parts[0], settings, label, seed, minutes, path)
     except Diverged:
         return {"diverged": True, "figures": {}}
-    return cost | {"figures": judge(parts, drawn(run, enough(parts), seed), None)}
+    return cost | {"figures": judge(parts, drawn(run, enough(parts), seed), label)}
 
 
 def table(found):
     """Print a Markdown table of the newest preset: medians over seeds, with the smallest and the largest."""
-    print("| data | factor | | seeds | steps | CPU-s | two-sample AUROC (floor) | coverage (floor) | MMD² (floor) |")
-    print("|---" * 9 + "|")
+    print("| data | factor | | seeds | steps | CPU-s | two-sample AUROC (floor) | coverage (floor) | MMD² (floor) | TSTR AUROC (real) |")
+    print("|---" * 10 + "|")
     newest = [row for row in found if all(row[name] == found[-1][name] for name in ("preset", "minutes"))]
     for data, factor, arm in dict.fromkeys((row["data"], row["factor"], row["arm"]) for row in newest):
         mine = [row for row in newest if (row["data"], row["factor"], row["arm"]) == (data, factor, arm)]
@@ -147,14 +152,15 @@ def table(found):
         lost = f" ({len(mine) - len(good)} diverged)" if len(good) < len(mine) else ""
         steps = f"{np.median([row['steps'] for row in good]):,.0f}" if good else ""
         seconds = f"{60 * np.median([row['training_cpu_minutes'] for row in good]):.0f}" if good else ""
-        cells = [_cell(good, *keys) for keys in (("two_sample", "auroc"), ("coverage", "coverage"), ("mmd", "mmd2"))]
+        cells = [_cell(good, *keys) for keys in FIGURES]
         print(f"| {data} | {factor} | {arm} | {len(mine)}{lost} | {steps} | {seconds} | {' | '.join(cells)} |")
 
 
 def _cell(good, figure, key):
-    if not good:
+    found = [row["figures"][figure] for row in good if figure in row["figures"]]
+    if not found:
         return ""
-    values, floors = ([row["figures"][figure][name] for row in good] for name in (key, f"{key}_floor"))
+    values, floors = ([each[name] for each in found] for name in (key, f"{key}_floor"))
     places = 4 if key == "mmd2" else 3
     middle, low, high, floor = (
         f"{number:.{places}f}" for number in (np.median(values), min(values), max(values), np.median(floors))
