@@ -154,7 +154,10 @@ def judge_collapse(train: Sequences, real: Sequences, synthetic: Sequences) -> I
     view = View.fit(train, real)
     spread = _share(_deviations(view, synthetic), _deviations(view, real))
     nearest = _share(_to_nearest(view, synthetic), _to_nearest(view, real))
-    advice = "Try stronger penalties, --discriminator.minibatch 8 if it is 0, a slower discriminator, or an earlier checkpoint"
+    advice = (
+        "Try stronger penalties, --discriminator.minibatch 8 if it is 0, a slower discriminator, "
+        "or an earlier checkpoint"
+    )
     if spread < COLLAPSED:
         yield Finding("generator", f"collapsed: its sequences vary {spread:.2g} times as much as real ones", advice)
     elif nearest < COLLAPSED:
