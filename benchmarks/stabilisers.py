@@ -143,7 +143,8 @@ def measure(data, settings, seed, minutes, path):
 
 def table(found):
     """Print a Markdown table of the newest preset: medians over seeds, with the smallest and the largest."""
-    print("| data | factor | | seeds | steps | CPU-s | two-sample AUROC (floor) | coverage (floor) | MMD² (floor) | TSTR AUROC (real) |")
+    figures = "two-sample AUROC (floor) | coverage (floor) | MMD² (floor) | TSTR AUROC (real)"
+    print(f"| data | factor | | seeds | steps | CPU-s | {figures} |")
     print("|---" * 10 + "|")
     newest = [row for row in found if all(row[name] == found[-1][name] for name in ("preset", "minutes"))]
     for data, factor, arm in dict.fromkeys((row["data"], row["factor"], row["arm"]) for row in newest):
