@@ -42,9 +42,9 @@ class RandomFeatures(nn.Module):
 
     def __init__(self, shape: Shape, kernels: int, carry: bool = False) -> None:
         super().__init__()
-        gates = [block.gate for block in shape.x for _ in range(block.width)]
-        self.gated = [column for column, gate in enumerate(gates) if gate is not None] if carry else []
-        self.gates, self.alive = [gate for gate in gates if gate is not None], shape.alive
+        gates = [block.gate if carry else None for block in shape.x for _ in range(block.width)]
+        self.gated = {column: gate for column, gate in enumerate(gates) if gate is not None}
+        self.alive = shape.alive
         room = lambda size: takewhile(lambda d: (size - 1) * d < shape.length, (2**k for k in range(32)))  # noqa: E731
         self.dilations = [dilation for size in SIZES for dilation in room(size)] or [1]
         sizes = [size for size in SIZES for _ in room(size)] or [1]
@@ -91,7 +91,8 @@ class RandomFeatures(nn.Module):
         if not self.gated:
             return x
         seen = x.clone()
-        seen[..., self.gated] = last_measured(x[..., self.gated], x[..., self.gates])
+        columns, masks = list(self.gated), list(self.gated.values())
+        seen[..., columns] = last_measured(x[..., columns], x[..., masks])
         return seen if self.alive is None else seen * x[..., self.alive, None]
 
     def _outputs(self, x: Float[Tensor, "n length channels"]) -> list[Tensor]:
