@@ -264,6 +264,7 @@ def test_a_generator_of_the_users_own(tmp_path, monkeypatch, capsys):
         (["evaluate", "x.csv", "--data", "sines", "--source.lenght", "3"], "did you mean '--source.length'?"),
         (["train", "icu-demo", "more", "--out", "x"], "one word too many: 'more'"),
         (["train", "icu-demo", "--out", "x", "--steps", "many"], "--steps: must be a whole number, got many"),
+        (["check", "x", "--data", "sines", "--data.length", "9"], "no option --data.length; --data takes a value"),
         (
             ["train", "icu-demo", "--out", "x", "--generator.hidden", "many"],
             "--generator LSTM: must be a whole number, got many",
