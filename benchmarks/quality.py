@@ -215,13 +215,13 @@ def against(found, learner, other):
             if min(map(len, values)) < 2:
                 continue
             floor = np.median([each[f"{key}_floor"] for mine in figures for each in mine])
-            theirs, ours = map(_interval, values)
+            theirs, ours = map(interval, values)
             apart = "apart" if ours[1] > theirs[2] or ours[2] < theirs[1] else "overlap"
             cells = [f"{mean:.3f} [{low:.3f}, {high:.3f}]" for mean, low, high in (theirs, ours)]
             print(f"| {data} | {title.partition(' (')[0]} | {floor:.3f} | {' | '.join(cells)} | {apart} |")
 
 
-def _interval(values):
+def interval(values):
     """Return the mean, and its 95 % interval by Student's t."""
     mean, error = np.mean(values), stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
     return mean, mean - error, mean + error
