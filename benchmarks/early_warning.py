@@ -16,10 +16,9 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from quality import DATA, FIRST, drawn, enough, read, train
+from quality import DATA, drawn, enough, read, settings_of, train
 from results import alike, record, rows
 
-import vitalsynth
 from vitalsynth.evaluation import tstr
 from vitalsynth.sequences import Column, Sequences
 
@@ -89,7 +88,7 @@ def main():
             row = {"learner": learner, "seed": seed, "minutes": asked.minutes}
             if alike("early_warning", row):
                 continue
-            settings = FIRST if learner == "first" else vitalsynth.preset(learner)
+            settings = settings_of(learner)
             path = f"{asked.out}/{ICU}-{learner}-{seed}"
             run, cost = train(parts[0], settings, DATA[ICU]["label"], seed, asked.minutes, path)
             record("early_warning", row | cost | {"figures": judge(parts, drawn(run, enough(parts), seed))})

@@ -14,11 +14,10 @@ import argparse
 
 import numpy as np
 import torch
-from quality import DATA, FIRST, drawn, enough, interval, train
+from quality import DATA, drawn, enough, interval, settings_of, train
 from results import alike, record, rows
 from sklearn.model_selection import StratifiedGroupKFold
 
-import vitalsynth
 from vitalsynth import sources
 from vitalsynth.evaluation import tstr
 
@@ -39,7 +38,7 @@ def folds(data):
 def measured(data, learner, seed, fold, parts, minutes, out):
     """Return a row: what a learner cost, and how useful what it draws is."""
     label = DATA[data]["label"]
-    settings = FIRST if learner == "first" else vitalsynth.preset(learner)
+    settings = settings_of(learner)
     run, cost = train(parts[0], settings, label, seed, minutes, f"{out}/{data}-{learner}-{seed}-{fold}")
     synthetic = drawn(run, enough(parts), seed)
     figures = {name: tstr(*parts, synthetic, label, predictor=name) for name in PREDICTORS}

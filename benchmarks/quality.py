@@ -59,6 +59,11 @@ def read(data):
     return runs.part(sequences, runs.cut(sequences, HELD_OUT, 0), 0)
 
 
+def settings_of(learner):
+    """Return the preset of a learner's name; of `first`, which is none, what there was before presets."""
+    return FIRST if learner == "first" else vitalsynth.preset(learner)
+
+
 def train(part, settings, label, seed, minutes, path):
     """Train with a preset's settings, or others, for so many CPU-minutes; return the run and what it cost.
 
@@ -269,7 +274,7 @@ def main():
                     synthetic = BASELINES[learner](parts[0], enough(parts), seed)
                 else:
                     path = f"{asked.out}/{data}-{learner}-{seed}"
-                    settings = FIRST if learner == "first" else vitalsynth.preset(learner)
+                    settings = settings_of(learner)
                     run, cost = train(parts[0], settings, DATA[data].get("label"), seed, minutes, path)
                     row |= cost
                     synthetic = drawn(run, enough(parts), seed)

@@ -240,9 +240,9 @@ def explain(message: str, parser: jsonargparse.ArgumentParser, function: Functio
         return f"no setting {found[1]!r}; {nearest(found[1], settings)}"
     bases = _bases(function, key)
     classes = {name: cls for base in bases for name, cls in components.members(base).items()}
-    if not classes and (found := re.search(r"NestedArg\(key='([\w.]+)'", message)):
-        return f"no option --{key}.{found[1]}; --{key} takes a value and has no settings"
     if not classes:
+        if found := re.search(r"NestedArg\(key='([\w.]+)'", message):
+            return f"no option --{key}.{found[1]}; --{key} takes a value and has no settings"
         return f"--{key}: {_expectation(message)}" if key else one_line(message)
     if re.search(r"Expected a <class 'collections\.abc\.Sequence'>", message):
         return (
