@@ -240,6 +240,7 @@ def test_all_rows_say_the_same_as_the_measured_ones_alone(monkeypatch):
     generator = randomised(Autoregressive(SHAPE, hidden=8, head=4, components=2, patch=2))
     sample, found = drawn(generator, 50), []
     assert (sample.x[..., 6] == 0).any()
+    generator, sample = generator.double(), Encoded(*(part.double() for part in (sample.x, sample.s, sample.condition)))
     for rows in (Laws._measured_rows, lambda self, values: {}):
         monkeypatch.setattr(Laws, "_measured_rows", rows)
         likelihood = generator.log_likelihood(sample)
