@@ -169,46 +169,28 @@ def take_step(
         for name, trained in learner.trains.items():
             for parameter in trained.values():
                 parameter.requires_grad_(differentiable or name == player)
-        parameters = learner.trains[player].values()
         learner.optimizers[player].zero_grad()
-
-        def losses(real: Encoded, player: str = player) -> dict[str, Tensor]:
-            noise = torch.randn(len(real), learner.networks["generator"].noise, device=device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
-                return plan.objective.loss(player, learner.networks, Batch(real, noise), step)
-
+        parameters = list(learner.trains[player].values())
+        losses = partial(_losses, learner, plan, player)
         if mechanism is not None and player == private_player(learner.networks):
-            terms: dict[str, Tensor] = {}  # a loss on real sequences is not private
-            loss = lambda index, losses=losses: _total(losses(data.take(index.to(device))))  # noqa: E731
-            with differential.nothing_kept(learner.networks):
-                gradient = mechanism.gradient(loss, list(parameters), step, turn, plan.microbatches, team)
-            for parameter, part in zip(parameters, gradient.split([p.numel() for p in parameters]), strict=True):
-                parameter.grad = part.view_as(parameter)
-            assert learner.budget is not None
-            learner.budget.spend(mechanism.rate)
+            _privately(learner, parameters, data, losses, mechanism, turn, plan.microbatches, team)
+            return  # a loss on real sequences is not private
+        if mechanism is not None:
+            real = mechanism.unseen(data, plan.batch, derive(plan.seed, step, turn, "conditions"))
+        elif groups:
+            real = data.take(balanced_index(plan.seed, step, turn, plan.batch, groups).to(device))
         else:
-            if mechanism is not None:
-                real = mechanism.unseen(data, plan.batch, derive(plan.seed, step, turn, "conditions"))
-            elif groups:
-                real = data.take(balanced_index(plan.seed, step, turn, plan.batch, groups).to(device))
-            else:
-                real = data.take(batch_index(plan.seed, step, turn, plan.batch, len(data)).to(device))
-            if plan.microbatches > 1:
-                if differentiable:
-                    raise ValueError(
-                        f"{type(plan.method).__name__} differentiates the gradient of a whole batch: --microbatches 1"
-                    )
-                seed = partial(derive, plan.seed, step, turn, "part")
-                terms = _in_parts(learner, list(parameters), real, plan.microbatches, losses, seed, team)
-            else:
-                terms = losses(real)
-                if differentiable:
-                    whole, given = _total(terms), list(parameters)
-                    gradients = torch.autograd.grad(whole, given, create_graph=True, allow_unused=True)
-                    for parameter, gradient in zip(given, gradients, strict=True):
-                        parameter.grad = gradient
-                else:
-                    _total(terms).backward()
+            real = data.take(batch_index(plan.seed, step, turn, plan.batch, len(data)).to(device))
+        if plan.microbatches == 1:
+            terms = losses(real)
+            _backward(_total(terms), parameters, differentiable)
+        elif differentiable:
+            raise ValueError(
+                f"{type(plan.method).__name__} differentiates the gradient of a whole batch: --microbatches 1"
+            )
+        else:
+            seed = partial(derive, plan.seed, step, turn, "part")
+            terms = _in_parts(learner, parameters, real, plan.microbatches, losses, seed, team)
         measured.update({f"{player}.{term}": value.detach() for term, value in terms.items()})
 
     def move(turn: int) -> None:
@@ -234,6 +216,47 @@ def take_step(
     if learner.budget is not None:
         row["privacy.epsilon_rdp"] = learner.budget.renyi
     return {"step": learner.step, **row}
+
+
+def _losses(learner: Learner, plan: Plan, player: str, real: Encoded) -> dict[str, Tensor]:
+    """Return the terms of what a player minimises, on real sequences and the noise of as many synthetic ones."""
+    device = real.x.device
+    noise = torch.randn(len(real), learner.networks["generator"].noise, device=device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
+        return plan.objective.loss(player, learner.networks, Batch(real, noise), learner.step)
+
+
+def _backward(loss: Tensor, parameters: Sequence[nn.Parameter], differentiable: bool) -> None:
+    """Leave the gradient of a loss in `.grad`; with `differentiable` as a function of all parameters."""
+    if not differentiable:
+        loss.backward()
+        return
+    gradients = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+
+
+def _privately(
+    learner: Learner,
+    parameters: Sequence[nn.Parameter],
+    data: Encoded,
+    losses: Callable[[Encoded], dict[str, Tensor]],
+    mechanism: Mechanism,
+    turn: int,
+    parts: int,
+    team: Team,
+) -> None:
+    """Leave a differentially private gradient in `.grad`, and book what it costs."""
+
+    def loss(index: Tensor) -> Tensor:
+        return _total(losses(data.take(index.to(data.x.device))))
+
+    with differential.nothing_kept(learner.networks):
+        gradient = mechanism.gradient(loss, parameters, learner.step, turn, parts, team)
+    for parameter, part in zip(parameters, gradient.split([p.numel() for p in parameters]), strict=True):
+        parameter.grad = part.view_as(parameter)
+    assert learner.budget is not None
+    learner.budget.spend(mechanism.rate)
 
 
 def _in_parts(
