@@ -34,7 +34,7 @@ import vitalsynth
 from vitalsynth import sources
 from vitalsynth.machine import most_held
 from vitalsynth.runs import Run
-from vitalsynth.runs.run import sealed
+from vitalsynth.runs.record import sealed
 from vitalsynth.storage import copy_folder
 
 STRONG = 200

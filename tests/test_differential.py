@@ -308,7 +308,7 @@ def test_merging_adds_budgets_up_and_launders_nothing(tmp_path, caplog):
     with pytest.raises(ValueError, match="does not pay for step 5"):
         continue_(str(mean.path), steps=5, quiet=True, data=cohort())
     record = json.loads((siblings[1].path / "run.json").read_text())
-    from vitalsynth.runs.run import sealed
+    from vitalsynth.runs.record import sealed
 
     plain = {key: value for key, value in record.items() if key not in ("digest", "preparation_sha256", "privacy")}
     for name, content in sealed(plain, siblings[1].preparation.to_json()).items():

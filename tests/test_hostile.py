@@ -15,7 +15,7 @@ import pytest
 from vitalsynth import checkpoints
 from vitalsynth.cli import main
 from vitalsynth.runs import Run
-from vitalsynth.runs.run import sealed
+from vitalsynth.runs.record import sealed
 
 TINY = ["--steps", "3", "--batch", "8", "--generator.hidden", "8", "--discriminator.hidden", "8", "--quiet"]
 EVIL = "import pathlib\npathlib.Path(__file__).with_name('pwned').touch()\n"

@@ -11,14 +11,16 @@ samples/           cohorts drawn from it
 report.html
 
 A line of training may lie in several runs: one is trained, carried on, branched off at a checkpoint, carried on again.
-`lineage` finds out how runs hang together, `merging` makes one of them, `pruning` drops checkpoints, `archive` makes
-one file of a run.
+`record` is what run.json says, `finding` finds runs. `lineage` finds out how they hang together, `merging` makes one of
+them, `pruning` drops checkpoints, `archive` makes one file of a run.
 """
 
 from __future__ import annotations
 
+from .finding import below, destinations, find
 from .jsonl import append, last, rows
-from .run import FORMAT, Run, below, cut, destinations, find, log_state, making, part, refuse_existing
+from .record import FORMAT
+from .run import Run, cut, log_state, making, part, refuse_existing
 
 __all__ = [
     "FORMAT",

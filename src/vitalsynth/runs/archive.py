@@ -24,7 +24,8 @@ from typing import Any
 from .. import checkpoints, sources, storage
 from ..storage import sha256
 from . import jsonl
-from .run import Run, reseal, sealed
+from .record import reseal, sealed
+from .run import Run
 
 FORMAT = 1
 SUFFIX = ".zip"

@@ -1,4 +1,4 @@
-"""One run, and how runs are found."""
+"""One run on disk: its record, preparation, log, checkpoints and scores."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import fcntl
 import json
 import os
 import platform
-import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +20,10 @@ from .. import checkpoints, components, markup, sources, storage
 from ..preparation import Preparation
 from ..processes import held_elsewhere, lockable
 from ..sequences import Sequences
-from ..storage import atomic_folder, expand, refuse_special, sha256, write
+from ..storage import atomic_folder, refuse_special, sha256, write
 from . import jsonl
+from .record import FORMAT, asked, sealed, start, verify
 
-FORMAT = 1
 State = Literal["waiting", "running", "stopped", "dead", "done"]
 
 
@@ -170,14 +169,7 @@ class Run:
 
     def asked(self) -> dict[str, bool | float | str]:
         """Return what was asked as one flat dictionary: `generator` and `generator.hidden`, `batch`, `data.source`."""
-        parts = {**self.record["networks"], "objective": self.record["objective"]}
-        for kind, ending in (("optimizers", "optimizer"), ("schedules", "schedule")):
-            parts |= {f"{player}_{ending}": part for player, part in self.record[kind].items()}
-        prepared = ("condition", "normalise", "whiten", "outline")
-        trained = ("batch", "balance", "average", "clip", "precision", "stabilisers", "privacy")
-        rest = {name: self.record[name] for name in ("seed", *prepared, *trained) if name in self.record}
-        data = {name: self.record["data"][name] for name in ("source", "settings", "held_out")}
-        return dict(_flat({**parts, **rest, "data": data}))
+        return asked(self.record)
 
     def data(self, data: str | Sequences = "") -> tuple[Sequences, Sequences]:
         """Return the sequences it was trained on, and those held out, reading them again from their source.
@@ -355,64 +347,9 @@ class Run:
         return checkpoints.at(self.checkpoints, step)
 
 
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, bool | float | str]]:
-    """Spell out what is nested, a part by its class and settings; what is None or empty is left out."""
-    if isinstance(value, Mapping) and "class_path" in value:
-        yield name, value["class_path"].rpartition(".")[2]
-        value = value["init_args"]
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{name}.{key}" if name else key)
-    elif isinstance(value, bool | int | float):
-        yield name, value
-    elif value:
-        yield name, value if isinstance(value, str) else json.dumps(value)
-
-
 def log_state(after: int, content: bytes = b"") -> dict[str, Any]:
     """Return what a checkpoint keeps of the rows of the log since the one before it: their digest, and themselves."""
     return {"after": after, "sha256": sha256(content), "rows": content.decode()}
-
-
-def start(record: Mapping[str, Any]) -> int:
-    """Return the step after which the log of a run begins, by its record."""
-    pieces, parent = record.get("pieces"), record["parent"]
-    return pieces[0]["start"] if pieces else parent["step"] if parent else 0
-
-
-def verify(record: dict[str, Any], preparation: bytes) -> None:
-    """Compare digests, and take that of the record itself out of it.
-
-    Raises:
-        ValueError: if either file was changed.
-    """
-    digest = record.pop("digest")
-    if digest != _digest(record) or record.pop("preparation_sha256") != sha256(preparation):
-        raise ValueError("it was changed after it was written")
-
-
-def reseal(content: bytes, change: Callable[[dict[str, Any]], dict[str, Any]]) -> bytes:
-    """Return run.json with a changed record and its digest; as it is, if nothing changes."""
-    record = json.loads(content)
-    digest = record.pop("digest")
-    changed = change(record)
-    if changed == record:
-        return content
-    if digest != _digest(record):
-        raise ValueError("it was changed after it was written")
-    return json.dumps({**changed, "digest": _digest(changed)}, indent=1, allow_nan=False).encode()
-
-
-def _digest(record: Mapping[str, Any]) -> str:
-    return sha256(json.dumps(record, sort_keys=True).encode())
-
-
-def sealed(record: Mapping[str, Any], preparation: Mapping[str, Any]) -> dict[str, bytes]:
-    """Return run.json and preparation.json with their digests; a record that names no `id` gets a new one."""
-    prepared = json.dumps(preparation, indent=1, allow_nan=False).encode()
-    whole = {"format": FORMAT, "id": secrets.token_hex(8), **record, "preparation_sha256": sha256(prepared)}
-    written = json.dumps({**whole, "digest": _digest(whole)}, indent=1, allow_nan=False).encode()
-    return {"run.json": written, "preparation.json": prepared}
 
 
 def refuse_existing(path: str | Path) -> None:
@@ -452,56 +389,3 @@ def cut(sequences: Sequences, held_out: float, seed: int) -> str | None:
 def part(sequences: Sequences, cut: str | None, seed: int) -> tuple[Sequences, Sequences]:
     """Return what is trained on and what is held out; with no cut, both are everything."""
     return (sequences, sequences) if cut is None else sequences.split_at(cut, seed)
-
-
-def find(patterns: str | Path | Iterable[str | Path]) -> list[Run]:
-    """Open runs by path or glob, each once, in the order given.
-
-    Raises:
-        ValueError: if a pattern matches no run.
-    """
-    runs: dict[Path, Run] = {}
-    for pattern in [patterns] if isinstance(patterns, str | Path) else patterns:
-        matches = expand(pattern)
-        found = [Path(match) for match in matches if (Path(match) / "run.json").exists()]
-        if not found:
-            raise ValueError(f"no run matches {str(pattern)!r}" + (f" ({_no_run(matches[0])})" if matches else ""))
-        runs |= {path.resolve(): Run(path) for path in found if path.resolve() not in runs}
-    return list(runs.values())
-
-
-def _no_run(path: str) -> str:
-    """Say why a place is no run."""
-    inside = next(below([path]), None) if os.path.isdir(path) else None
-    return f"it holds runs: write '{inside.parent}/*'" if inside else f"{path} is not a run"
-
-
-def below(folders: Iterable[str | Path]) -> Iterator[Path]:
-    """Yield the folders of all runs at or below some folders, without looking into runs or hidden folders.
-
-    Raises:
-        ValueError: if a folder is not there.
-    """
-    for folder in folders:
-        matches = expand(folder)
-        if not matches:
-            raise ValueError(f"no folder matches {str(folder)!r}")
-        for match in matches:
-            for path, names, files in os.walk(match):
-                if "run.json" in files:
-                    names.clear()
-                    yield Path(path)
-                names[:] = sorted(name for name in names if not name.startswith("."))
-
-
-def destinations(out: str, found: list[Run]) -> list[Path]:
-    """Return where to write for each run: `out`, in which {run} stands for a run's name.
-
-    Raises:
-        ValueError: if several runs would be written to one place.
-    """
-    places = [Path(out.replace("{run}", run.name)) for run in found]
-    if len(set(places)) < len(places):
-        what = "runs of one name" if "{run}" in out else f"{len(found)} runs"
-        raise ValueError(f"--out {out} is one place for {what}; write {{run}} in it where the run's name shall stand")
-    return places

@@ -21,7 +21,7 @@ from typing import Any
 from ... import checkpoints
 from ...differential.mechanism import KEY
 from ...runs import archive, jsonl
-from ...runs.run import start, verify
+from ...runs.record import start, verify
 from .agent import STAGING
 from .places import KINDS, Contents, File, Folder, Kind, Place, digest, need, transfer
 
