@@ -27,6 +27,7 @@ FOLDS = 5
 LEARNERS = ("rcgan", "first")
 PREDICTORS = ("convolutions", "boosting", "linear")
 TIMES = (1, 8)
+FEWEST_SEEDS = 3
 
 
 def folds(data):
@@ -54,11 +55,15 @@ def measured(data, learner, seed, fold, parts, minutes, out):
 
 
 def table():
-    """Print a Markdown table: the mean over folds, its 95 % interval over seeds, of which there must be two."""
+    """Print a Markdown table: the mean over folds, its 95 % interval over seeds if there are three."""
     found = rows("folds")
     for data, minutes in dict.fromkeys((row["data"], row["minutes"]) for row in found):
         mine = [row for row in found if (row["data"], row["minutes"]) == (data, minutes)]
-        heads = [f"{learner}, {times}-fold" for times in TIMES for learner in LEARNERS]
+        heads = [
+            f"{learner}, {'as many' if times == 1 else f'{times} times as many'}"
+            for times in TIMES
+            for learner in LEARNERS
+        ]
         print(f"| {data}, {minutes:g} CPU-min, TSTR by | real | {' | '.join(heads)} |")
         print("|---" * (2 + len(heads)) + "|")
         for names in [*([name] for name in PREDICTORS), list(PREDICTORS)]:
@@ -79,9 +84,9 @@ def by_seed(found, learner, predictors, times):
 
 
 def cell(values):
-    """Return a mean with its interval over seeds, and how many there are."""
-    if len(values) < 2:
-        return "to be measured"
+    """Return a mean with its interval over seeds, and how many there are; as they are, if they are too few for one."""
+    if len(values) < FEWEST_SEEDS:
+        return ", ".join(f"{value:.3f}" for value in values) or "to be measured"
     return "{:.3f} [{:.3f}, {:.3f}], {} seeds".format(*interval(values), len(values))
 
 
