@@ -26,7 +26,7 @@ from vitalsynth.evaluation import tstr
 FOLDS = 5
 LEARNERS = ("rcgan", "first")
 PREDICTORS = ("convolutions", "boosting", "linear")
-TIMES = (1, 8)
+TIMES = {1: "as many", 8: "eight times as many"}
 FEWEST_SEEDS = 3
 
 
@@ -59,11 +59,7 @@ def table():
     found = rows("folds")
     for data, minutes in dict.fromkeys((row["data"], row["minutes"]) for row in found):
         mine = [row for row in found if (row["data"], row["minutes"]) == (data, minutes)]
-        heads = [
-            f"{learner}, {'as many' if times == 1 else f'{times} times as many'}"
-            for times in TIMES
-            for learner in LEARNERS
-        ]
+        heads = [f"{learner}, {said}" for said in TIMES.values() for learner in LEARNERS]
         print(f"| {data}, {minutes:g} CPU-min, TSTR by | real | {' | '.join(heads)} |")
         print("|---" * (2 + len(heads)) + "|")
         for names in [*([name] for name in PREDICTORS), list(PREDICTORS)]:
