@@ -81,6 +81,10 @@ def arms(settings):
             "with": changed(settings, "discriminator", carry=True),
             "without": changed(settings, "discriminator", carry=False),
         },
+        "statics and conditions as a channel": {
+            "with": changed(settings, "discriminator", emphasis=True),
+            "without": changed(settings, "discriminator", emphasis=False),
+        },
         "spectral normalisation": {
             "with": changed(settings, "discriminator", spectral=True),
             "without": changed(settings, "discriminator", spectral=False),

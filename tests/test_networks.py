@@ -430,6 +430,22 @@ def test_random_features_by_hand():
     torch.testing.assert_close(found[3 * count :], x / (1 + x / 8))
 
 
+def test_a_static_and_a_condition_weigh_as_much_as_a_channel():
+    """Squares at unit scale sum to as much over a static as over the numbers that tell of a channel."""
+    shape = Shape(20, (Block("continuous", gate=1), Block("binary")), (Block("continuous"),) * 3, condition=2)
+    plain, even = (discriminators.Projected(shape, 64, carry=True, emphasis=each) for each in (False, True))
+    even.load_state_dict(plain.state_dict())
+    for each in (plain, even):
+        each.perceptron = torch.nn.Identity()
+    encoded = Encoded(torch.randn(4, 20, 2), torch.randn(4, 3), torch.randn(4, 2))
+    seen, seen_evenly = (each.steps(each.project(encoded), encoded.condition)[:, 0] for each in (plain, even))
+    numbers = seen.shape[1] - 3 - 2
+    assert numbers == 3 * len(plain.random.threshold) + 20 * 2
+    torch.testing.assert_close(seen_evenly[:, :numbers], seen[:, :numbers], rtol=0, atol=0)
+    torch.testing.assert_close(seen_evenly[:, numbers:], (numbers / 2) ** 0.5 * seen[:, numbers:])
+    torch.testing.assert_close(seen[:, -2:], encoded.condition, rtol=0, atol=0)
+
+
 def test_random_features_of_real_sequences_have_unit_scale_and_stay_as_they_are():
     preparation, data = prepared()
     torch.manual_seed(0)

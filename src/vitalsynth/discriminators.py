@@ -8,6 +8,7 @@ features (`projection`), or both.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Literal
@@ -266,6 +267,7 @@ class Projected(Pooled):
         spectral: bool = False,
         minibatch: int | Literal["auto"] = "auto",
         carry: bool = False,
+        emphasis: bool = False,
     ) -> None:
         """Build the network.
 
@@ -279,12 +281,16 @@ class Projected(Pooled):
                 there are gaps or 0/1 channels, since how many stays lack a variable shows in a group alone, and 0
                 elsewhere.
             carry: See the last measured value in every gap, and less of single steps where there are gaps.
+            emphasis: Where there are gaps and `carry`, let a static and a condition, a number each, weigh as much as a
+                channel does with all the numbers that tell of it.
         """
         super().__init__()
         if kernels < 1 or hidden < 1:
             raise ValueError(f"at least 1 kernel and 1 unit are needed, got kernels {kernels} and hidden {hidden}")
         self.concatenate = conditioning != "projection"
         self.random = RandomFeatures(shape, kernels, carry)
+        self.numbers = self.random.width - shape.statics
+        self.weight = math.sqrt(self.numbers / shape.channels) if emphasis and self.random.gated else 1.0
         inputs = self.random.width + (shape.condition if self.concatenate else 0)
         self.perceptron = nn.Sequential(
             nn.Linear(inputs, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, hidden), nn.LeakyReLU(0.2)
@@ -298,11 +304,13 @@ class Projected(Pooled):
 
     def project(self, encoded: Encoded) -> Encoded:
         """Return the features, as sequences of one step."""
-        return Encoded(self.random(encoded)[:, None], encoded.s[:, :0], encoded.condition)
+        steps, statics = self.random(encoded).tensor_split([self.numbers], dim=1)
+        features = torch.cat([steps, self.weight * statics], dim=1)
+        return Encoded(features[:, None], encoded.s[:, :0], encoded.condition)
 
     def steps(self, encoded: Encoded, condition: Float[Tensor, "n condition"]) -> Float[Tensor, "n steps features"]:
         """Return what the perceptron makes of the features, in one step."""
-        return self.perceptron(_inputs(encoded, condition, self.concatenate))
+        return self.perceptron(_inputs(encoded, self.weight * condition, self.concatenate))
 
 
 class ConvolutionalRecurrent(Pooled):
