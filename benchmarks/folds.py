@@ -15,20 +15,20 @@ training, and the root mean square of what differences of statics are off by.
 """
 
 import argparse
-from functools import partial
 
 import numpy as np
 import torch
 from quality import DATA, FIRST, drawn, interval, train
 from results import alike, record, rows
 from sklearn.model_selection import StratifiedGroupKFold
+from stabilisers import changed
 
-from vitalsynth import discriminators, preset, sources
+from vitalsynth import preset, sources
 from vitalsynth.evaluation import tstr
 
 FOLDS = 5
-EMPHASIS = {"discriminator": partial(discriminators.Projected, carry=True, emphasis=True)}
-LEARNERS = {"rcgan": preset("rcgan"), "rcgan-emphasis": preset("rcgan") | EMPHASIS, "first": FIRST}
+RCGAN = preset("rcgan")
+LEARNERS = {"rcgan": RCGAN, "rcgan-emphasis": RCGAN | changed(RCGAN, "discriminator", emphasis=True), "first": FIRST}
 PREDICTORS = ("convolutions", "boosting", "linear")
 TIMES = {1: "as many", 8: "eight times as many"}
 FEWEST_SEEDS = 3

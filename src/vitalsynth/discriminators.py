@@ -289,8 +289,8 @@ class Projected(Pooled):
             raise ValueError(f"at least 1 kernel and 1 unit are needed, got kernels {kernels} and hidden {hidden}")
         self.concatenate = conditioning != "projection"
         self.random = RandomFeatures(shape, kernels, carry)
-        self.numbers = self.random.width - shape.statics
-        self.weight = math.sqrt(self.numbers / shape.channels) if emphasis and self.random.gated else 1.0
+        self.dynamic = self.random.width - shape.statics
+        self.weight = math.sqrt(self.dynamic / shape.channels) if emphasis and self.random.gated else 1.0
         inputs = self.random.width + (shape.condition if self.concatenate else 0)
         self.perceptron = nn.Sequential(
             nn.Linear(inputs, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, hidden), nn.LeakyReLU(0.2)
@@ -304,8 +304,8 @@ class Projected(Pooled):
 
     def project(self, encoded: Encoded) -> Encoded:
         """Return the features, as sequences of one step."""
-        steps, statics = self.random(encoded).tensor_split([self.numbers], dim=1)
-        features = torch.cat([steps, self.weight * statics], dim=1)
+        dynamic, statics = self.random(encoded).tensor_split([self.dynamic], dim=1)
+        features = torch.cat([dynamic, self.weight * statics], dim=1)
         return Encoded(features[:, None], encoded.s[:, :0], encoded.condition)
 
     def steps(self, encoded: Encoded, condition: Float[Tensor, "n condition"]) -> Float[Tensor, "n steps features"]:
