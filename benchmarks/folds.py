@@ -30,7 +30,11 @@ from vitalsynth.evaluation import forecast, tstr
 
 FOLDS = 5
 RCGAN = preset("rcgan")
-LEARNERS = {"rcgan": RCGAN, "rcgan-emphasis": RCGAN | changed(RCGAN, "discriminator", emphasis=True), "first": FIRST}
+LEARNERS = {
+    "rcgan": RCGAN,
+    "rcgan-no-emphasis": RCGAN | changed(RCGAN, "discriminator", emphasis=False),
+    "first": FIRST,
+}
 PREDICTORS = ("convolutions", "boosting", "linear")
 TIMES = {1: "as many", 8: "eight times as many"}
 FEWEST_SEEDS = 3

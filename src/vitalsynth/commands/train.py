@@ -49,7 +49,7 @@ OptimizerFactory = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimize
 # No momentum: with alternating steps it makes a game's rotation diverge (Gidel et al. 2019, arXiv 1807.04740).
 Adam = partial(torch.optim.Adam, lr=1e-3, betas=(0.0, 0.99))
 Renewing = partial(LSTM, renewal=12)
-Carrying = partial(Projected, carry=True)
+Carrying = partial(Projected, carry=True, emphasis=True)
 # Projected is penalised with respect to its features, which are more numerous than what they are computed from.
 Mild = partial(Relativistic, r1=0.3, r2=0.3)
 
