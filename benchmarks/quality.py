@@ -25,7 +25,7 @@ from scipy import stats
 import vitalsynth
 from vitalsynth import discriminators, generators, objectives, runs, sampling, sources, storage
 from vitalsynth.components import class_of, describe
-from vitalsynth.evaluation import coverage, discriminative_score, forecast, mmd, predictive_score, tstr, two_sample
+from vitalsynth.evaluation import coverage, discriminative_score, mmd, predictive_score, tstr, two_sample
 from vitalsynth.evaluation.baselines import BASELINES
 from vitalsynth.runs import jsonl
 from vitalsynth.schedules import Cosine
@@ -162,7 +162,6 @@ def judge(parts, synthetic, label):
         "two_sample": two_sample(*parts, synthetic),
         "coverage": coverage(*parts, synthetic),
         "mmd": mmd(*parts, synthetic),
-        "forecast": forecast(*parts, synthetic),
     }
     if label:
         figures["tstr"] = tstr(*parts, synthetic, label)
@@ -181,7 +180,6 @@ COLUMNS = {
     "two-sample AUROC (floor)": ("two_sample", "auroc"),
     "coverage (floor)": ("coverage", "coverage"),
     "TSTR AUROC (real)": ("tstr", "auroc"),
-    "forecast error (real)": ("forecast", "error"),
     "discriminative (floor)": ("discriminative", "score"),
     "predictive (floor)": ("predictive", "mae"),
 }
