@@ -16,7 +16,6 @@ what differences of statics are off by.
 """
 
 import argparse
-from functools import partial
 
 import numpy as np
 import torch
@@ -84,36 +83,29 @@ def table():
         mine = [row for row in found if (row["data"], row["minutes"]) == (data, minutes)]
         print(f"| {data}, {minutes:g} CPU-min, TSTR by | real | {' | '.join(LEARNERS)} |")
         print("|---" * (2 + len(LEARNERS)) + "|")
-        for title, (figure, floor) in FIGURES.items():
-            cells = [cell(by_seed(mine, learner, figure)) for learner in LEARNERS]
-            print(f"| {title} | {np.mean([floor(row) for row in mine]):.3f} | {' | '.join(cells)} |")
+        for title in beside_real(mine[0]):
+            real = np.mean([beside_real(row)[title][1] for row in mine])
+            cells = [cell(by_seed(mine, learner, title)) for learner in LEARNERS]
+            print(f"| {title} | {real:.3f} | {' | '.join(cells)} |")
         for name in sorted({name for row in mine for name in row.get("statics_off", ())}):
             off = [[row["statics_off"][name] for row in mine if row["learner"] == learner] for learner in LEARNERS]
             cells = [f"{np.sqrt(np.mean(np.square(each))):.2f} ({len(each)})" if each else "" for each in off]
             print(f"| difference in {name}, off by (trainings) | 0 | {' | '.join(cells)} |")
 
 
-def useful(row, names):
-    """Return the mean AUROC of these predictors, after the larger number of sequences."""
-    return np.mean([row["figures"][f"{name}, {max(TIMES)}"] for name in names])
+def beside_real(row):
+    """Return each figure of the table, by its title, and the same after real sequences."""
+    useful = {name: (row["figures"][f"{name}, {max(TIMES)}"], row["floors"][name]) for name in PREDICTORS}
+    foretold = (row["forecast"]["error"], row["forecast"]["error_floor"])
+    return useful | {"mean of these": np.mean(list(useful.values()), axis=0), "forecast error": foretold}
 
 
-def useful_if_real(row, names):
-    """Return the same after real sequences."""
-    return np.mean([row["floors"][name] for name in names])
-
-
-FIGURES = {
-    title: (partial(useful, names=names), partial(useful_if_real, names=names))
-    for title, names in {**{name: [name] for name in PREDICTORS}, "mean of these": PREDICTORS}.items()
-} | {"forecast error": (lambda row: row["forecast"]["error"], lambda row: row["forecast"]["error_floor"])}
-
-
-def by_seed(found, learner, figure):
+def by_seed(found, learner, title):
     """Return the mean of a figure over folds, for each seed that has all folds."""
     mine = [row for row in found if row["learner"] == learner]
-    of = {seed: [figure(row) for row in mine if row["seed"] == seed] for seed in sorted({r["seed"] for r in mine})}
-    return [np.mean(each) for each in of.values() if len(each) == FOLDS]
+    seeds = sorted({row["seed"] for row in mine})
+    of = [[beside_real(row)[title][0] for row in mine if row["seed"] == seed] for seed in seeds]
+    return [np.mean(each) for each in of if len(each) == FOLDS]
 
 
 def cell(values):

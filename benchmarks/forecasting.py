@@ -3,16 +3,17 @@
     VITALSYNTH_DATA=../shared/data OMP_NUM_THREADS=1 python benchmarks/forecasting.py --minutes 2 --out runs/quality
     python benchmarks/forecasting.py --table             # what is there so far, as Markdown
 
-The error is that one step ahead, as a share of that of persistence (`vitalsynth.evaluation.forecast`); the floor learns
-from as many real sequences. Learners and held-out parts are those of quality.py, whose runs below --out are taken as
-they are, and trained where they are not there. A row per data set, learner and seed goes to
-benchmarks/results/forecasting.jsonl; what is there already is not done again.
+The error is that one step ahead, as a share of what always foretelling the last value errs by
+(`vitalsynth.evaluation.forecast`); the floor learns from as many real sequences. Learners and held-out parts are those
+of quality.py, whose runs below --out are taken as they are, and trained where they are not there. A row per data set,
+learner and seed goes to benchmarks/results/forecasting.jsonl; what is there already is not done again.
 """
 
 import argparse
 
 import torch
-from quality import DATA, LEARNERS, drawn, enough, interval, read, settings_of, train
+from folds import cell
+from quality import DATA, LEARNERS, drawn, enough, read, settings_of, train
 from results import alike, record, rows
 
 from vitalsynth.evaluation import forecast
@@ -21,15 +22,14 @@ ON = ("etth1-24", "energy-24", "sines", "etth1-128")
 
 
 def table(found):
-    """Print a Markdown table: the mean over seeds with its 95 % interval."""
+    """Print a Markdown table: the mean over seeds with its 95 % interval, if there are enough."""
     learners = list(dict.fromkeys(row["learner"] for row in found))
     print(f"| data | CPU-min | real | {' | '.join(learners)} |")
     print("|---" * (3 + len(learners)) + "|")
     for data, minutes in dict.fromkeys((row["data"], row["minutes"]) for row in found):
         mine = [row for row in found if (row["data"], row["minutes"]) == (data, minutes)]
         errors = [[row["figures"]["error"] for row in mine if row["learner"] == learner] for learner in learners]
-        cells = ["{:.3f} [{:.3f}, {:.3f}], {} seeds".format(*interval(each), len(each)) for each in errors]
-        print(f"| {data} | {minutes:g} | {mine[0]['figures']['error_floor']:.3f} | {' | '.join(cells)} |")
+        print(f"| {data} | {minutes:g} | {mine[0]['figures']['error_floor']:.3f} | {' | '.join(map(cell, errors))} |")
 
 
 def main():

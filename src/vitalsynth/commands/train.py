@@ -49,7 +49,7 @@ OptimizerFactory = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimize
 # No momentum: with alternating steps it makes a game's rotation diverge (Gidel et al. 2019, arXiv 1807.04740).
 Adam = partial(torch.optim.Adam, lr=1e-3, betas=(0.0, 0.99))
 Renewing = partial(LSTM, renewal=12)
-Carrying = partial(Projected, carry=True, emphasis=True)
+GapAware = partial(Projected, carry=True, emphasis=True)
 # Projected is penalised with respect to its features, which are more numerous than what they are computed from.
 Mild = partial(Relativistic, r1=0.3, r2=0.3)
 
@@ -69,7 +69,7 @@ def train(
     outline: int = 0,
     held_out: float = 0.2,
     generator: Callable[[Shape], Generator] = Renewing,
-    discriminator: Callable[[Shape], Discriminator] | None = Carrying,
+    discriminator: Callable[[Shape], Discriminator] | None = GapAware,
     objective: Callable[[], Objective] = Mild,
     method: Callable[[], Method] = methods.Alternating,
     stabilisers: Sequence[Callable[[Shape], Stabiliser]] = (),
