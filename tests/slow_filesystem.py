@@ -333,6 +333,7 @@ class Drive:
 
 
 def main():
+    os.environ.setdefault("FUSE_LIBRARY_NAME", "fuse3")  # else another is looked for first, by running compilers
     import mfusepy
 
     parser = argparse.ArgumentParser()

@@ -474,6 +474,14 @@ def test_writer_names_the_suffixes_it_knows(tmp_path, cohort):
         pass
 
 
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
+    """Neither is /dev/null then, which root may rename over."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe is a device or a pipe: name a file"), atomic_path(tmp_path / "pipe"):
+        pytest.fail("the work was done first")
+    assert (tmp_path / "pipe").is_fifo() and len(list(tmp_path.iterdir())) == 1
+
+
 def test_atomic_path_keeps_the_old_file_when_it_fails(tmp_path):
     path = tmp_path / "notes.txt"
     with atomic_path(path) as temporary:

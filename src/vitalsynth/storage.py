@@ -38,12 +38,16 @@ def _hidden(path: Path) -> Path:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path in the same folder; when the block ends well, it becomes `path`, else it is removed.
 
-    What was at `path` is replaced.
+    What was at `path` is replaced, but for a device or a pipe: root can rename over /dev/null, and every program on the
+    machine would miss it.
 
     Raises:
         OSError: as the block raised it, with the name of the file where the system gave none (a full disk).
+        ValueError: if a device or a pipe is at `path`.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError(f"{path} is a device or a pipe: name a file, which is written beside itself and renamed")
     temporary = _hidden(path)
     try:
         yield temporary
