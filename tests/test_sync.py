@@ -69,7 +69,10 @@ def serving(command, port):
 
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory):
-    """A server of ssh, and the port; $VITALSYNTH_SSH knows its key."""
+    """A server of ssh, and the port; $VITALSYNTH_SSH knows its key.
+
+    Its home has no .bashrc, which takes seconds where it looks for Pythons or for conda, and is read by every command.
+    """
     program, folder, port = needed("sshd"), tmp_path_factory.mktemp("sshd"), free_port()
     needed("rsync")
     for name in ("host_key", "client_key"):
@@ -77,6 +80,7 @@ def sshd(tmp_path_factory):
     (folder / "sshd_config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile none\nStrictModes no\nUsePAM no\n"
         f"AuthorizedKeysFile {folder}/client_key.pub\nPermitRootLogin prohibit-password\nMaxStartups 100\n"
+        f'SetEnv HOME={folder} "PATH={Path(sys.executable).resolve().parent}:{os.environ["PATH"]}"\n'
         "PasswordAuthentication no\nKbdInteractiveAuthentication no\nSubsystem sftp internal-sftp\n"
     )
     key = " ".join((folder / "host_key.pub").read_text().split()[:2])
