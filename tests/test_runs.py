@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from rich.console import Console
 from safetensors.torch import load_file
 
+import forks
 from families import SMALL, cohort
 from vitalsynth import checkpoints
 from vitalsynth.cli import main
@@ -80,27 +81,23 @@ SETTINGS = ["--condition", "died", "--generator.hidden", "8", "--discriminator.h
 SETTINGS += ["--checkpoint_every", "10", "--discriminator.kernels", "16", "--quiet"]
 
 
-def vitalsynth(*arguments):
-    subprocess.run([sys.executable, "-m", "vitalsynth", *map(str, arguments)], check=True)
-
-
 def test_a_lineage_of_four_processes_is_one_run(tmp_path):
     """Train, continue, branch, continue: merged, the log is that of a run never interrupted, byte for byte."""
     straight, first, second, merged = (tmp_path / name for name in ("straight", "first", "second", "merged"))
-    vitalsynth("train", "icu-demo", "--out", straight, "--steps", 60, *SETTINGS)
-    vitalsynth("train", "icu-demo", "--out", first, "--steps", 20, *SETTINGS)
-    vitalsynth("continue", first, "--steps", 37, "--quiet")
-    vitalsynth("branch", first, "--at", 30, "--out", second)
-    vitalsynth("continue", second, "--steps", 45, "--quiet")
-    vitalsynth("merge", second, first, "--out", merged)
+    forks.run("train", "icu-demo", "--out", straight, "--steps", 60, *SETTINGS)
+    forks.run("train", "icu-demo", "--out", first, "--steps", 20, *SETTINGS)
+    forks.run("continue", first, "--steps", 37, "--quiet")
+    forks.run("branch", first, "--at", 30, "--out", second)
+    forks.run("continue", second, "--steps", 45, "--quiet")
+    forks.run("merge", second, first, "--out", merged)
     assert log_of(merged) == b"".join(log_of(straight).splitlines(keepends=True)[:45])
     assert_same_weights(merged, second, 45)
-    vitalsynth("continue", second, merged, "--steps", 60, "--quiet")
+    forks.run("continue", second, merged, "--steps", 60, "--quiet")
     assert log_of(merged) == log_of(straight)
     assert_same_weights(merged, second, 60)
     assert_same_weights(merged, straight, 60)
-    vitalsynth("evaluate", merged, "--quiet")
-    vitalsynth("report", merged)
+    forks.run("evaluate", merged, "--quiet")
+    forks.run("report", merged)
     assert (merged / "report.html").stat().st_size > 50_000
     assert {row["step"] for row in Run(merged).evaluations()} == {60}
 
@@ -426,10 +423,10 @@ def test_the_average_of_siblings_is_the_mean_of_their_weights(tmp_path, caplog):
 
 
 def test_an_average_is_judged_beside_each(tmp_path, capsys):
-    vitalsynth("train", "icu-demo", "--out", tmp_path / "a", "--steps", 3, *SETTINGS)
+    forks.run("train", "icu-demo", "--out", tmp_path / "a", "--steps", 3, *SETTINGS)
     for name in "bc":
         arguments = ["--out", tmp_path / name, "--seed", ord(name), "--steps", 6, "--quiet"]
-        vitalsynth("branch", tmp_path / "a", *arguments)
+        forks.run("branch", tmp_path / "a", *arguments)
     assert main(["merge", str(tmp_path / "b"), str(tmp_path / "c"), "--average", "--out", str(tmp_path / "m")]) == 0
     said = capsys.readouterr().out
     for title in ("m at step 6", "b at step 6", "c at step 6"):

@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import forks
 from families import cohort
 from vitalsynth import checkpoints, methods, objectives, seeds, storage, training
 from vitalsynth.commands.branch import branch
@@ -67,33 +68,40 @@ def assert_same_run(a, b, step):
 def test_400_steps_are_150_and_250_and_ten_kills(tmp_path, network, condition):
     """Straight, in two pieces, and killed with SIGKILL at ten random moments: one and the same run."""
     settings = ["--steps", "400", "--condition", condition, "--generator", network, "--generator.hidden", "8"]
-    settings += ["--discriminator", network, "--discriminator.hidden", "8", "--batch", "8", "--checkpoint_every", "30"]
-
-    def command(*arguments):
-        return [sys.executable, "-m", "vitalsynth", *map(str, arguments), "--quiet"]
+    settings += [
+        "--discriminator",
+        network,
+        "--discriminator.hidden",
+        "8",
+        "--batch",
+        "8",
+        "--checkpoint_every",
+        "30",
+        "--quiet",
+    ]
 
     straight, pieces, killed = (tmp_path / name for name in ("straight", "pieces", "killed"))
-    subprocess.run(command("train", "icu-demo", "--out", straight, *settings), check=True)
-    subprocess.run(command("train", "icu-demo", "--out", pieces, *settings, "--steps", "150"), check=True)
-    subprocess.run(command("continue", pieces, "--steps", "400"), check=True)
+    forks.run("train", "icu-demo", "--out", straight, *settings)
+    forks.run("train", "icu-demo", "--out", pieces, *settings, "--steps", "150")
+    forks.run("continue", pieces, "--steps", "400", "--quiet")
     assert_same_run(straight, pieces, 400)
 
     moments = random.Random(network + condition)
     kills = 0
     targets = sorted(moments.randrange(0, 380) for _ in range(10))
-    arguments = command("train", "icu-demo", "--out", killed, *settings)
+    words = ["train", "icu-demo", "--out", killed, *settings]
     for target in targets:
-        process = subprocess.Popen(arguments)
-        while process.poll() is None and _rows(killed) < target:
+        process = forks.start(*words)
+        while process.is_alive() and _rows(killed) < target:
             time.sleep(0.005)
         time.sleep(moments.uniform(0, 0.05))
-        kills += process.poll() is None
         process.kill()
-        process.wait()
+        process.join()
+        kills += process.exitcode == -signal.SIGKILL
         if (killed / "run.json").exists():
-            arguments = command("continue", killed, "--steps", "400")
+            words = ["continue", killed, "--steps", "400", "--quiet"]
     assert kills == 10
-    subprocess.run(arguments, check=True)
+    forks.run(*words)
     assert_same_run(straight, killed, 400)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
-from sklearn.metrics import pairwise_distances_chunked
 
 from ...sequences import Sequences
 from ..features import View
@@ -149,6 +148,8 @@ def nearest(points: Points, among: Points, count: int = 1, own: bool = True) -> 
         count: How many; fewer if there are fewer.
         own: Whether points of the same subject count.
     """
+    from sklearn.metrics import pairwise_distances_chunked  # a second, which training need not wait for
+
     count = min(count, len(among.x))
 
     def lowest(distances: ndarray, start: int) -> ndarray:
