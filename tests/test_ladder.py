@@ -13,8 +13,8 @@ from vitalsynth.sequences import Column, Schema
 
 QUICK = {  # the others of the battery are asked in test_battery
     "battery": {"judges": ("minirocket", "boosting")},
-    "discriminative_score": {"iterations": 500, "rungs": ("noise", "collapsed")},
-    "predictive_score": {"iterations": 500, "rungs": ("collapsed",)},
+    "discriminative_score": {"iterations": 250, "rungs": ("noise", "collapsed")},
+    "predictive_score": {"iterations": 250, "rungs": ("collapsed",)},
     "heartbeats": {"count": 200},
 }
 TWICE = (  # a second or two each, so asked on another draw as well
