@@ -67,19 +67,8 @@ def assert_same_run(a, b, step):
 @pytest.mark.parametrize("network", ["LSTM", "GRU"])
 def test_400_steps_are_150_and_250_and_ten_kills(tmp_path, network, condition):
     """Straight, in two pieces, and killed with SIGKILL at ten random moments: one and the same run."""
-    settings = ["--steps", "400", "--condition", condition, "--generator", network, "--generator.hidden", "8"]
-    settings += [
-        "--discriminator",
-        network,
-        "--discriminator.hidden",
-        "8",
-        "--batch",
-        "8",
-        "--checkpoint_every",
-        "30",
-        "--quiet",
-    ]
-
+    sizes = "--generator.hidden 8 --discriminator.hidden 8 --batch 8 --checkpoint_every 30 --steps 400 --quiet"
+    settings = [*sizes.split(), "--condition", condition, "--generator", network, "--discriminator", network]
     straight, pieces, killed = (tmp_path / name for name in ("straight", "pieces", "killed"))
     forks.run("train", "icu-demo", "--out", straight, *settings)
     forks.run("train", "icu-demo", "--out", pieces, *settings, "--steps", "150")
